@@ -1,0 +1,57 @@
+# What a newcomer types. Everything below sets itself up first: scripts/setup.sh says what it needs and does nothing twice.
+
+SHELL := /bin/bash
+.SHELLFLAGS := -eu -o pipefail -c
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint bench clean
+
+# rustup's folder is often missing from the PATH of shells that did not log in.
+export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
+
+# The ONNX Runtime library to load: one of your own, or the one that setup put here.
+ifeq ($(strip $(ORT_DYLIB_PATH)),)
+override ORT_DYLIB_PATH := $(CURDIR)/.onnxruntime/libonnxruntime.so
+endif
+export ORT_DYLIB_PATH
+
+# Folder of public data sets. The demo and the tests use more of them when it is there and do without when it is not.
+ifeq ($(strip $(TAKT_DATA)),)
+override TAKT_DATA := $(CURDIR)/../shared/data
+endif
+export TAKT_DATA
+
+# Folder of your own images for the demo; empty for none. Read from the environment in the recipe, so any character in it is safe.
+IMAGES ?=
+export IMAGES
+
+help: ## print this list
+	@echo 'make TARGET, where TARGET is one of'
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  \1\t\2/p' Makefile | expand -t 10
+	@echo
+	@echo 'Variables: IMAGES=DIR          your own images for the demo'
+	@echo '           TAKT_DATA=DIR       public data sets (default ../shared/data, used when there)'
+	@echo '           ORT_DYLIB_PATH=FILE your own libonnxruntime.so; then none is fetched'
+
+setup: ## check Rust, install what is missing, fetch ONNX Runtime
+	@scripts/setup.sh
+
+demo: setup ## teach and inspect on example parts, results in demo-out/ (IMAGES=DIR for your own images)
+	cargo build --locked --bin takt
+	@arguments=(); \
+	if [[ -n $$IMAGES ]]; then arguments+=(--images "$$IMAGES"); fi; \
+	if [[ -d $$TAKT_DATA ]]; then arguments+=(--data "$$TAKT_DATA"); fi; \
+	"$${CARGO_TARGET_DIR:-./target}/debug/takt" demo --out demo-out "$${arguments[@]}"
+
+test: setup ## run all tests
+	cargo test --locked
+
+lint: setup ## check formatting and clippy
+	cargo fmt --check
+	cargo clippy --all-targets --locked -- -D warnings
+
+bench: setup ## run the benchmarks
+	cargo bench --locked
+
+clean: ## remove build output and demo results; .onnxruntime/ stays, it is a download
+	cargo clean
+	rm -rf demo-out

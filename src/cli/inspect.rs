@@ -1,0 +1,148 @@
+//! `takt inspect`: images in, verdicts out.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::Context;
+use clap::Args;
+use serde_json::{Value, json};
+
+use super::table::table;
+use super::{EngineArgs, Exit, Format, activate, print, print_json};
+use crate::part::{Reason, Verdict};
+use crate::teach::dataset::images_in;
+use crate::vision::Image;
+use crate::vision::inspector::{InspectError, Inspection, Inspector, Latency};
+use crate::vision::overlay;
+
+#[derive(Debug, Args)]
+pub(super) struct InspectArgs {
+    /// The model package
+    #[arg(long, value_name = "PACKAGE")]
+    model: PathBuf,
+    /// Images, or folders of images
+    #[arg(required = true, value_name = "PATH")]
+    paths: Vec<PathBuf>,
+    /// Folder to write a picture per image to: the image, and where it is not Ok
+    #[arg(long, value_name = "DIR")]
+    overlay: Option<PathBuf>,
+    /// How to print the results
+    #[arg(long, value_enum, default_value_t = Format::default())]
+    format: Format,
+    /// Exit with 3 if any image is not Ok
+    #[arg(long)]
+    fail_on_reject: bool,
+    #[command(flatten)]
+    engine: EngineArgs,
+}
+
+/// One line of output.
+struct Line {
+    path: PathBuf,
+    result: Result<Inspection, String>,
+}
+
+pub(super) fn run(args: &InspectArgs) -> anyhow::Result<Exit> {
+    let paths = expand(&args.paths)?;
+    if let Some(folder) = &args.overlay {
+        std::fs::create_dir_all(folder).with_context(|| format!("failed to create folder {}", folder.display()))?;
+    }
+    let mut inspector = Inspector::new(activate(&args.model, args.engine)?);
+    let mut rows = Vec::new();
+    let mut rejected = false;
+    for path in paths {
+        let line = inspect_one(&mut inspector, path, args.overlay.as_deref())?;
+        rejected |= line.verdict() != Verdict::Ok;
+        match args.format {
+            Format::Json => print_json(&line.json())?,
+            Format::Table => rows.push(line.row()),
+        }
+    }
+    if args.format == Format::Table {
+        print(&table(&["image", "verdict", "score", "threshold", "findings", "largest at", "ms", "note"], rows))?;
+    }
+    Ok(if rejected && args.fail_on_reject { Exit::Rejected } else { Exit::Done })
+}
+
+/// All images that are meant: files as they are, folders by their images.
+fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
+    let mut all = Vec::new();
+    for path in paths {
+        if path.is_dir() {
+            all.extend(images_in(path)?);
+        } else {
+            all.push(path.clone());
+        }
+    }
+    Ok(all)
+}
+
+/// An image that cannot be read is a part that cannot be judged; an engine that fails is the end.
+fn inspect_one(inspector: &mut Inspector, path: PathBuf, overlays: Option<&Path>) -> anyhow::Result<Line> {
+    match inspector.inspect_file(&path) {
+        Ok((image, inspection)) => {
+            if let Some(folder) = overlays {
+                write_overlay(folder, &path, &image, &inspection, inspector.manifest().threshold.region)?;
+            }
+            Ok(Line { path, result: Ok(inspection) })
+        }
+        Err(InspectError::Engine(error)) => Err(error.into()),
+        Err(error) => Ok(Line { path, result: Err(error.to_string()) }),
+    }
+}
+
+fn write_overlay(folder: &Path, path: &Path, image: &Image, inspection: &Inspection, region: f32) -> anyhow::Result<()> {
+    let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+    // Images of the same name in different folders must not overwrite each other.
+    let parent = path.parent().and_then(Path::file_name).map(|name| format!("{}_", name.to_string_lossy())).unwrap_or_default();
+    let target = folder.join(format!("{parent}{stem}.png"));
+    let picture = overlay::render(image, inspection, region);
+    let bytes = crate::model::golden::encode_png(picture.width, picture.height, &picture.rgb)?;
+    std::fs::write(&target, bytes).with_context(|| format!("failed to write overlay {}", target.display()))
+}
+
+impl Line {
+    fn verdict(&self) -> Verdict {
+        self.result.as_ref().map_or(Verdict::NotDecidable, |inspection| inspection.verdict)
+    }
+
+    fn json(&self) -> Value {
+        let image = self.path.display().to_string();
+        match &self.result {
+            Ok(inspection) => json!({
+                "image": image, "verdict": inspection.verdict, "reason": inspection.reason, "score": inspection.score,
+                "threshold": inspection.threshold, "findings": inspection.findings, "latency_us": latency(&inspection.latency),
+            }),
+            Err(error) => json!({
+                "image": image, "verdict": Verdict::NotDecidable, "reason": Reason::Unreadable, "score": null, "threshold": null,
+                "findings": [], "latency_us": null, "error": error,
+            }),
+        }
+    }
+
+    fn row(&self) -> Vec<String> {
+        let image = self.path.display().to_string();
+        match &self.result {
+            Ok(inspection) => vec![
+                image,
+                inspection.verdict.name().into(),
+                format!("{:.3}", inspection.score),
+                format!("{:.3}", inspection.threshold),
+                inspection.findings.len().to_string(),
+                inspection.findings.iter().max_by_key(|finding| finding.area_px).map(|f| format!("{},{} {}x{}", f.x, f.y, f.width, f.height)).unwrap_or_default(),
+                format!("{:.1}", inspection.latency.inspect().as_secs_f64() * 1e3),
+                inspection.reason.map(|reason| reason.name().to_owned()).unwrap_or_default(),
+            ],
+            Err(error) => {
+                let empty = String::new;
+                vec![image, Verdict::NotDecidable.name().into(), empty(), empty(), empty(), empty(), empty(), error.clone()]
+            }
+        }
+    }
+}
+
+fn latency(latency: &Latency) -> Value {
+    json!({
+        "decode": latency.decode.as_micros() as u64, "preprocess": latency.preprocess.as_micros() as u64,
+        "infer": latency.infer.as_micros() as u64, "postprocess": latency.postprocess.as_micros() as u64,
+    })
+}

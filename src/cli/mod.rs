@@ -1,0 +1,136 @@
+//! The command line: one file per subcommand, thin.
+
+mod evaluate;
+mod inspect;
+mod progress;
+mod table;
+mod teach;
+
+use std::io::{self, IsTerminal, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use tracing_subscriber::EnvFilter;
+
+use crate::model::package::{ActiveModel, Package};
+use crate::teach::TeachError;
+use crate::vision::{EngineOptions, Provider};
+
+/// Edge vision inspection in takt time.
+#[derive(Debug, Parser)]
+#[command(name = "takt", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Teach a model from a folder of good parts
+    Teach(teach::TeachArgs),
+    /// Judge images with a model
+    Inspect(inspect::InspectArgs),
+    /// Measure how good a model is on labelled images
+    Evaluate(evaluate::EvaluateArgs),
+}
+
+/// How results are printed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, ValueEnum)]
+enum Format {
+    /// For people.
+    #[default]
+    Table,
+    /// For programs: one object per line for streams, one object for summaries.
+    Json,
+}
+
+/// Where and how a model runs.
+#[derive(Debug, Clone, Copy, Args)]
+struct EngineArgs {
+    /// Execution provider the model must run on
+    #[arg(long, value_enum, default_value_t = Provider::Cpu)]
+    provider: Provider,
+    /// Threads inside one inference; 0 means one per core
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+}
+
+impl From<EngineArgs> for EngineOptions {
+    fn from(args: EngineArgs) -> Self {
+        Self { provider: args.provider, threads: args.threads }
+    }
+}
+
+/// What the process tells its caller.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// Done.
+    Done = 0,
+    /// Failed.
+    Failed = 1,
+    /// Wrong usage or configuration.
+    Usage = 2,
+    /// Something is NotOk or NotDecidable, and `--fail-on-reject` asked to be told.
+    Rejected = 3,
+}
+
+impl From<Exit> for ExitCode {
+    fn from(exit: Exit) -> Self {
+        Self::from(exit as u8)
+    }
+}
+
+/// Runs the program with the process's own arguments.
+pub fn main() -> Exit {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(error) => {
+            // Help and version come this way too; they are no misuse.
+            let misuse = error.use_stderr();
+            let _ = error.print();
+            return if misuse { Exit::Usage } else { Exit::Done };
+        }
+    };
+    let filter = EnvFilter::try_from_env("TAKT_LOG").unwrap_or_else(|_| EnvFilter::new("warn,ort=error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
+    match run(cli.command) {
+        Ok(exit) => exit,
+        Err(error) => {
+            let _ = writeln!(io::stderr(), "error: {error:#}");
+            if is_usage(&error) { Exit::Usage } else { Exit::Failed }
+        }
+    }
+}
+
+fn run(command: Command) -> anyhow::Result<Exit> {
+    match command {
+        Command::Teach(args) => teach::run(&args),
+        Command::Inspect(args) => inspect::run(&args),
+        Command::Evaluate(args) => evaluate::run(&args),
+    }
+}
+
+/// Whether the user asked for something that cannot be, rather than something that went wrong.
+fn is_usage(error: &anyhow::Error) -> bool {
+    matches!(error.downcast_ref(), Some(TeachError::Size { .. } | TeachError::Calibration(_)))
+}
+
+/// Opens a package, proves it and returns it ready to run.
+fn activate(model: &PathBuf, engine: EngineArgs) -> anyhow::Result<ActiveModel> {
+    Ok(Package::open(model)?.activate(engine.into())?)
+}
+
+/// Writes to standard output; a reader that went away (`| head`) is no failure.
+fn print(text: &str) -> anyhow::Result<()> {
+    match io::stdout().lock().write_all(text.as_bytes()) {
+        Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("failed to write to standard output"),
+    }
+}
+
+/// One JSON object on a line of its own.
+fn print_json(value: &impl serde::Serialize) -> anyhow::Result<()> {
+    print(&format!("{}\n", serde_json::to_string(value)?))
+}

@@ -1,0 +1,155 @@
+//! `takt teach`: a folder of good parts becomes a model package.
+
+use std::path::PathBuf;
+
+use clap::{ArgAction, Args};
+use serde_json::json;
+
+use super::evaluate::{outcome, print_outcome};
+use super::progress::Screen;
+use super::table::{percent, table};
+use super::{Exit, Format, print, print_json};
+use crate::model::package;
+use crate::teach::backbone::BUILT_IN;
+use crate::teach::detector::Method;
+use crate::teach::patchcore::PatchCoreOptions;
+use crate::teach::{Lesson, Taught, teach};
+use crate::vision::inspector::Inspector;
+use crate::vision::{EngineOptions, Provider};
+
+/// Patches in the memory bank by default.
+const BANK: usize = 2048;
+/// Nearest patches averaged by default.
+const NEIGHBOURS: usize = 3;
+
+#[derive(Debug, Args)]
+pub(super) struct TeachArgs {
+    /// Folder of images of good parts
+    #[arg(long, value_name = "DIR")]
+    good: PathBuf,
+    /// Folder to write the model package to
+    #[arg(long, value_name = "PACKAGE")]
+    out: PathBuf,
+    /// Labelled images to try the model on: good/ and one folder per kind of defect
+    #[arg(long, value_name = "DIR")]
+    test: Option<PathBuf>,
+    /// Backbone: a built-in name or an ONNX file with its manifest beside it
+    #[arg(long, default_value = BUILT_IN, value_name = "NAME|FILE")]
+    backbone: String,
+    /// Size images are brought to
+    #[arg(long, default_value = "256x256", value_name = "WxH", value_parser = parse_size)]
+    size: (u32, u32),
+    /// Share of good parts that may be rejected
+    #[arg(long, default_value_t = 0.01, value_name = "R")]
+    false_reject_rate: f64,
+    /// Refuse what would otherwise be a warning
+    #[arg(long)]
+    strict: bool,
+    /// Name of the model [default: the package's folder name]
+    #[arg(long, value_name = "N")]
+    name: Option<String>,
+    /// Version of the model
+    #[arg(long, default_value = "1", value_name = "V", action = ArgAction::Set)]
+    version: String,
+    /// How to teach
+    #[arg(long, value_enum, default_value_t = Method::default())]
+    method: Method,
+    /// Patches the memory bank keeps at most (patchcore)
+    #[arg(long, default_value_t = BANK, value_name = "N", value_parser = parse_count)]
+    bank: usize,
+    /// Nearest bank patches whose distances are averaged (patchcore)
+    #[arg(long, default_value_t = NEIGHBOURS, value_name = "N", value_parser = parse_count)]
+    neighbours: usize,
+    /// Seed of everything random; the same seed and images give the same model
+    #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
+    seed: u64,
+    /// Replace a package that is already there
+    #[arg(long)]
+    overwrite: bool,
+    /// Threads inside one inference; 0 means one per core
+    #[arg(long, default_value_t = 0, value_name = "N")]
+    threads: usize,
+    /// How to print the result
+    #[arg(long, value_enum, default_value_t = Format::default())]
+    format: Format,
+}
+
+fn parse_size(text: &str) -> Result<(u32, u32), String> {
+    let (width, height) = text.split_once(['x', 'X']).ok_or("write it as WIDTHxHEIGHT, such as 256x256")?;
+    let side = |text: &str| text.trim().parse::<u32>().map_err(|_| format!("\"{text}\" is no number of pixels"));
+    Ok((side(width)?, side(height)?))
+}
+
+fn parse_count(text: &str) -> Result<usize, String> {
+    text.parse().ok().filter(|count| (1..=65_536).contains(count)).ok_or_else(|| "give a whole number from 1 to 65536".into())
+}
+
+impl TeachArgs {
+    fn lesson(&self) -> Lesson {
+        let folder = self.out.file_name().map(|name| name.to_string_lossy().into_owned());
+        Lesson {
+            good: self.good.clone(),
+            backbone: self.backbone.clone(),
+            width: self.size.0,
+            height: self.size.1,
+            false_reject_rate: self.false_reject_rate,
+            strict: self.strict,
+            method: self.method,
+            settings: PatchCoreOptions { bank: self.bank, neighbours: self.neighbours, seed: self.seed },
+            name: self.name.clone().or(folder).unwrap_or_else(|| "model".into()),
+            version: self.version.clone(),
+            engine: EngineOptions { provider: Provider::Cpu, threads: self.threads },
+        }
+    }
+}
+
+pub(super) fn run(args: &TeachArgs) -> anyhow::Result<Exit> {
+    // Everything that can be refused early is, before minutes are spent.
+    package::check_place(&args.out, args.overwrite)?;
+    if let Some(test) = &args.test {
+        crate::teach::dataset::test_images(test)?;
+    }
+    let screen = Screen::new();
+    let taught = teach(&args.lesson(), &screen)?;
+    screen.finish();
+    package::write(&args.out, &taught.package.manifest, &taught.package.files, args.overwrite)?;
+    report(args, &taught)?;
+    if let Some(test) = &args.test {
+        let engine = EngineOptions { provider: Provider::Cpu, threads: args.threads };
+        let mut inspector = Inspector::new(taught.package.clone().activate(engine)?);
+        let (evaluation, _) = outcome(&mut inspector, test, &screen)?;
+        screen.finish();
+        print_outcome(&evaluation, args.format)?;
+    }
+    Ok(Exit::Done)
+}
+
+fn report(args: &TeachArgs, taught: &Taught) -> anyhow::Result<()> {
+    let manifest = &taught.package.manifest;
+    for warning in &taught.warnings {
+        eprintln!("warning: {warning}");
+    }
+    let threshold = &manifest.threshold;
+    if args.format == Format::Json {
+        let stages: serde_json::Map<String, serde_json::Value> =
+            taught.stages.iter().map(|(stage, time)| (format!("{}_s", stage.name()), json!(time.as_secs_f64()))).collect();
+        return print_json(&json!({
+            "package": args.out, "name": manifest.name, "version": manifest.version, "images": manifest.provenance.images,
+            "threshold": threshold.score, "requested_false_reject_rate": threshold.requested_false_reject_rate,
+            "supported_false_reject_rate": threshold.supported_false_reject_rate, "beyond_data": threshold.beyond_data,
+            "warnings": taught.warnings, "stages": stages,
+        }));
+    }
+    let total: f64 = taught.stages.iter().map(|(_, time)| time.as_secs_f64()).sum();
+    let rows = [
+        vec!["package".into(), args.out.display().to_string()],
+        vec!["taught from".into(), format!("{} good images in {total:.1} s", manifest.provenance.images)],
+        vec!["threshold".into(), format!("{:.3}", threshold.score)],
+        vec![
+            "false rejects".into(),
+            format!("at most {} asked, {} supported by the images", percent(threshold.requested_false_reject_rate), percent(threshold.supported_false_reject_rate)),
+        ],
+        vec!["golden images".into(), format!("{} passed", manifest.golden.images.len())],
+    ];
+    print(&table(&["model", &manifest.name], rows))
+}

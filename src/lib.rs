@@ -1,0 +1,9 @@
+//! takt: edge vision inspection in takt time.
+
+pub mod cli;
+pub mod model;
+pub mod part;
+pub mod recipe;
+pub mod report;
+pub mod teach;
+pub mod vision;

@@ -1,0 +1,131 @@
+//! The golden gate: a model is active only after its golden images gave the expected scores and verdicts on the very provider that runs it.
+
+use std::io::Cursor;
+
+use super::manifest::GoldenImage;
+use super::package::Package;
+use crate::part::Verdict;
+use crate::recipe;
+use crate::vision::{Engine, EngineError, Provider, TensorData};
+
+/// Tolerance for providers that the manifest does not name: that of full precision with another order of additions.
+const TOLERANCE_DEFAULT: f64 = 1e-3;
+
+/// What a golden image gave.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Gated {
+    /// The image's path inside the package.
+    pub file: String,
+    /// The score that was expected.
+    pub expected: f32,
+    /// The score that came.
+    pub score: f32,
+    /// The verdict that came, as expected.
+    pub verdict: Verdict,
+}
+
+/// Why the gate stays shut.
+#[derive(Debug, thiserror::Error)]
+pub enum GoldenError {
+    /// No golden images.
+    #[error("it has no golden images, so nothing proves it on {0}; teach or import it again")]
+    None(Provider),
+    /// A golden image cannot be read.
+    #[error("golden image {image} cannot be read: {reason}")]
+    Image {
+        /// The image.
+        image: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// The model failed.
+    #[error("golden image {image} could not be judged")]
+    Engine {
+        /// The image.
+        image: String,
+        /// What the runtime said.
+        source: EngineError,
+    },
+    /// Another score or verdict than expected.
+    #[error("golden image {image} scored {score:.6} ({}), expected {expected:.6} ({}) within {tolerance:.6} on {provider}; this provider or runtime does not compute what was taught: use another provider, or teach the model again here", verdict.name(), expected_verdict.name())]
+    Mismatch {
+        /// The image.
+        image: String,
+        /// The score that came.
+        score: f32,
+        /// The verdict that came.
+        verdict: Verdict,
+        /// The score that was expected.
+        expected: f32,
+        /// The verdict that was expected.
+        expected_verdict: Verdict,
+        /// How far the score may be off.
+        tolerance: f64,
+        /// Where the model ran.
+        provider: Provider,
+    },
+}
+
+/// Runs all golden images of `package` through `engine`.
+///
+/// # Errors
+/// At the first image that is not answered as expected.
+pub fn check(package: &Package, engine: &mut dyn Engine) -> Result<Vec<Gated>, GoldenError> {
+    let images = &package.manifest.golden.images;
+    if images.is_empty() {
+        return Err(GoldenError::None(engine.provider()));
+    }
+    images.iter().map(|image| check_one(package, engine, image)).collect()
+}
+
+fn check_one(package: &Package, engine: &mut dyn Engine, golden: &GoldenImage) -> Result<Gated, GoldenError> {
+    let (manifest, provider) = (&package.manifest, engine.provider());
+    let input = &manifest.input;
+    let pixels = read_pixels(package, golden)?;
+    let shape = [1, input.height as usize, input.width as usize, 3];
+    let outputs = engine.run(&shape, TensorData::U8(&pixels));
+    let outputs = outputs.map_err(|source| GoldenError::Engine { image: golden.file.clone(), source })?;
+    let position = engine.outputs().iter().position(|port| port.name == manifest.outputs.pred_score);
+    let score = position.and_then(|position| outputs.get(position)?.values.first().copied()).unwrap_or(f32::NAN);
+    let verdict = recipe::judge(score, manifest.threshold.score).0;
+    let precision = format!("{}_f32", provider.name());
+    let relative = manifest.golden.tolerance.get(&precision).copied().unwrap_or(TOLERANCE_DEFAULT);
+    let tolerance = relative * f64::from(golden.score.abs().max(manifest.threshold.score.abs()));
+    // Written so that a score that is no number fails.
+    let close = (f64::from(score) - f64::from(golden.score)).abs() <= tolerance;
+    if close && verdict == golden.verdict {
+        return Ok(Gated { file: golden.file.clone(), expected: golden.score, score, verdict });
+    }
+    Err(GoldenError::Mismatch {
+        image: golden.file.clone(),
+        score,
+        verdict,
+        expected: golden.score,
+        expected_verdict: golden.verdict,
+        tolerance,
+        provider,
+    })
+}
+
+/// The pixels of a golden image, which has the model's input size.
+fn read_pixels(package: &Package, golden: &GoldenImage) -> Result<Vec<u8>, GoldenError> {
+    let failed = |reason: String| GoldenError::Image { image: golden.file.clone(), reason };
+    let bytes = package.files.get(&golden.file).ok_or_else(|| failed("it is not listed among the package's files".into()))?;
+    let decoded = image::load_from_memory_with_format(bytes, image::ImageFormat::Png).map_err(|error| failed(error.to_string()))?;
+    let pixels = decoded.into_rgb8();
+    let (input, size) = (&package.manifest.input, pixels.dimensions());
+    if size != (input.width, input.height) {
+        return Err(failed(format!("it has {size:?} pixels, the model takes {}x{}", input.width, input.height)));
+    }
+    Ok(pixels.into_raw())
+}
+
+/// `pixels` (RGB) as a PNG file.
+///
+/// # Errors
+/// When the pixels do not have the stated size.
+pub fn encode_png(width: u32, height: u32, pixels: &[u8]) -> Result<Vec<u8>, image::ImageError> {
+    let mut bytes = Cursor::new(Vec::new());
+    image::write_buffer_with_format(&mut bytes, pixels, width, height, image::ColorType::Rgb8, image::ImageFormat::Png)?;
+    Ok(bytes.into_inner())
+}

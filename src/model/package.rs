@@ -1,0 +1,284 @@
+//! Reading and writing packages. A package appears whole or not at all: it is written beside its place under another name and then renamed.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+
+use super::golden::{self, GoldenError, Gated};
+use super::manifest::{Kind, Manifest, ManifestError, sha256_hex};
+use crate::vision::ort::OrtEngine;
+use crate::vision::{ElementType, Engine, EngineError, EngineOptions, Port};
+
+/// The manifest's file name.
+pub const MANIFEST: &str = "model.toml";
+/// The model's file name.
+pub const MODEL: &str = "model.onnx";
+/// The folder of golden images.
+pub const GOLDEN: &str = "golden";
+
+/// Largest file a package may hold: far above any real model, and a bound on what a hostile one can make takt read.
+const FILE_BYTES_MAX: u64 = 4 << 30;
+
+/// Why a package cannot be read, written or used.
+#[derive(Debug, thiserror::Error)]
+pub enum PackageError {
+    /// There is no package.
+    #[error("failed to open model package {0}: it has no {MANIFEST}; give the folder that `takt teach --out` wrote")]
+    Missing(PathBuf),
+    /// A file of the package could not be read.
+    #[error("failed to read {path}: {source}; restore the package from a copy, or teach the model again")]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The manifest is not usable.
+    #[error("failed to open model package {package}: {source}")]
+    Manifest {
+        /// The package.
+        package: PathBuf,
+        /// What is wrong with it.
+        source: ManifestError,
+    },
+    /// A file is not what it was when the package was written.
+    #[error("failed to open model package {package}: {file} is not the file it was taught with (its SHA-256 differs); restore the package from a copy, or teach the model again")]
+    Changed {
+        /// The package.
+        package: PathBuf,
+        /// The file.
+        file: String,
+    },
+    /// A path in the manifest points out of the package.
+    #[error("failed to open model package {package}: it names the file {file}, which is not inside the package")]
+    Outside {
+        /// The package.
+        package: PathBuf,
+        /// The path.
+        file: String,
+    },
+    /// The manifest and the model do not fit each other, or this takt cannot run the model.
+    #[error("failed to use model package {package}: {reason}")]
+    Unusable {
+        /// The package.
+        package: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The runtime could not load it.
+    #[error("failed to activate model package {package}")]
+    Engine {
+        /// The package.
+        package: PathBuf,
+        /// What the runtime said.
+        source: EngineError,
+    },
+    /// The golden images were not answered as they should be.
+    #[error("failed to activate model package {package}")]
+    Golden {
+        /// The package.
+        package: PathBuf,
+        /// Which image and how.
+        source: GoldenError,
+    },
+    /// The place for a new package is taken.
+    #[error("failed to write model package {0}: it exists already; choose another --out, or pass --overwrite to replace it")]
+    Exists(PathBuf),
+    /// The place for a new package is taken by something else.
+    #[error("failed to write model package {0}: something that is no model package is there; choose another --out")]
+    NotAPackage(PathBuf),
+    /// The package could not be written.
+    #[error("failed to write model package {package}: {source}; check free space and permissions, nothing was left behind")]
+    Write {
+        /// The package.
+        package: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A package whose files are whole, read into memory.
+#[derive(Debug, Clone)]
+pub struct Package {
+    /// The folder.
+    pub path: PathBuf,
+    /// The manifest.
+    pub manifest: Manifest,
+    /// All other files by their path inside the package.
+    pub files: BTreeMap<String, Vec<u8>>,
+}
+
+/// A package that has passed its golden gate on the engine that will run it.
+pub struct ActiveModel {
+    /// The package.
+    pub package: Package,
+    /// The engine, warmed up.
+    pub engine: Box<dyn Engine>,
+    /// What the golden images gave.
+    pub gated: Vec<Gated>,
+}
+
+impl Package {
+    /// Reads the package in folder `path` and checks every hash.
+    ///
+    /// # Errors
+    /// When a file is missing, changed, out of place, or written in a newer format.
+    pub fn open(path: &Path) -> Result<Self, PackageError> {
+        let manifest_file = path.join(MANIFEST);
+        if !manifest_file.exists() {
+            return Err(PackageError::Missing(path.into()));
+        }
+        let text = read_bounded(&manifest_file)?;
+        let text = String::from_utf8(text).map_err(|_| ManifestError::Changed);
+        let manifest = text.and_then(|text| Manifest::from_text(&text));
+        let manifest = manifest.map_err(|source| PackageError::Manifest { package: path.into(), source })?;
+        let mut files = BTreeMap::new();
+        for (name, hash) in &manifest.files {
+            let inside = Path::new(name).components().all(|component| matches!(component, std::path::Component::Normal(_)));
+            if !inside {
+                return Err(PackageError::Outside { package: path.into(), file: name.clone() });
+            }
+            let bytes = read_bounded(&path.join(name))?;
+            if sha256_hex(&bytes) != *hash {
+                return Err(PackageError::Changed { package: path.into(), file: name.clone() });
+            }
+            files.insert(name.clone(), bytes);
+        }
+        Ok(Self { path: path.into(), manifest, files })
+    }
+
+    /// Loads the model where it is to run and proves it there by its golden images.
+    ///
+    /// # Errors
+    /// When the model does not load or fit its manifest, or a golden image is not answered as expected.
+    pub fn activate(self, options: EngineOptions) -> Result<ActiveModel, PackageError> {
+        self.check_spec().map_err(|reason| self.unusable(reason))?;
+        let engine = |source| PackageError::Engine { package: self.path.clone(), source };
+        // With external data the runtime has to find the other file; it was hashed a moment ago.
+        let mut loaded = if self.files.keys().any(|name| name == "model.onnx.data") {
+            OrtEngine::from_file(&self.path.join(MODEL), options).map_err(engine)?
+        } else {
+            let bytes = self.files.get(MODEL).ok_or_else(|| self.unusable(format!("it holds no {MODEL}")))?;
+            OrtEngine::from_bytes(&self.path.join(MODEL).display().to_string(), bytes, options).map_err(engine)?
+        };
+        self.check_ports(&loaded).map_err(|reason| self.unusable(reason))?;
+        let gated = golden::check(&self, &mut loaded).map_err(|source| PackageError::Golden { package: self.path.clone(), source })?;
+        Ok(ActiveModel { engine: Box::new(loaded), package: self, gated })
+    }
+
+    fn unusable(&self, reason: String) -> PackageError {
+        PackageError::Unusable { package: self.path.clone(), reason }
+    }
+
+    /// Whether this takt can run what the manifest describes.
+    fn check_spec(&self) -> Result<(), String> {
+        let (manifest, input) = (&self.manifest, &self.manifest.input);
+        if manifest.kind != Kind::Anomaly {
+            return Err(format!("models of kind {} are not supported by this version of takt", manifest.kind.name()));
+        }
+        let given = [&input.layout, &input.dtype, &input.colour, &input.normalisation, &input.fit].map(String::as_str);
+        if given != ["nhwc", "u8", "rgb", "in_model", "stretch"] {
+            return Err(format!("its input is {given:?}, this takt runs [\"nhwc\", \"u8\", \"rgb\", \"in_model\", \"stretch\"]"));
+        }
+        if !(manifest.threshold.score.is_finite() && manifest.threshold.region.is_finite()) {
+            return Err("its thresholds are no finite numbers".into());
+        }
+        Ok(())
+    }
+
+    /// Whether the model has the inputs and outputs that the manifest states.
+    fn check_ports(&self, engine: &dyn Engine) -> Result<(), String> {
+        let input = &self.manifest.input;
+        let (width, height) = (input.width as usize, input.height as usize);
+        let fits = |port: &Port, name: &str, element: ElementType, shape: &[usize]| {
+            port.name == name
+                && port.element == Some(element)
+                && port.shape.len() == shape.len()
+                && port.shape.iter().zip(shape).all(|(found, wanted)| found.is_none_or(|found| found == *wanted))
+        };
+        let describe = |ports: &[Port]| ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+        match engine.inputs() {
+            [port] if fits(port, &input.name, ElementType::U8, &[1, height, width, 3]) => {}
+            ports => return Err(format!("its inputs are {}, the manifest states \"{}\" u8 [N, {height}, {width}, 3]", describe(ports), input.name)),
+        }
+        for (name, shape) in [(&self.manifest.outputs.anomaly_map, &[1, 1, height, width][..]), (&self.manifest.outputs.pred_score, &[1][..])] {
+            if !engine.outputs().iter().any(|port| fits(port, name, ElementType::F32, shape)) {
+                return Err(format!("its outputs are {}, the manifest states \"{name}\" f32 {shape:?}", describe(engine.outputs())));
+            }
+        }
+        Ok(())
+    }
+}
+
+fn read_bounded(path: &Path) -> Result<Vec<u8>, PackageError> {
+    let failed = |source| PackageError::Read { path: path.into(), source };
+    let size = fs::metadata(path).map_err(failed)?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(failed(io::Error::other(format!("it has {size} bytes, more than a package may hold"))));
+    }
+    fs::read(path).map_err(failed)
+}
+
+/// Refuses a place for a package that is taken. `overwrite` allows an older package there.
+///
+/// # Errors
+/// When something is there that must not be replaced.
+pub fn check_place(path: &Path, overwrite: bool) -> Result<(), PackageError> {
+    match fs::symlink_metadata(path) {
+        Err(_) => Ok(()),
+        Ok(_) if !path.join(MANIFEST).exists() => Err(PackageError::NotAPackage(path.into())),
+        Ok(_) if !overwrite => Err(PackageError::Exists(path.into())),
+        Ok(_) => Ok(()),
+    }
+}
+
+/// Writes a package to folder `path`; the manifest's `files` are filled in here.
+///
+/// # Errors
+/// When the place is taken ([`check_place`]) or the system fails; then nothing is left behind.
+pub fn write(path: &Path, manifest: &Manifest, files: &BTreeMap<String, Vec<u8>>, overwrite: bool) -> Result<(), PackageError> {
+    check_place(path, overwrite)?;
+    let failed = |source| PackageError::Write { package: path.into(), source };
+    let mut manifest = manifest.clone();
+    manifest.files = files.iter().map(|(name, bytes)| (name.clone(), sha256_hex(bytes))).collect();
+    let text = manifest.to_text().map_err(|source| PackageError::Manifest { package: path.into(), source })?;
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    fs::create_dir_all(parent).map_err(failed)?;
+    // A temporary folder in the same file system, removed on every way out but success.
+    let draft = tempfile::Builder::new().prefix(".takt-package-").tempdir_in(parent).map_err(failed)?;
+    let content = draft.path().join("package");
+    fs::create_dir_all(content.join(GOLDEN)).map_err(failed)?;
+    for (name, bytes) in files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).chain([(MANIFEST, text.as_bytes())]) {
+        write_synced(&content.join(name), bytes).map_err(failed)?;
+    }
+    for folder in [&content.join(GOLDEN), &content] {
+        File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
+    }
+    if path.exists() {
+        fs::rename(path, draft.path().join("replaced")).map_err(failed)?;
+    }
+    fs::rename(&content, path).map_err(failed)?;
+    File::open(parent).and_then(|folder| folder.sync_all()).map_err(failed)
+}
+
+fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
+    let mut file = File::create(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+/// The packages directly inside `folder`, by name, each with its manifest or what is wrong with it.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn list(folder: &Path) -> Result<Vec<(PathBuf, Result<Package, PackageError>)>, PackageError> {
+    let failed = |source| PackageError::Read { path: folder.into(), source };
+    let mut paths: Vec<PathBuf> =
+        fs::read_dir(folder).map_err(failed)?.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.join(MANIFEST).exists()).collect();
+    paths.sort();
+    Ok(paths.into_iter().map(|path| (path.clone(), Package::open(&path))).collect())
+}

@@ -1,0 +1,87 @@
+//! The methods that turn good images into a scorer. Each has a reference implementation here and a way to write itself as ONNX nodes.
+
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::TeachError;
+use super::features::Embeddings;
+use super::padim::Padim;
+use super::patchcore::{PatchCore, PatchCoreOptions};
+use super::progress::Progress;
+
+/// A way to teach from good images.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum Method {
+    /// Distance to a memory bank of good patches (Roth et al. 2022).
+    #[default]
+    Patchcore,
+    /// Mahalanobis distance to a Gaussian per position (Defard et al. 2021); for parts that always lie the same way.
+    Padim,
+}
+
+impl Method {
+    /// The name used in manifests and on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Patchcore => "patchcore",
+            Self::Padim => "padim",
+        }
+    }
+
+    /// Fits the method to good images.
+    ///
+    /// # Errors
+    /// When the images are too few for the method.
+    pub fn fit(self, good: &Embeddings, options: PatchCoreOptions) -> Result<Detector, TeachError> {
+        Ok(match self {
+            Self::Patchcore => Detector::PatchCore(PatchCore::fit(good, options)),
+            Self::Padim => Detector::Padim(Padim::fit(good, options.seed)?),
+        })
+    }
+}
+
+/// Scores of one image.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scores {
+    /// One score per patch, at least 0.
+    pub patches: Vec<f32>,
+    /// The score of the image.
+    pub image: f32,
+}
+
+/// A fitted method.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Detector {
+    /// A memory bank.
+    PatchCore(PatchCore),
+    /// Gaussians per position.
+    Padim(Padim),
+}
+
+impl Detector {
+    /// Scores one image (`[patch][channel]`).
+    pub fn score(&self, image: &[f32]) -> Scores {
+        match self {
+            Self::PatchCore(patchcore) => patchcore.score(image),
+            Self::Padim(padim) => padim.score(image),
+        }
+    }
+
+    /// Scores images on all cores.
+    ///
+    /// # Errors
+    /// On a stop.
+    pub fn score_all(&self, images: &Embeddings, progress: &dyn Progress) -> Result<Vec<Scores>, TeachError> {
+        images
+            .values
+            .par_chunks_exact(images.stride())
+            .map(|image| {
+                progress.check()?;
+                let scores = self.score(image);
+                progress.advance(1);
+                Ok(scores)
+            })
+            .collect()
+    }
+}

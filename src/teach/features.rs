@@ -1,0 +1,203 @@
+//! Images become patch embeddings: backbone features, locally averaged, brought to the finest grid and put side by side (PatchCore, Roth et al.
+//! 2022, section 3.1).
+
+use rayon::prelude::*;
+
+use super::TeachError;
+use super::backbone::{Backbone, BackboneManifest, FeatureMap};
+use super::progress::Progress;
+use super::spatial::{AxisMap, apply};
+use crate::vision::ort::OrtEngine;
+use crate::vision::{Engine, EngineOptions, OutputTensor, TensorData};
+
+/// Images per inference.
+const BATCH: usize = 4;
+
+/// Weights of a patch and its neighbours along each axis, for the finest feature map. PatchCore averages over a 3 x 3 box; weights that fall off
+/// keep small defects sharper and scored better on every real data set tried (docs/accuracy.md).
+const FINEST_NEIGHBOURHOOD: [f64; 3] = [1.0, 3.0, 1.0];
+/// The same for all coarser feature maps.
+const COARSER_NEIGHBOURHOOD: [f64; 3] = [1.0, 2.0, 1.0];
+
+/// Where patches lie and how each feature map gets there.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Grid {
+    /// Width of the model's input, pixels.
+    pub width: usize,
+    /// Height of the model's input, pixels.
+    pub height: usize,
+    /// Patches per row.
+    pub columns: usize,
+    /// Rows of patches.
+    pub rows: usize,
+    /// For each feature map of the backbone: its channels, and the maps along its vertical and horizontal axis.
+    pub features: Vec<(usize, AxisMap, AxisMap)>,
+}
+
+impl Grid {
+    /// The grid of the backbone's finest feature map for inputs of `width` x `height` pixels, multiples of the backbone's `size_multiple`.
+    pub fn new(backbone: &Backbone, width: usize, height: usize) -> Self {
+        let features = &backbone.manifest.features;
+        let finest = features.first().map_or(1, |feature| feature.stride as usize);
+        let (columns, rows) = (width / finest, height / finest);
+        let axis = |pixels: usize, stride: usize, patches: usize| {
+            let length = pixels / stride;
+            let kernel = if stride == finest { FINEST_NEIGHBOURHOOD } else { COARSER_NEIGHBOURHOOD };
+            let averaged = AxisMap::local_average(length, &kernel);
+            if length == patches { averaged } else { averaged.then(&AxisMap::linear(patches, length)) }
+        };
+        let features = features
+            .iter()
+            .map(|feature| {
+                let stride = feature.stride as usize;
+                (feature.channels, axis(height, stride, rows), axis(width, stride, columns))
+            })
+            .collect();
+        Self { width, height, columns, rows, features }
+    }
+
+    /// Patches per image.
+    pub fn patches(&self) -> usize {
+        self.columns * self.rows
+    }
+
+    /// Values per patch.
+    pub fn channels(&self) -> usize {
+        self.features.iter().map(|(channels, ..)| channels).sum()
+    }
+}
+
+/// Patch embeddings of images, `[image][patch][channel]`.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Embeddings {
+    /// Patches per image.
+    pub patches: usize,
+    /// Values per patch.
+    pub channels: usize,
+    /// All values.
+    pub values: Vec<f32>,
+}
+
+impl Embeddings {
+    /// Values per image.
+    pub fn stride(&self) -> usize {
+        self.patches * self.channels
+    }
+
+    /// The embeddings of each image.
+    pub fn images(&self) -> impl ExactSizeIterator<Item = &[f32]> {
+        self.values.chunks_exact(self.stride())
+    }
+
+    /// The embeddings of image `index`.
+    pub fn image(&self, index: usize) -> &[f32] {
+        &self.values[index * self.stride()..][..self.stride()]
+    }
+
+    /// Copies of the embeddings of some images.
+    #[must_use]
+    pub fn subset(&self, images: &[usize]) -> Self {
+        let values = images.iter().flat_map(|&index| self.image(index)).copied().collect();
+        Self { patches: self.patches, channels: self.channels, values }
+    }
+}
+
+/// Runs a backbone and makes embeddings of what it gives.
+pub struct FeatureExtractor {
+    /// One session per core, each on one thread: images are independent, so nothing has to wait for another core.
+    engines: Vec<OrtEngine>,
+    backbone: Backbone,
+    grid: Grid,
+}
+
+impl FeatureExtractor {
+    /// Loads the backbone for inputs of `width` x `height` pixels.
+    ///
+    /// # Errors
+    /// When the runtime cannot load it.
+    pub fn new(backbone: &Backbone, width: usize, height: usize, options: EngineOptions) -> Result<Self, TeachError> {
+        let cores = if options.threads == 0 { rayon::current_num_threads() } else { options.threads };
+        let single = EngineOptions { threads: 1, ..options };
+        let name = format!("backbone {}", backbone.manifest.name);
+        let engines = (0..cores).map(|_| OrtEngine::from_bytes(&name, &backbone.bytes, single)).collect::<Result<_, _>>()?;
+        Ok(Self { engines, grid: Grid::new(backbone, width, height), backbone: backbone.clone() })
+    }
+
+    /// Where the patches lie.
+    pub fn grid(&self) -> &Grid {
+        &self.grid
+    }
+
+    /// Embeddings of images at the grid's input size (RGB bytes, row by row).
+    ///
+    /// # Errors
+    /// When the backbone fails or gives other shapes than its manifest states, or on a stop.
+    pub fn embed(&mut self, images: &[Vec<u8>], progress: &dyn Progress) -> Result<Embeddings, TeachError> {
+        let (grid, manifest) = (&self.grid, &self.backbone.manifest);
+        let (patches, channels) = (grid.patches(), grid.channels());
+        let mut values = vec![0.0_f32; images.len() * patches * channels];
+        let share = images.len().div_ceil(self.engines.len()).max(1);
+        let shares = images.par_chunks(share).zip(values.par_chunks_mut(share * patches * channels));
+        shares.zip(self.engines.par_iter_mut()).try_for_each(|((images, values), engine)| {
+            for (batch, target) in images.chunks(BATCH).zip(values.chunks_mut(BATCH * patches * channels)) {
+                progress.check()?;
+                let outputs = engine.run(&[batch.len(), 3, grid.height, grid.width], TensorData::F32(&normalised(batch, grid, manifest)))?;
+                let features = named_features(engine, &outputs, batch.len(), grid, manifest)?;
+                for (index, target) in target.chunks_exact_mut(patches * channels).enumerate() {
+                    fill(grid, &features, index, target);
+                }
+                progress.advance(batch.len());
+            }
+            Ok::<_, TeachError>(())
+        })?;
+        Ok(Embeddings { patches, channels, values })
+    }
+}
+
+/// Bytes `[n][y][x][channel]` as normalised floats `[n][channel][y][x]`.
+fn normalised(batch: &[Vec<u8>], grid: &Grid, manifest: &BackboneManifest) -> Vec<f32> {
+    let pixels = grid.width * grid.height;
+    let mut input = vec![0.0_f32; batch.len() * 3 * pixels];
+    for (plane, target) in input.chunks_exact_mut(pixels).enumerate() {
+        let (channel, mean, std) = (plane % 3, manifest.mean[plane % 3], manifest.std[plane % 3]);
+        for (value, rgb) in target.iter_mut().zip(batch[plane / 3].chunks_exact(3)) {
+            *value = (f32::from(rgb[channel]) - mean) / std;
+        }
+    }
+    input
+}
+
+/// The outputs that the manifest names, in its order, with their shapes checked.
+fn named_features<'a>(
+    engine: &OrtEngine,
+    outputs: &'a [OutputTensor],
+    images: usize,
+    grid: &Grid,
+    manifest: &BackboneManifest,
+) -> Result<Vec<&'a OutputTensor>, TeachError> {
+    let find = |(feature, (channels, vertical, horizontal)): (&FeatureMap, &(usize, AxisMap, AxisMap))| {
+        let expected = [images, *channels, vertical.columns, horizontal.columns];
+        let output = engine.outputs().iter().position(|port| port.name == feature.output).and_then(|index| outputs.get(index));
+        output.filter(|output| output.shape == expected).ok_or_else(|| TeachError::FeatureShape {
+            backbone: manifest.name.clone(),
+            output: feature.output.clone(),
+            expected: expected.to_vec(),
+            got: output.map(|output| output.shape.clone()).unwrap_or_default(),
+        })
+    };
+    manifest.features.iter().zip(&grid.features).map(find).collect()
+}
+
+/// Writes the embeddings of image `index` of a batch to `target` (`[patch][channel]`).
+fn fill(grid: &Grid, features: &[&OutputTensor], index: usize, target: &mut [f32]) {
+    let channels = grid.channels();
+    let mut first = 0;
+    for (feature, (count, vertical, horizontal)) in features.iter().zip(&grid.features) {
+        let plane = vertical.columns * horizontal.columns;
+        for (channel, source) in feature.values[index * count * plane..][..count * plane].chunks_exact(plane).enumerate() {
+            let mapped = apply(vertical, horizontal, source);
+            target.iter_mut().skip(first + channel).step_by(channels).zip(&mapped).for_each(|(target, value)| *target = *value);
+        }
+        first += count;
+    }
+}

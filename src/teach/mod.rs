@@ -1,0 +1,447 @@
+//! Good images become a model package.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `dataset.rs` | which images, with which labels |
+//! | `backbone.rs`, `features.rs` | images become patch embeddings |
+//! | `spatial.rs` | averaging, interpolation and blur as matrices; pure |
+//! | `coreset.rs`, `patchcore.rs`, `padim.rs`, `detector.rs` | the methods and their reference scorers; pure |
+//! | `calibration.rs` | the threshold and what it promises; pure |
+//! | `graph.rs` | the fitted method as one ONNX graph; pure |
+//! | `golden.rs` | the images that prove the graph wherever it runs |
+//! | `metrics.rs`, `evaluate.rs` | how good the model is |
+//! | `mod.rs` | the lesson: all of it in order |
+
+pub mod backbone;
+pub mod calibration;
+pub mod coreset;
+pub mod dataset;
+pub mod detector;
+pub mod evaluate;
+pub mod features;
+pub mod golden;
+pub mod graph;
+pub mod metrics;
+pub mod padim;
+pub mod patchcore;
+pub mod progress;
+pub mod spatial;
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use prost::Message;
+use rayon::prelude::*;
+
+use crate::model::manifest::{
+    BackboneSpec, FORMAT_VERSION, Golden, InputSpec, Kind, Manifest, MethodSpec, OutputSpec, Provenance, ThresholdSpec, sha256_hex,
+};
+use crate::model::package::{MODEL, Package, PackageError};
+use crate::vision::decode::{DecodeError, read_image};
+use crate::vision::findings::ANOMALY;
+use crate::vision::preprocess::Preprocessor;
+use crate::vision::{AnomalyMap, EngineError, EngineOptions};
+use backbone::{Backbone, BackboneError};
+use calibration::{CalibrationError, conformal_threshold};
+use dataset::DatasetError;
+use detector::{Detector, Method, Scores};
+use features::{Embeddings, FeatureExtractor, Grid};
+use patchcore::PatchCoreOptions;
+use progress::{Progress, Stage};
+
+/// Folds of the good images: each is scored by a model that has not seen its fold.
+pub const FOLDS: usize = 5;
+
+/// Fewest good images: one per fold.
+pub const IMAGES_MIN: usize = FOLDS;
+
+/// Most patches that are held in memory at once (at 152 values each, 0.9 GiB). More images than that are thinned out evenly.
+pub const PATCHES_MAX: usize = 1_500_000;
+
+/// Shortest and longest side of the model's input, pixels.
+pub const SIDE_PX: std::ops::RangeInclusive<u32> = 64..=1024;
+
+/// A good image is named as suspicious if its score is this many median absolute deviations above the median (1.4826 of them are one standard
+/// deviation of a normal distribution; Leys et al. 2013, J. Exp. Soc. Psychol. 49).
+const SUSPICIOUS_DEVIATIONS: f32 = 8.0;
+
+/// What to teach and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Lesson {
+    /// Folder of good images.
+    pub good: PathBuf,
+    /// Built-in backbone's name, or an ONNX file.
+    pub backbone: String,
+    /// Width of the model's input, pixels.
+    pub width: u32,
+    /// Height of the model's input, pixels.
+    pub height: u32,
+    /// Share of good parts that may be rejected.
+    pub false_reject_rate: f64,
+    /// Refuse what would otherwise be a warning.
+    pub strict: bool,
+    /// The method.
+    pub method: Method,
+    /// Its settings.
+    pub settings: PatchCoreOptions,
+    /// Name of the model.
+    pub name: String,
+    /// Version of the model.
+    pub version: String,
+    /// Where the backbone runs.
+    pub engine: EngineOptions,
+}
+
+/// What came out of a lesson.
+#[derive(Debug, Clone)]
+pub struct Taught {
+    /// The package, proven by its golden gate, not yet written.
+    pub package: Package,
+    /// The reference scorer behind it.
+    pub detector: Detector,
+    /// Where its patches lie.
+    pub grid: Grid,
+    /// Time spent in each stage.
+    pub stages: Vec<(Stage, Duration)>,
+    /// What the user should know.
+    pub warnings: Vec<String>,
+}
+
+/// Why teaching failed.
+#[derive(Debug, thiserror::Error)]
+pub enum TeachError {
+    /// A folder cannot be used.
+    #[error(transparent)]
+    Dataset(#[from] DatasetError),
+    /// The backbone cannot be used.
+    #[error(transparent)]
+    Backbone(#[from] BackboneError),
+    /// An image cannot be used.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// An image cannot be resized.
+    #[error(transparent)]
+    Preprocess(#[from] crate::vision::preprocess::PreprocessError),
+    /// The runtime failed.
+    #[error(transparent)]
+    Engine(#[from] EngineError),
+    /// The scores do not give a threshold.
+    #[error(transparent)]
+    Calibration(#[from] CalibrationError),
+    /// The graph cannot be built.
+    #[error(transparent)]
+    Graph(#[from] graph::NameTaken),
+    /// The package cannot be written or did not pass its own gate.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// The image size does not suit the backbone.
+    #[error("failed to teach at {width}x{height} px: both sides must be multiples of {multiple} from {} to {}", SIDE_PX.start(), SIDE_PX.end())]
+    Size {
+        /// Width asked for.
+        width: u32,
+        /// Height asked for.
+        height: u32,
+        /// What the backbone needs.
+        multiple: u32,
+    },
+    /// Too few images.
+    #[error("failed to teach from {found} different image(s): at least {needed} are needed, 20 or more give a useful model, 100 a threshold for 1 % false rejects")]
+    TooFewImages {
+        /// Images that can be used.
+        found: usize,
+        /// Images needed.
+        needed: usize,
+    },
+    /// The backbone's outputs are not what its manifest states.
+    #[error("failed to use backbone {backbone}: output \"{output}\" has shape {got:?}, its manifest leads to {expected:?}")]
+    FeatureShape {
+        /// The backbone.
+        backbone: String,
+        /// The output.
+        output: String,
+        /// The shape expected.
+        expected: Vec<usize>,
+        /// The shape that came; empty if the output is missing.
+        got: Vec<usize>,
+    },
+    /// The backbone gave numbers that are none.
+    #[error("failed to use backbone {0}: it gave values that are no finite numbers for some good images")]
+    NotFinite(String),
+    /// A warning under `--strict`.
+    #[error("failed to teach under --strict: {0}")]
+    Strict(String),
+    /// A golden image cannot be encoded.
+    #[error("failed to encode a golden image: {0}")]
+    Golden(#[from] image::ImageError),
+    /// The user stopped it.
+    #[error("stopped; nothing was written")]
+    Stopped,
+}
+
+/// Measures stages as they follow each other.
+struct Watch<'a> {
+    progress: &'a dyn Progress,
+    stages: Vec<(Stage, Duration)>,
+    started: Instant,
+}
+
+impl<'a> Watch<'a> {
+    fn new(progress: &'a dyn Progress) -> Self {
+        Self { progress, stages: Vec::new(), started: Instant::now() }
+    }
+
+    fn begin(&mut self, stage: Stage, steps: usize) {
+        self.end();
+        self.stages.push((stage, Duration::ZERO));
+        self.progress.begin(stage, steps);
+    }
+
+    fn end(&mut self) {
+        let now = Instant::now();
+        if let Some(last) = self.stages.last_mut() {
+            last.1 = now - self.started;
+        }
+        self.started = now;
+    }
+}
+
+/// Teaches a model from good images and proves it. Nothing is written.
+///
+/// # Errors
+/// When an input cannot be used, the runtime fails, the model does not pass its own gate, or the user stops it.
+pub fn teach(lesson: &Lesson, progress: &dyn Progress) -> Result<Taught, TeachError> {
+    let backbone = Backbone::open(&lesson.backbone)?;
+    check_size(lesson, &backbone)?;
+    let mut warnings = Vec::new();
+    let mut watch = Watch::new(progress);
+    let paths = thinned(dataset::good_images(&lesson.good)?, lesson, &backbone, &mut warnings);
+
+    watch.begin(Stage::Decode, paths.len());
+    let (paths, images) = decode(paths, lesson, progress, &mut warnings)?;
+    if images.len() < IMAGES_MIN {
+        return Err(TeachError::TooFewImages { found: images.len(), needed: IMAGES_MIN });
+    }
+
+    watch.begin(Stage::Features, images.len());
+    let mut extractor = FeatureExtractor::new(&backbone, lesson.width as usize, lesson.height as usize, lesson.engine)?;
+    let good = extractor.embed(&images, progress)?;
+    if !good.values.par_iter().all(|value| value.is_finite()) {
+        return Err(TeachError::NotFinite(backbone.manifest.name));
+    }
+
+    watch.begin(Stage::Fit, 1);
+    let detector = lesson.method.fit(&good, lesson.settings)?;
+    progress.advance(1);
+    progress.check()?;
+
+    watch.begin(Stage::Calibration, images.len());
+    let held_out = cross_validate(&good, lesson, progress)?;
+    let threshold = threshold(&held_out, extractor.grid(), lesson, &mut warnings)?;
+    warnings.extend(suspicious(&paths, &held_out));
+
+    watch.begin(Stage::Gate, 1);
+    let model = graph::emit(&backbone, extractor.grid(), &detector)?;
+    let samples = golden::choose(&images, &good, &held_out, &detector, &mut extractor, &threshold)?;
+    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::from([(MODEL.to_owned(), model.encode_to_vec())]);
+    let golden = Golden { tolerance: golden::tolerances(), images: samples.iter().map(|sample| sample.expected.clone()).collect() };
+    files.extend(samples.into_iter().map(|sample| (sample.expected.file, sample.png)));
+    let manifest = manifest(lesson, &backbone, &images, threshold, golden, &detector);
+    let package = Package { path: PathBuf::from(&lesson.name), manifest, files };
+    package.clone().activate(lesson.engine)?;
+    progress.advance(1);
+    progress.check()?;
+    watch.end();
+    if let Some(warning) = warnings.first().filter(|_| lesson.strict) {
+        return Err(TeachError::Strict(warning.clone()));
+    }
+    Ok(Taught { package, detector, grid: extractor.grid().clone(), stages: watch.stages, warnings })
+}
+
+fn check_size(lesson: &Lesson, backbone: &Backbone) -> Result<(), TeachError> {
+    let multiple = backbone.manifest.size_multiple;
+    let fits = |side: u32| SIDE_PX.contains(&side) && side.is_multiple_of(multiple);
+    if fits(lesson.width) && fits(lesson.height) {
+        return Ok(());
+    }
+    Err(TeachError::Size { width: lesson.width, height: lesson.height, multiple })
+}
+
+/// As many images as fit in memory, evenly spread.
+fn thinned(paths: Vec<PathBuf>, lesson: &Lesson, backbone: &Backbone, warnings: &mut Vec<String>) -> Vec<PathBuf> {
+    let patches = Grid::new(backbone, lesson.width as usize, lesson.height as usize).patches();
+    let (found, most) = (paths.len(), PATCHES_MAX / patches.max(1));
+    if found <= most {
+        return paths;
+    }
+    warnings.push(format!("{found} good images are more than memory is set aside for at this size; {most} of them, evenly spread, are used"));
+    (0..most).map(|index| paths[index * found / most].clone()).collect()
+}
+
+/// Reads and resizes images on all cores; later copies of the same picture are left out, for they would vouch for each other.
+fn decode(
+    paths: Vec<PathBuf>,
+    lesson: &Lesson,
+    progress: &dyn Progress,
+    warnings: &mut Vec<String>,
+) -> Result<(Vec<PathBuf>, Vec<Vec<u8>>), TeachError> {
+    let resized: Result<Vec<Vec<u8>>, TeachError> = paths
+        .par_iter()
+        .map_init(
+            || Preprocessor::new(lesson.width, lesson.height),
+            |preprocessor, path| {
+                progress.check()?;
+                let pixels = preprocessor.resize(&read_image(path)?)?.to_vec();
+                progress.advance(1);
+                Ok(pixels)
+            },
+        )
+        .collect();
+    let mut seen: HashMap<String, PathBuf> = HashMap::new();
+    let mut copies = Vec::new();
+    let kept: Vec<(PathBuf, Vec<u8>)> = paths
+        .into_iter()
+        .zip(resized?)
+        .filter(|(path, pixels)| match seen.entry(sha256_hex(pixels)) {
+            std::collections::hash_map::Entry::Occupied(first) => {
+                copies.push(format!("{} (of {})", file_name(path), file_name(first.get())));
+                false
+            }
+            std::collections::hash_map::Entry::Vacant(entry) => {
+                entry.insert(path.clone());
+                true
+            }
+        })
+        .collect();
+    if !copies.is_empty() {
+        warnings.push(format!("{} image(s) are copies of others and were left out: {}", copies.len(), shortened(&copies)));
+    }
+    Ok(kept.into_iter().unzip())
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+}
+
+/// The first few of many names.
+fn shortened(names: &[String]) -> String {
+    const SHOWN: usize = 5;
+    let more = names.len().saturating_sub(SHOWN);
+    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
+    if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
+/// Scores every good image by a model fitted without its fold. Folds are runs of neighbouring file names: pictures taken one after the other are
+/// alike, and must not vouch for each other.
+fn cross_validate(good: &Embeddings, lesson: &Lesson, progress: &dyn Progress) -> Result<Vec<Scores>, TeachError> {
+    let count = good.images().len();
+    let mut scores = Vec::with_capacity(count);
+    for fold in 0..FOLDS {
+        progress.check()?;
+        let held_out = fold * count / FOLDS..(fold + 1) * count / FOLDS;
+        let rest: Vec<usize> = (0..count).filter(|index| !held_out.contains(index)).collect();
+        let detector = lesson.method.fit(&good.subset(&rest), lesson.settings)?;
+        scores.extend(detector.score_all(&good.subset(&held_out.collect::<Vec<_>>()), progress)?);
+    }
+    Ok(scores)
+}
+
+/// The limits for images and pixels, both from the same promise.
+fn threshold(held_out: &[Scores], grid: &Grid, lesson: &Lesson, warnings: &mut Vec<String>) -> Result<ThresholdSpec, TeachError> {
+    let (vertical, horizontal) = graph::map_axes(grid);
+    let images: Vec<f32> = held_out.iter().map(|scores| scores.image).collect();
+    let peaks: Vec<f32> = held_out
+        .par_iter()
+        .map(|scores| spatial::apply(&vertical, &horizontal, &scores.patches).into_iter().fold(f32::NEG_INFINITY, f32::max))
+        .collect();
+    let score = conformal_threshold(&images, lesson.false_reject_rate)?;
+    let region = conformal_threshold(&peaks, lesson.false_reject_rate)?;
+    if score.beyond_data {
+        warnings.push(format!(
+            "{} good images can vouch for at most {:.1} % false rejects, not {:.1} %; the threshold is the highest score of a good image and {:.0} % more; \
+             give at least {:.0} images, or --false-reject-rate {:.3}",
+            score.good_images,
+            100.0 * score.supported_false_reject_rate,
+            100.0 * lesson.false_reject_rate,
+            100.0 * (calibration::BEYOND_DATA_MARGIN - 1.0),
+            (1.0 / lesson.false_reject_rate - 1.0).ceil(),
+            score.supported_false_reject_rate,
+        ));
+    }
+    Ok(ThresholdSpec::new(&score, &region, FOLDS))
+}
+
+/// Good images that look unlike all others: probably not good.
+fn suspicious(paths: &[PathBuf], held_out: &[Scores]) -> Option<String> {
+    let median = |mut values: Vec<f32>| {
+        values.sort_by(f32::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or_default()
+    };
+    let centre = median(held_out.iter().map(|scores| scores.image).collect());
+    let deviation = median(held_out.iter().map(|scores| (scores.image - centre).abs()).collect());
+    let names: Vec<String> = paths
+        .iter()
+        .zip(held_out)
+        .filter(|(_, scores)| scores.image > centre + SUSPICIOUS_DEVIATIONS * deviation)
+        .map(|(path, _)| file_name(path))
+        .collect();
+    (!names.is_empty()).then(|| format!("look at {} image(s) that differ from all other good ones: {}", names.len(), shortened(&names)))
+}
+
+fn manifest(
+    lesson: &Lesson,
+    backbone: &Backbone,
+    images: &[Vec<u8>],
+    threshold: ThresholdSpec,
+    golden: Golden,
+    detector: &Detector,
+) -> Manifest {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let (bank, neighbours) = match detector {
+        Detector::PatchCore(patchcore) => (Some(patchcore.bank_size()), Some(patchcore.neighbours)),
+        Detector::Padim(_) => (None, None),
+    };
+    Manifest {
+        format_version: FORMAT_VERSION,
+        name: lesson.name.clone(),
+        version: lesson.version.clone(),
+        kind: Kind::Anomaly,
+        licence: backbone.manifest.licence.clone(),
+        classes: vec![ANOMALY.into()],
+        input: InputSpec {
+            name: graph::PIXELS.into(),
+            layout: "nhwc".into(),
+            dtype: "u8".into(),
+            colour: "rgb".into(),
+            width: lesson.width,
+            height: lesson.height,
+            normalisation: "in_model".into(),
+            fit: "stretch".into(),
+        },
+        outputs: OutputSpec { anomaly_map: graph::ANOMALY_MAP.into(), pred_score: graph::PRED_SCORE.into() },
+        threshold,
+        provenance: Provenance {
+            taught_by: std::env::var("USER").unwrap_or_else(|_| "unknown".into()),
+            taught_unix_ns: i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX),
+            taught_from: lesson.good.display().to_string(),
+            images: images.len(),
+            images_sha256: sha256_hex(images.iter().map(|pixels| sha256_hex(pixels)).collect::<String>().as_bytes()),
+            takt_version: env!("CARGO_PKG_VERSION").into(),
+            method: MethodSpec { name: lesson.method.name().into(), bank, neighbours, seed: lesson.settings.seed },
+            backbone: BackboneSpec {
+                name: backbone.manifest.name.clone(),
+                sha256: backbone.sha256.clone(),
+                licence: backbone.manifest.licence.clone(),
+                provenance: backbone.manifest.provenance.clone(),
+            },
+        },
+        files: BTreeMap::new(),
+        golden,
+    }
+}
+
+/// The anomaly map that the reference scorer gives, at the model's input size.
+pub fn reference_map(grid: &Grid, scores: &Scores) -> AnomalyMap {
+    let (vertical, horizontal) = graph::map_axes(grid);
+    AnomalyMap { width: grid.width, height: grid.height, scores: spatial::apply(&vertical, &horizontal, &scores.patches) }
+}

@@ -1,0 +1,65 @@
+//! How teaching tells where it is, and hears that it should stop.
+
+use super::TeachError;
+
+/// The stages of teaching, in order.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Stage {
+    /// Images are read and resized.
+    Decode,
+    /// The backbone runs.
+    Features,
+    /// The model is fitted to all good images.
+    Fit,
+    /// Good images are scored by models that have not seen them.
+    Calibration,
+    /// The emitted graph is held against the reference scorer.
+    Gate,
+    /// The test images are judged.
+    Test,
+}
+
+impl Stage {
+    /// The name used on the screen and in reports.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Decode => "decode",
+            Self::Features => "features",
+            Self::Fit => "coreset",
+            Self::Calibration => "calibration",
+            Self::Gate => "gate",
+            Self::Test => "test",
+        }
+    }
+}
+
+/// Listens to teaching. Calls come from one thread at a time per stage, `advance` from any.
+pub trait Progress: Sync {
+    /// A stage of `steps` steps begins; the one before it is over.
+    fn begin(&self, stage: Stage, steps: usize);
+
+    /// Some steps are done.
+    fn advance(&self, steps: usize);
+
+    /// Whether the user asked to stop.
+    fn stopped(&self) -> bool;
+
+    /// Refuses to go on after a stop.
+    ///
+    /// # Errors
+    /// [`TeachError::Stopped`] after a stop.
+    fn check(&self) -> Result<(), TeachError> {
+        if self.stopped() { Err(TeachError::Stopped) } else { Ok(()) }
+    }
+}
+
+/// Nobody listens.
+pub struct Silent;
+
+impl Progress for Silent {
+    fn begin(&self, _: Stage, _: usize) {}
+    fn advance(&self, _: usize) {}
+    fn stopped(&self) -> bool {
+        false
+    }
+}

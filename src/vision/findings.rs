@@ -1,0 +1,113 @@
+//! An anomaly map becomes findings: connected regions above a limit, in pixels of the image that was inspected.
+
+use super::AnomalyMap;
+use super::regions::label_regions;
+use crate::part::Finding;
+
+/// Findings kept per image; beyond that the part is hopeless, and nobody reads on.
+pub const FINDINGS_MAX: usize = 64;
+
+/// The class of findings of models that were taught from good parts only.
+pub const ANOMALY: &str = "anomaly";
+
+/// Share of the peak that outlines a region where the image is not Ok although no pixel is above the limit.
+const PEAK_SHARE: f32 = 0.9;
+
+/// The limit above which pixels belong to findings of an image that is not Ok: `limit`, or below the peak if the whole map stays under it, so
+/// that a rejected part always shows where.
+pub fn effective_limit(map: &AnomalyMap, limit: f32) -> f32 {
+    let peak = map.scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    if peak > limit { limit } else { PEAK_SHARE * peak }
+}
+
+/// Pixels of `map` above `limit`.
+pub fn above(map: &AnomalyMap, limit: f32) -> Vec<bool> {
+    map.scores.iter().map(|score| *score > limit).collect()
+}
+
+/// The 8-connected regions of `map` above `limit`, most anomalous first, at most [`FINDINGS_MAX`], scaled to an image of `width` x `height` pixels.
+pub fn find(map: &AnomalyMap, limit: f32, width: u32, height: u32) -> Vec<Finding> {
+    let regions = label_regions(map.width, map.height, &above(map, limit));
+    let mut boxes = vec![Extent::default(); regions.count as usize];
+    for (index, label) in regions.labels.iter().enumerate().filter(|(_, label)| **label > 0) {
+        boxes[*label as usize - 1].add(index % map.width, index / map.width, map.scores[index]);
+    }
+    boxes.sort_by(|a, b| b.score.total_cmp(&a.score));
+    boxes.truncate(FINDINGS_MAX);
+    boxes.iter().map(|extent| extent.scaled(map, width, height)).collect()
+}
+
+/// A region's bounding box, in map pixels, with what it holds.
+#[derive(Debug, Clone)]
+struct Extent {
+    left: usize,
+    top: usize,
+    right: usize,
+    bottom: usize,
+    area: usize,
+    score: f32,
+}
+
+impl Default for Extent {
+    fn default() -> Self {
+        Self { left: usize::MAX, top: usize::MAX, right: 0, bottom: 0, area: 0, score: f32::NEG_INFINITY }
+    }
+}
+
+impl Extent {
+    fn add(&mut self, x: usize, y: usize, score: f32) {
+        self.left = self.left.min(x);
+        self.top = self.top.min(y);
+        self.right = self.right.max(x + 1);
+        self.bottom = self.bottom.max(y + 1);
+        self.area += 1;
+        self.score = self.score.max(score);
+    }
+
+    /// The smallest box of whole image pixels around it.
+    fn scaled(&self, map: &AnomalyMap, width: u32, height: u32) -> Finding {
+        let (across, down) = (width as f64 / map.width as f64, height as f64 / map.height as f64);
+        let (x, y) = ((self.left as f64 * across).floor() as u32, (self.top as f64 * down).floor() as u32);
+        let right = ((self.right as f64 * across).ceil() as u32).clamp(x + 1, width.max(x + 1));
+        let bottom = ((self.bottom as f64 * down).ceil() as u32).clamp(y + 1, height.max(y + 1));
+        let area_px = (self.area as f64 * across * down).round().max(1.0) as u32;
+        Finding { class: ANOMALY.into(), score: self.score, x, y, width: right - x, height: bottom - y, area_px }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    fn map(width: usize, scores: &[f32]) -> AnomalyMap {
+        AnomalyMap { width, height: scores.len() / width, scores: scores.to_vec() }
+    }
+
+    #[test]
+    fn regions_are_scaled_to_the_image_and_sorted_by_score() {
+        let map = map(4, &[9.0, 0.0, 0.0, 0.0, 9.5, 0.0, 0.0, 12.0]);
+        let found = find(&map, 5.0, 40, 10);
+        let boxes: Vec<_> = found.iter().map(|f| (f.score, f.x, f.y, f.width, f.height, f.area_px)).collect();
+        assert_eq!(boxes, [(12.0, 30, 5, 10, 5, 50), (9.5, 0, 0, 10, 10, 100)]);
+    }
+
+    #[test]
+    fn a_map_below_the_limit_still_shows_its_peak() {
+        let map = map(2, &[1.0, 0.1, 0.2, 0.3]);
+        assert_eq!(find(&map, effective_limit(&map, 5.0), 2, 2).len(), 1);
+    }
+
+    proptest! {
+        #[test]
+        fn findings_lie_inside_the_image(
+            scores in prop::collection::vec(0.0_f32..10.0, 24), limit in 0.0_f32..10.0, width in 1_u32..100, height in 1_u32..100,
+        ) {
+            for finding in find(&map(6, &scores), limit, width, height) {
+                prop_assert!(finding.width > 0 && finding.height > 0 && finding.area_px > 0);
+                prop_assert!(finding.x + finding.width <= width && finding.y + finding.height <= height);
+                prop_assert!(finding.score > limit);
+            }
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Adapter to ONNX Runtime through crate `ort`. The shared library is loaded at run time, so one program serves every provider.
+
+use std::env;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, OnceLock, PoisonError};
+
+use ort::ep::{CPU, CUDA, ExecutionProviderDispatch, TensorRT};
+use ort::environment::Environment;
+use ort::session::Session;
+use ort::session::builder::GraphOptimizationLevel;
+use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
+
+use super::{ElementType, Engine, EngineError, EngineOptions, OutputTensor, Port, Provider, TensorData};
+
+static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
+static LOADING: Mutex<()> = Mutex::new(());
+
+/// The environment shared by all sessions; the first call loads the library.
+fn environment() -> Result<&'static Environment, EngineError> {
+    let _one_at_a_time = LOADING.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(environment) = ENVIRONMENT.get() {
+        return Ok(environment);
+    }
+    let environment = load_library()?;
+    Ok(ENVIRONMENT.get_or_init(|| environment))
+}
+
+/// Where the library may be: ORT_DYLIB_PATH alone if it is set, else next to the program, else wherever the system's loader finds it.
+fn candidates() -> Vec<PathBuf> {
+    if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
+        return vec![path.into()];
+    }
+    let beside = env::current_exe().ok().and_then(|exe| exe.parent().map(|dir| dir.join("libonnxruntime.so")));
+    let mut paths: Vec<PathBuf> = beside.into_iter().filter(|path| path.exists()).collect();
+    paths.extend(["libonnxruntime.so", "libonnxruntime.so.1"].map(PathBuf::from));
+    paths
+}
+
+fn load_library() -> Result<Environment, EngineError> {
+    let mut tried = Vec::new();
+    for path in candidates() {
+        let loaded = ort::init_from(&path)
+            .map_err(|error| error.to_string())
+            .and_then(|builder| builder.with_name("takt").with_telemetry(false).build().map_err(|error| error.to_string()));
+        match loaded {
+            Ok(environment) => return Ok(environment),
+            Err(error) => tried.push(format!("{} ({})", path.display(), error.lines().next().unwrap_or_default())),
+        }
+    }
+    Err(EngineError::Library { tried: tried.join(", ") })
+}
+
+/// A model loaded into ONNX Runtime.
+pub struct OrtEngine {
+    session: Session,
+    model: String,
+    provider: Provider,
+    inputs: Vec<Port>,
+    outputs: Vec<Port>,
+}
+
+impl OrtEngine {
+    /// Loads the model in `file`, which may have external data beside it.
+    ///
+    /// # Errors
+    /// When the library is missing, the file is no usable ONNX model, or the provider is not available.
+    pub fn from_file(file: &Path, options: EngineOptions) -> Result<Self, EngineError> {
+        let model = file.display().to_string();
+        Self::load(model, options, |builder| builder.commit_from_file(file))
+    }
+
+    /// Loads the model in `bytes`; `model` names it in messages.
+    ///
+    /// # Errors
+    /// As [`OrtEngine::from_file`].
+    pub fn from_bytes(model: &str, bytes: &[u8], options: EngineOptions) -> Result<Self, EngineError> {
+        Self::load(model.to_owned(), options, |builder| builder.commit_from_memory(bytes))
+    }
+
+    fn load(
+        model: String,
+        options: EngineOptions,
+        commit: impl FnOnce(&mut ort::session::builder::SessionBuilder) -> ort::Result<Session>,
+    ) -> Result<Self, EngineError> {
+        let environment = environment()?;
+        let provider = options.provider;
+        let session = session_builder(environment, options).and_then(|mut builder| commit(&mut builder));
+        let session = session.map_err(|error| EngineError::Load { model: model.clone(), provider, reason: error.to_string() })?;
+        let inputs = session.inputs().iter().map(port).collect();
+        let outputs = session.outputs().iter().map(port).collect();
+        Ok(Self { session, model, provider, inputs, outputs })
+    }
+
+}
+
+fn session_builder(environment: &Environment, options: EngineOptions) -> ort::Result<ort::session::builder::SessionBuilder> {
+    let threads = if options.threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { options.threads };
+    // Spinning would burn the cores that capture and PLC I/O need.
+    Ok(Session::builder(environment)?
+        .with_optimization_level(GraphOptimizationLevel::All)?
+        .with_intra_threads(threads)?
+        .with_intra_op_spinning(false)?
+        .with_execution_providers([dispatch(options.provider)])?)
+}
+
+/// A provider that cannot be had is an error: a station must never run slower than it was proven without anybody knowing.
+fn dispatch(provider: Provider) -> ExecutionProviderDispatch {
+    match provider {
+        Provider::Cpu => CPU::default().build(),
+        Provider::Cuda => CUDA::default().build(),
+        Provider::TensorRt => TensorRT::default().build(),
+    }
+    .error_on_failure()
+}
+
+fn port(outlet: &Outlet) -> Port {
+    let (element, shape) = match outlet.dtype() {
+        ValueType::Tensor { ty, shape, .. } => (element_type(*ty), shape.iter().map(|d| usize::try_from(*d).ok()).collect()),
+        _ => (None, Vec::new()),
+    };
+    Port { name: outlet.name().to_owned(), element, shape }
+}
+
+fn element_type(ty: TensorElementType) -> Option<ElementType> {
+    match ty {
+        TensorElementType::Uint8 => Some(ElementType::U8),
+        TensorElementType::Float32 => Some(ElementType::F32),
+        _ => None,
+    }
+}
+
+impl Engine for OrtEngine {
+    fn provider(&self) -> Provider {
+        self.provider
+    }
+
+    fn inputs(&self) -> &[Port] {
+        &self.inputs
+    }
+
+    fn outputs(&self) -> &[Port] {
+        &self.outputs
+    }
+
+    fn run(&mut self, shape: &[usize], data: TensorData<'_>) -> Result<Vec<OutputTensor>, EngineError> {
+        let (model, provider) = (&self.model, self.provider);
+        let failed = |error: ort::Error| EngineError::Run { model: model.clone(), provider, reason: error.to_string() };
+        let outputs = match data {
+            TensorData::U8(values) => self.session.run(ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?]),
+            TensorData::F32(values) => self.session.run(ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?]),
+        }
+        .map_err(failed)?;
+        outputs
+            .values()
+            .map(|value| {
+                let (shape, values) = value.try_extract_tensor::<f32>().map_err(failed)?;
+                Ok(OutputTensor { shape: shape.iter().map(|d| *d as usize).collect(), values: values.to_vec() })
+            })
+            .collect()
+    }
+}
