@@ -6,4 +6,5 @@ pub mod part;
 pub mod recipe;
 pub mod report;
 pub mod teach;
+pub mod twin;
 pub mod vision;

@@ -58,9 +58,16 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<Exit> {
         }
     }
     if args.format == Format::Table {
-        print(&table(&["image", "verdict", "score", "threshold", "findings", "largest at", "ms", "note"], rows))?;
+        print(&table(
+            &["image", "verdict", "score", "threshold", "findings", "largest at", "ms", "note"],
+            rows,
+        ))?;
     }
-    Ok(if rejected && args.fail_on_reject { Exit::Rejected } else { Exit::Done })
+    Ok(if rejected && args.fail_on_reject {
+        Exit::Rejected
+    } else {
+        Exit::Done
+    })
 }
 
 /// All images that are meant: files as they are, folders by their images.
@@ -83,17 +90,27 @@ fn inspect_one(inspector: &mut Inspector, path: PathBuf, overlays: Option<&Path>
             if let Some(folder) = overlays {
                 write_overlay(folder, &path, &image, &inspection, inspector.manifest().threshold.region)?;
             }
-            Ok(Line { path, result: Ok(inspection) })
+            Ok(Line {
+                path,
+                result: Ok(inspection),
+            })
         }
         Err(InspectError::Engine(error)) => Err(error.into()),
-        Err(error) => Ok(Line { path, result: Err(error.to_string()) }),
+        Err(error) => Ok(Line {
+            path,
+            result: Err(error.to_string()),
+        }),
     }
 }
 
 fn write_overlay(folder: &Path, path: &Path, image: &Image, inspection: &Inspection, region: f32) -> anyhow::Result<()> {
     let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
     // Images of the same name in different folders must not overwrite each other.
-    let parent = path.parent().and_then(Path::file_name).map(|name| format!("{}_", name.to_string_lossy())).unwrap_or_default();
+    let parent = path
+        .parent()
+        .and_then(Path::file_name)
+        .map(|name| format!("{}_", name.to_string_lossy()))
+        .unwrap_or_default();
     let target = folder.join(format!("{parent}{stem}.png"));
     let picture = overlay::render(image, inspection, region);
     let bytes = crate::model::golden::encode_png(picture.width, picture.height, &picture.rgb)?;
@@ -128,13 +145,27 @@ impl Line {
                 format!("{:.3}", inspection.score),
                 format!("{:.3}", inspection.threshold),
                 inspection.findings.len().to_string(),
-                inspection.findings.iter().max_by_key(|finding| finding.area_px).map(|f| format!("{},{} {}x{}", f.x, f.y, f.width, f.height)).unwrap_or_default(),
+                inspection
+                    .findings
+                    .iter()
+                    .max_by_key(|finding| finding.area_px)
+                    .map(|f| format!("{},{} {}x{}", f.x, f.y, f.width, f.height))
+                    .unwrap_or_default(),
                 format!("{:.1}", inspection.latency.inspect().as_secs_f64() * 1e3),
                 inspection.reason.map(|reason| reason.name().to_owned()).unwrap_or_default(),
             ],
             Err(error) => {
                 let empty = String::new;
-                vec![image, Verdict::NotDecidable.name().into(), empty(), empty(), empty(), empty(), empty(), error.clone()]
+                vec![
+                    image,
+                    Verdict::NotDecidable.name().into(),
+                    empty(),
+                    empty(),
+                    empty(),
+                    empty(),
+                    empty(),
+                    error.clone(),
+                ]
             }
         }
     }

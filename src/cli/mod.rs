@@ -1,13 +1,17 @@
 //! The command line: one file per subcommand, thin.
 
+mod bench;
+mod demo;
 mod evaluate;
 mod inspect;
+mod model;
+mod page;
 mod progress;
 mod table;
 mod teach;
 
 use std::io::{self, IsTerminal, Write};
-use std::path::PathBuf;
+use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
@@ -34,6 +38,12 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Measure how good a model is on labelled images
     Evaluate(evaluate::EvaluateArgs),
+    /// List, show and verify model packages
+    Model(model::ModelArgs),
+    /// Teach and judge example parts, and write a page about it
+    Demo(demo::DemoArgs),
+    /// Measure how fast this machine is
+    Bench(bench::BenchArgs),
 }
 
 /// How results are printed.
@@ -59,7 +69,10 @@ struct EngineArgs {
 
 impl From<EngineArgs> for EngineOptions {
     fn from(args: EngineArgs) -> Self {
-        Self { provider: args.provider, threads: args.threads }
+        Self {
+            provider: args.provider,
+            threads: args.threads,
+        }
     }
 }
 
@@ -94,7 +107,11 @@ pub fn main() -> Exit {
         }
     };
     let filter = EnvFilter::try_from_env("TAKT_LOG").unwrap_or_else(|_| EnvFilter::new("warn,ort=error"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).with_ansi(io::stderr().is_terminal()).init();
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(io::stderr)
+        .with_ansi(io::stderr().is_terminal())
+        .init();
     match run(cli.command) {
         Ok(exit) => exit,
         Err(error) => {
@@ -109,6 +126,9 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Teach(args) => teach::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Model(args) => model::run(&args),
+        Command::Demo(args) => demo::run(&args),
+        Command::Bench(args) => bench::run(&args),
     }
 }
 
@@ -118,7 +138,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
 }
 
 /// Opens a package, proves it and returns it ready to run.
-fn activate(model: &PathBuf, engine: EngineArgs) -> anyhow::Result<ActiveModel> {
+fn activate(model: &Path, engine: EngineArgs) -> anyhow::Result<ActiveModel> {
     Ok(Package::open(model)?.activate(engine.into())?)
 }
 

@@ -29,7 +29,10 @@ impl Screen {
     pub(super) fn new() -> Self {
         // A failure to install leaves the default: the signal ends the process, and a half-written package never shows anyway.
         HANDLER.get_or_init(|| drop(ctrlc::set_handler(|| STOPPED.store(true, Ordering::Relaxed))));
-        Self { terminal: io::stderr().is_terminal(), stage: Mutex::new(None) }
+        Self {
+            terminal: io::stderr().is_terminal(),
+            stage: Mutex::new(None),
+        }
     }
 
     /// Ends the stage that is shown.
@@ -46,12 +49,21 @@ impl Screen {
 impl Progress for Screen {
     fn begin(&self, stage: Stage, steps: usize) {
         self.finish();
-        let bar = if self.terminal { ProgressBar::new(steps as u64) } else { ProgressBar::hidden() };
+        let bar = if self.terminal {
+            ProgressBar::new(steps as u64)
+        } else {
+            ProgressBar::hidden()
+        };
         let style = ProgressStyle::with_template("{prefix:<12} {bar:32} {pos}/{len}  {eta} left");
         bar.set_style(style.unwrap_or_else(|_| ProgressStyle::default_bar()));
         bar.set_prefix(stage.name());
         bar.enable_steady_tick(std::time::Duration::from_millis(200));
-        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running { stage, steps, started: Instant::now(), bar });
+        *self.stage.lock().unwrap_or_else(PoisonError::into_inner) = Some(Running {
+            stage,
+            steps,
+            started: Instant::now(),
+            bar,
+        });
     }
 
     fn advance(&self, steps: usize) {

@@ -1,6 +1,6 @@
 //! `takt teach`: a folder of good parts becomes a model package.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::{ArgAction, Args};
 use serde_json::json;
@@ -12,15 +12,11 @@ use super::{Exit, Format, print, print_json};
 use crate::model::package;
 use crate::teach::backbone::BUILT_IN;
 use crate::teach::detector::Method;
+use crate::teach::evaluate::Evaluation;
 use crate::teach::patchcore::PatchCoreOptions;
-use crate::teach::{Lesson, Taught, teach};
+use crate::teach::{Lesson, Taught, TeachError, teach};
 use crate::vision::inspector::Inspector;
 use crate::vision::{EngineOptions, Provider};
-
-/// Patches in the memory bank by default.
-const BANK: usize = 2048;
-/// Nearest patches averaged by default.
-const NEIGHBOURS: usize = 3;
 
 #[derive(Debug, Args)]
 pub(super) struct TeachArgs {
@@ -55,10 +51,10 @@ pub(super) struct TeachArgs {
     #[arg(long, value_enum, default_value_t = Method::default())]
     method: Method,
     /// Patches the memory bank keeps at most (patchcore)
-    #[arg(long, default_value_t = BANK, value_name = "N", value_parser = parse_count)]
+    #[arg(long, default_value_t = PatchCoreOptions::default().bank, value_name = "N", value_parser = parse_count)]
     bank: usize,
     /// Nearest bank patches whose distances are averaged (patchcore)
-    #[arg(long, default_value_t = NEIGHBOURS, value_name = "N", value_parser = parse_count)]
+    #[arg(long, default_value_t = PatchCoreOptions::default().neighbours, value_name = "N", value_parser = parse_count)]
     neighbours: usize,
     /// Seed of everything random; the same seed and images give the same model
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
@@ -81,7 +77,10 @@ fn parse_size(text: &str) -> Result<(u32, u32), String> {
 }
 
 fn parse_count(text: &str) -> Result<usize, String> {
-    text.parse().ok().filter(|count| (1..=65_536).contains(count)).ok_or_else(|| "give a whole number from 1 to 65536".into())
+    text.parse()
+        .ok()
+        .filter(|count| (1..=65_536).contains(count))
+        .ok_or_else(|| "give a whole number from 1 to 65536".into())
 }
 
 impl TeachArgs {
@@ -95,10 +94,17 @@ impl TeachArgs {
             false_reject_rate: self.false_reject_rate,
             strict: self.strict,
             method: self.method,
-            settings: PatchCoreOptions { bank: self.bank, neighbours: self.neighbours, seed: self.seed },
+            settings: PatchCoreOptions {
+                bank: self.bank,
+                neighbours: self.neighbours,
+                seed: self.seed,
+            },
             name: self.name.clone().or(folder).unwrap_or_else(|| "model".into()),
             version: self.version.clone(),
-            engine: EngineOptions { provider: Provider::Cpu, threads: self.threads },
+            engine: EngineOptions {
+                provider: Provider::Cpu,
+                threads: self.threads,
+            },
         }
     }
 }
@@ -112,27 +118,46 @@ pub(super) fn run(args: &TeachArgs) -> anyhow::Result<Exit> {
     let screen = Screen::new();
     let taught = teach(&args.lesson(), &screen)?;
     screen.finish();
+    taught.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
+    let evaluation = args.test.as_deref().map(|test| try_on(test, &taught, args, &screen)).transpose()?;
     package::write(&args.out, &taught.package.manifest, &taught.package.files, args.overwrite)?;
     report(args, &taught)?;
-    if let Some(test) = &args.test {
-        let engine = EngineOptions { provider: Provider::Cpu, threads: args.threads };
-        let mut inspector = Inspector::new(taught.package.clone().activate(engine)?);
-        let (evaluation, _) = outcome(&mut inspector, test, &screen)?;
-        screen.finish();
-        print_outcome(&evaluation, args.format)?;
-    }
+    evaluation.map_or(Ok(()), |evaluation| print_outcome(&evaluation, args.format))?;
     Ok(Exit::Done)
+}
+
+/// Judges labelled images; defects that look better than good parts cast doubt on the lesson.
+fn try_on(test: &Path, taught: &Taught, args: &TeachArgs, screen: &Screen) -> anyhow::Result<Evaluation> {
+    let engine = EngineOptions {
+        provider: Provider::Cpu,
+        threads: args.threads,
+    };
+    let mut inspector = Inspector::new(taught.package.clone().activate(engine)?);
+    let (evaluation, _) = outcome(&mut inspector, test, screen)?;
+    screen.finish();
+    if evaluation.image_auroc.is_some_and(|auroc| auroc < 0.5) {
+        let doubt = format!(
+            "the defects in {} look better than its good parts: does {} hold good parts?",
+            test.display(),
+            args.good.display()
+        );
+        if args.strict {
+            return Err(TeachError::Strict(doubt).into());
+        }
+        eprintln!("warning: {doubt}");
+    }
+    Ok(evaluation)
 }
 
 fn report(args: &TeachArgs, taught: &Taught) -> anyhow::Result<()> {
     let manifest = &taught.package.manifest;
-    for warning in &taught.warnings {
-        eprintln!("warning: {warning}");
-    }
     let threshold = &manifest.threshold;
     if args.format == Format::Json {
-        let stages: serde_json::Map<String, serde_json::Value> =
-            taught.stages.iter().map(|(stage, time)| (format!("{}_s", stage.name()), json!(time.as_secs_f64()))).collect();
+        let stages: serde_json::Map<String, serde_json::Value> = taught
+            .stages
+            .iter()
+            .map(|(stage, time)| (format!("{}_s", stage.name()), json!(time.as_secs_f64())))
+            .collect();
         return print_json(&json!({
             "package": args.out, "name": manifest.name, "version": manifest.version, "images": manifest.provenance.images,
             "threshold": threshold.score, "requested_false_reject_rate": threshold.requested_false_reject_rate,
@@ -143,11 +168,18 @@ fn report(args: &TeachArgs, taught: &Taught) -> anyhow::Result<()> {
     let total: f64 = taught.stages.iter().map(|(_, time)| time.as_secs_f64()).sum();
     let rows = [
         vec!["package".into(), args.out.display().to_string()],
-        vec!["taught from".into(), format!("{} good images in {total:.1} s", manifest.provenance.images)],
+        vec![
+            "taught from".into(),
+            format!("{} good images in {total:.1} s", manifest.provenance.images),
+        ],
         vec!["threshold".into(), format!("{:.3}", threshold.score)],
         vec![
             "false rejects".into(),
-            format!("at most {} asked, {} supported by the images", percent(threshold.requested_false_reject_rate), percent(threshold.supported_false_reject_rate)),
+            format!(
+                "at most {} asked, {} supported by the images",
+                percent(threshold.requested_false_reject_rate),
+                percent(threshold.supported_false_reject_rate)
+            ),
         ],
         vec!["golden images".into(), format!("{} passed", manifest.golden.images.len())],
     ];

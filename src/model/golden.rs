@@ -84,9 +84,14 @@ fn check_one(package: &Package, engine: &mut dyn Engine, golden: &GoldenImage) -
     let pixels = read_pixels(package, golden)?;
     let shape = [1, input.height as usize, input.width as usize, 3];
     let outputs = engine.run(&shape, TensorData::U8(&pixels));
-    let outputs = outputs.map_err(|source| GoldenError::Engine { image: golden.file.clone(), source })?;
+    let outputs = outputs.map_err(|source| GoldenError::Engine {
+        image: golden.file.clone(),
+        source,
+    })?;
     let position = engine.outputs().iter().position(|port| port.name == manifest.outputs.pred_score);
-    let score = position.and_then(|position| outputs.get(position)?.values.first().copied()).unwrap_or(f32::NAN);
+    let score = position
+        .and_then(|position| outputs.get(position)?.values.first().copied())
+        .unwrap_or(f32::NAN);
     let verdict = recipe::judge(score, manifest.threshold.score).0;
     let precision = format!("{}_f32", provider.name());
     let relative = manifest.golden.tolerance.get(&precision).copied().unwrap_or(TOLERANCE_DEFAULT);
@@ -94,7 +99,12 @@ fn check_one(package: &Package, engine: &mut dyn Engine, golden: &GoldenImage) -
     // Written so that a score that is no number fails.
     let close = (f64::from(score) - f64::from(golden.score)).abs() <= tolerance;
     if close && verdict == golden.verdict {
-        return Ok(Gated { file: golden.file.clone(), expected: golden.score, score, verdict });
+        return Ok(Gated {
+            file: golden.file.clone(),
+            expected: golden.score,
+            score,
+            verdict,
+        });
     }
     Err(GoldenError::Mismatch {
         image: golden.file.clone(),
@@ -109,13 +119,22 @@ fn check_one(package: &Package, engine: &mut dyn Engine, golden: &GoldenImage) -
 
 /// The pixels of a golden image, which has the model's input size.
 fn read_pixels(package: &Package, golden: &GoldenImage) -> Result<Vec<u8>, GoldenError> {
-    let failed = |reason: String| GoldenError::Image { image: golden.file.clone(), reason };
-    let bytes = package.files.get(&golden.file).ok_or_else(|| failed("it is not listed among the package's files".into()))?;
+    let failed = |reason: String| GoldenError::Image {
+        image: golden.file.clone(),
+        reason,
+    };
+    let bytes = package
+        .files
+        .get(&golden.file)
+        .ok_or_else(|| failed("it is not listed among the package's files".into()))?;
     let decoded = image::load_from_memory_with_format(bytes, image::ImageFormat::Png).map_err(|error| failed(error.to_string()))?;
     let pixels = decoded.into_rgb8();
     let (input, size) = (&package.manifest.input, pixels.dimensions());
     if size != (input.width, input.height) {
-        return Err(failed(format!("it has {size:?} pixels, the model takes {}x{}", input.width, input.height)));
+        return Err(failed(format!(
+            "it has {size:?} pixels, the model takes {}x{}",
+            input.width, input.height
+        )));
     }
     Ok(pixels.into_raw())
 }

@@ -248,7 +248,9 @@ impl Manifest {
     /// When it was written by a newer takt, was changed, or is no manifest.
     pub fn from_text(text: &str) -> Result<Self, ManifestError> {
         // The version comes first: a newer format may be sealed in another way.
-        let version = text.lines().find_map(|line| line.strip_prefix("format_version = ")?.trim().parse::<i64>().ok());
+        let version = text
+            .lines()
+            .find_map(|line| line.strip_prefix("format_version = ")?.trim().parse::<i64>().ok());
         if let Some(found) = version.filter(|found| *found > i64::from(FORMAT_VERSION)) {
             return Err(ManifestError::Newer { found });
         }
@@ -262,5 +264,7 @@ impl Manifest {
 
 /// SHA-256 of `bytes` in hexadecimal.
 pub fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
 }

@@ -261,13 +261,25 @@ impl TensorProto {
     /// A constant of 32-bit floats.
     pub fn floats(name: &str, dims: &[usize], values: &[f32]) -> Self {
         let raw_data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { name: name.into(), dims: lengths(dims), data_type: FLOAT, raw_data, ..Self::default() }
+        Self {
+            name: name.into(),
+            dims: lengths(dims),
+            data_type: FLOAT,
+            raw_data,
+            ..Self::default()
+        }
     }
 
     /// A constant of 64-bit integers.
     pub fn ints(name: &str, dims: &[usize], values: &[i64]) -> Self {
         let raw_data = values.iter().flat_map(|value| value.to_le_bytes()).collect();
-        Self { name: name.into(), dims: lengths(dims), data_type: INT64, raw_data, ..Self::default() }
+        Self {
+            name: name.into(),
+            dims: lengths(dims),
+            data_type: INT64,
+            raw_data,
+            ..Self::default()
+        }
     }
 }
 
@@ -278,17 +290,32 @@ fn lengths(dims: &[usize]) -> Vec<i64> {
 impl AttributeProto {
     /// An integer parameter.
     pub fn int(name: &str, i: i64) -> Self {
-        Self { name: name.into(), r#type: ATTRIBUTE_INT, i, ..Self::default() }
+        Self {
+            name: name.into(),
+            r#type: ATTRIBUTE_INT,
+            i,
+            ..Self::default()
+        }
     }
 
     /// A list of integers.
     pub fn ints(name: &str, ints: &[i64]) -> Self {
-        Self { name: name.into(), r#type: ATTRIBUTE_INTS, ints: ints.to_vec(), ..Self::default() }
+        Self {
+            name: name.into(),
+            r#type: ATTRIBUTE_INTS,
+            ints: ints.to_vec(),
+            ..Self::default()
+        }
     }
 
     /// A float parameter.
     pub fn float(name: &str, f: f32) -> Self {
-        Self { name: name.into(), r#type: ATTRIBUTE_FLOAT, f, ..Self::default() }
+        Self {
+            name: name.into(),
+            r#type: ATTRIBUTE_FLOAT,
+            f,
+            ..Self::default()
+        }
     }
 }
 
@@ -297,9 +324,17 @@ impl ValueInfoProto {
     pub fn tensor(name: &str, elem_type: i32, dims: &[Option<usize>]) -> Self {
         let dim = dims
             .iter()
-            .map(|d| Dimension { value: Some(d.map_or_else(|| DimensionValue::Symbol("N".into()), |d| DimensionValue::Length(d as i64))) })
+            .map(|d| Dimension {
+                value: Some(d.map_or_else(|| DimensionValue::Symbol("N".into()), |d| DimensionValue::Length(d as i64))),
+            })
             .collect();
-        let tensor_type = Some(TensorTypeProto { elem_type, shape: Some(TensorShapeProto { dim }) });
-        Self { name: name.into(), r#type: Some(TypeProto { tensor_type }) }
+        let tensor_type = Some(TensorTypeProto {
+            elem_type,
+            shape: Some(TensorShapeProto { dim }),
+        });
+        Self {
+            name: name.into(),
+            r#type: Some(TypeProto { tensor_type }),
+        }
     }
 }

@@ -5,7 +5,7 @@ use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
-use super::golden::{self, GoldenError, Gated};
+use super::golden::{self, Gated, GoldenError};
 use super::manifest::{Kind, Manifest, ManifestError, sha256_hex};
 use crate::vision::ort::OrtEngine;
 use crate::vision::{ElementType, Engine, EngineError, EngineOptions, Port};
@@ -43,7 +43,9 @@ pub enum PackageError {
         source: ManifestError,
     },
     /// A file is not what it was when the package was written.
-    #[error("failed to open model package {package}: {file} is not the file it was taught with (its SHA-256 differs); restore the package from a copy, or teach the model again")]
+    #[error(
+        "failed to open model package {package}: {file} is not the file it was taught with (its SHA-256 differs); restore the package from a copy, or teach the model again"
+    )]
     Changed {
         /// The package.
         package: PathBuf,
@@ -132,20 +134,35 @@ impl Package {
         let text = read_bounded(&manifest_file)?;
         let text = String::from_utf8(text).map_err(|_| ManifestError::Changed);
         let manifest = text.and_then(|text| Manifest::from_text(&text));
-        let manifest = manifest.map_err(|source| PackageError::Manifest { package: path.into(), source })?;
+        let manifest = manifest.map_err(|source| PackageError::Manifest {
+            package: path.into(),
+            source,
+        })?;
         let mut files = BTreeMap::new();
         for (name, hash) in &manifest.files {
-            let inside = Path::new(name).components().all(|component| matches!(component, std::path::Component::Normal(_)));
+            let inside = Path::new(name)
+                .components()
+                .all(|component| matches!(component, std::path::Component::Normal(_)));
             if !inside {
-                return Err(PackageError::Outside { package: path.into(), file: name.clone() });
+                return Err(PackageError::Outside {
+                    package: path.into(),
+                    file: name.clone(),
+                });
             }
             let bytes = read_bounded(&path.join(name))?;
             if sha256_hex(&bytes) != *hash {
-                return Err(PackageError::Changed { package: path.into(), file: name.clone() });
+                return Err(PackageError::Changed {
+                    package: path.into(),
+                    file: name.clone(),
+                });
             }
             files.insert(name.clone(), bytes);
         }
-        Ok(Self { path: path.into(), manifest, files })
+        Ok(Self {
+            path: path.into(),
+            manifest,
+            files,
+        })
     }
 
     /// Loads the model where it is to run and proves it there by its golden images.
@@ -154,7 +171,10 @@ impl Package {
     /// When the model does not load or fit its manifest, or a golden image is not answered as expected.
     pub fn activate(self, options: EngineOptions) -> Result<ActiveModel, PackageError> {
         self.check_spec().map_err(|reason| self.unusable(reason))?;
-        let engine = |source| PackageError::Engine { package: self.path.clone(), source };
+        let engine = |source| PackageError::Engine {
+            package: self.path.clone(),
+            source,
+        };
         // With external data the runtime has to find the other file; it was hashed a moment ago.
         let mut loaded = if self.files.keys().any(|name| name == "model.onnx.data") {
             OrtEngine::from_file(&self.path.join(MODEL), options).map_err(engine)?
@@ -163,23 +183,38 @@ impl Package {
             OrtEngine::from_bytes(&self.path.join(MODEL).display().to_string(), bytes, options).map_err(engine)?
         };
         self.check_ports(&loaded).map_err(|reason| self.unusable(reason))?;
-        let gated = golden::check(&self, &mut loaded).map_err(|source| PackageError::Golden { package: self.path.clone(), source })?;
-        Ok(ActiveModel { engine: Box::new(loaded), package: self, gated })
+        let gated = golden::check(&self, &mut loaded).map_err(|source| PackageError::Golden {
+            package: self.path.clone(),
+            source,
+        })?;
+        Ok(ActiveModel {
+            engine: Box::new(loaded),
+            package: self,
+            gated,
+        })
     }
 
     fn unusable(&self, reason: String) -> PackageError {
-        PackageError::Unusable { package: self.path.clone(), reason }
+        PackageError::Unusable {
+            package: self.path.clone(),
+            reason,
+        }
     }
 
     /// Whether this takt can run what the manifest describes.
     fn check_spec(&self) -> Result<(), String> {
         let (manifest, input) = (&self.manifest, &self.manifest.input);
         if manifest.kind != Kind::Anomaly {
-            return Err(format!("models of kind {} are not supported by this version of takt", manifest.kind.name()));
+            return Err(format!(
+                "models of kind {} are not supported by this version of takt",
+                manifest.kind.name()
+            ));
         }
         let given = [&input.layout, &input.dtype, &input.colour, &input.normalisation, &input.fit].map(String::as_str);
         if given != ["nhwc", "u8", "rgb", "in_model", "stretch"] {
-            return Err(format!("its input is {given:?}, this takt runs [\"nhwc\", \"u8\", \"rgb\", \"in_model\", \"stretch\"]"));
+            return Err(format!(
+                "its input is {given:?}, this takt runs [\"nhwc\", \"u8\", \"rgb\", \"in_model\", \"stretch\"]"
+            ));
         }
         if !(manifest.threshold.score.is_finite() && manifest.threshold.region.is_finite()) {
             return Err("its thresholds are no finite numbers".into());
@@ -195,16 +230,32 @@ impl Package {
             port.name == name
                 && port.element == Some(element)
                 && port.shape.len() == shape.len()
-                && port.shape.iter().zip(shape).all(|(found, wanted)| found.is_none_or(|found| found == *wanted))
+                && port
+                    .shape
+                    .iter()
+                    .zip(shape)
+                    .all(|(found, wanted)| found.is_none_or(|found| found == *wanted))
         };
         let describe = |ports: &[Port]| ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match engine.inputs() {
             [port] if fits(port, &input.name, ElementType::U8, &[1, height, width, 3]) => {}
-            ports => return Err(format!("its inputs are {}, the manifest states \"{}\" u8 [N, {height}, {width}, 3]", describe(ports), input.name)),
+            ports => {
+                return Err(format!(
+                    "its inputs are {}, the manifest states \"{}\" u8 [N, {height}, {width}, 3]",
+                    describe(ports),
+                    input.name
+                ));
+            }
         }
-        for (name, shape) in [(&self.manifest.outputs.anomaly_map, &[1, 1, height, width][..]), (&self.manifest.outputs.pred_score, &[1][..])] {
+        for (name, shape) in [
+            (&self.manifest.outputs.anomaly_map, &[1, 1, height, width][..]),
+            (&self.manifest.outputs.pred_score, &[1][..]),
+        ] {
             if !engine.outputs().iter().any(|port| fits(port, name, ElementType::F32, shape)) {
-                return Err(format!("its outputs are {}, the manifest states \"{name}\" f32 {shape:?}", describe(engine.outputs())));
+                return Err(format!(
+                    "its outputs are {}, the manifest states \"{name}\" f32 {shape:?}",
+                    describe(engine.outputs())
+                ));
             }
         }
         Ok(())
@@ -215,7 +266,9 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, PackageError> {
     let failed = |source| PackageError::Read { path: path.into(), source };
     let size = fs::metadata(path).map_err(failed)?.len();
     if size > FILE_BYTES_MAX {
-        return Err(failed(io::Error::other(format!("it has {size} bytes, more than a package may hold"))));
+        return Err(failed(io::Error::other(format!(
+            "it has {size} bytes, more than a package may hold"
+        ))));
     }
     fs::read(path).map_err(failed)
 }
@@ -226,10 +279,9 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, PackageError> {
 /// When something is there that must not be replaced.
 pub fn check_place(path: &Path, overwrite: bool) -> Result<(), PackageError> {
     match fs::symlink_metadata(path) {
-        Err(_) => Ok(()),
         Ok(_) if !path.join(MANIFEST).exists() => Err(PackageError::NotAPackage(path.into())),
         Ok(_) if !overwrite => Err(PackageError::Exists(path.into())),
-        Ok(_) => Ok(()),
+        Err(_) | Ok(_) => Ok(()),
     }
 }
 
@@ -239,29 +291,47 @@ pub fn check_place(path: &Path, overwrite: bool) -> Result<(), PackageError> {
 /// When the place is taken ([`check_place`]) or the system fails; then nothing is left behind.
 pub fn write(path: &Path, manifest: &Manifest, files: &BTreeMap<String, Vec<u8>>, overwrite: bool) -> Result<(), PackageError> {
     check_place(path, overwrite)?;
-    let failed = |source| PackageError::Write { package: path.into(), source };
+    let failed = |source| PackageError::Write {
+        package: path.into(),
+        source,
+    };
     let mut manifest = manifest.clone();
     manifest.files = files.iter().map(|(name, bytes)| (name.clone(), sha256_hex(bytes))).collect();
-    let text = manifest.to_text().map_err(|source| PackageError::Manifest { package: path.into(), source })?;
+    let text = manifest.to_text().map_err(|source| PackageError::Manifest {
+        package: path.into(),
+        source,
+    })?;
     let parent = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,
         _ => Path::new("."),
     };
     fs::create_dir_all(parent).map_err(failed)?;
     // A temporary folder in the same file system, removed on every way out but success.
-    let draft = tempfile::Builder::new().prefix(".takt-package-").tempdir_in(parent).map_err(failed)?;
+    let draft = tempfile::Builder::new()
+        .prefix(".takt-package-")
+        .tempdir_in(parent)
+        .map_err(failed)?;
     let content = draft.path().join("package");
     fs::create_dir_all(content.join(GOLDEN)).map_err(failed)?;
-    for (name, bytes) in files.iter().map(|(name, bytes)| (name.as_str(), bytes.as_slice())).chain([(MANIFEST, text.as_bytes())]) {
+    for (name, bytes) in files
+        .iter()
+        .map(|(name, bytes)| (name.as_str(), bytes.as_slice()))
+        .chain([(MANIFEST, text.as_bytes())])
+    {
         write_synced(&content.join(name), bytes).map_err(failed)?;
     }
     for folder in [&content.join(GOLDEN), &content] {
         File::open(folder).and_then(|folder| folder.sync_all()).map_err(failed)?;
     }
+    let replaced = draft.path().join("replaced");
     if path.exists() {
-        fs::rename(path, draft.path().join("replaced")).map_err(failed)?;
+        fs::rename(path, &replaced).map_err(failed)?;
     }
-    fs::rename(&content, path).map_err(failed)?;
+    if let Err(error) = fs::rename(&content, path) {
+        // The old package goes back to its place; if that fails too, the first failure is what matters.
+        let _ = fs::rename(&replaced, path);
+        return Err(failed(error));
+    }
     File::open(parent).and_then(|folder| folder.sync_all()).map_err(failed)
 }
 
@@ -271,14 +341,24 @@ fn write_synced(path: &Path, bytes: &[u8]) -> io::Result<()> {
     file.sync_all()
 }
 
+/// A folder and the package in it, or what is wrong with it.
+pub type Listed = (PathBuf, Result<Package, PackageError>);
+
 /// The packages directly inside `folder`, by name, each with its manifest or what is wrong with it.
 ///
 /// # Errors
 /// When the folder cannot be read.
-pub fn list(folder: &Path) -> Result<Vec<(PathBuf, Result<Package, PackageError>)>, PackageError> {
-    let failed = |source| PackageError::Read { path: folder.into(), source };
-    let mut paths: Vec<PathBuf> =
-        fs::read_dir(folder).map_err(failed)?.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.join(MANIFEST).exists()).collect();
+pub fn list(folder: &Path) -> Result<Vec<Listed>, PackageError> {
+    let failed = |source| PackageError::Read {
+        path: folder.into(),
+        source,
+    };
+    let mut paths: Vec<PathBuf> = fs::read_dir(folder)
+        .map_err(failed)?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.join(MANIFEST).exists())
+        .collect();
     paths.sort();
     Ok(paths.into_iter().map(|path| (path.clone(), Package::open(&path))).collect())
 }

@@ -7,7 +7,11 @@ pub fn judge(score: f32, threshold: f32) -> (Verdict, Option<Reason>) {
     if !score.is_finite() || !threshold.is_finite() {
         return (Verdict::NotDecidable, Some(Reason::ModelOutput));
     }
-    if score > threshold { (Verdict::NotOk, Some(Reason::Anomaly)) } else { (Verdict::Ok, None) }
+    if score > threshold {
+        (Verdict::NotOk, Some(Reason::Anomaly))
+    } else {
+        (Verdict::Ok, None)
+    }
 }
 
 #[cfg(test)]

@@ -81,7 +81,9 @@ pub enum BackboneError {
     #[error("failed to find backbone {0}: it is neither a file nor the built-in \"{BUILT_IN}\"")]
     Unknown(String),
     /// A file could not be read.
-    #[error("failed to read {path}: {source}; a backbone is an ONNX file NAME.onnx with its manifest NAME.toml beside it (models/backbones/README.md)")]
+    #[error(
+        "failed to read {path}: {source}; a backbone is an ONNX file NAME.onnx with its manifest NAME.toml beside it (models/backbones/README.md)"
+    )]
     Read {
         /// The file.
         path: PathBuf,
@@ -113,7 +115,11 @@ impl Backbone {
     /// When there is no such backbone, or the file and its manifest do not say the same.
     pub fn open(name: &str) -> Result<Self, BackboneError> {
         if name == BUILT_IN {
-            return Self::parse(Path::new("efficientnet_lite0_s8_s16.onnx"), BUILT_IN_ONNX.to_vec(), BUILT_IN_MANIFEST);
+            return Self::parse(
+                Path::new("efficientnet_lite0_s8_s16.onnx"),
+                BUILT_IN_ONNX.to_vec(),
+                BUILT_IN_MANIFEST,
+            );
         }
         let path = Path::new(name);
         if !path.exists() {
@@ -127,17 +133,27 @@ impl Backbone {
     }
 
     fn parse(path: &Path, bytes: Vec<u8>, manifest: &str) -> Result<Self, BackboneError> {
-        let manifest_error = |reason: String| BackboneError::Manifest { path: path.with_extension("toml"), reason };
+        let manifest_error = |reason: String| BackboneError::Manifest {
+            path: path.with_extension("toml"),
+            reason,
+        };
         let model_error = |reason: String| BackboneError::Model { path: path.into(), reason };
         let manifest: BackboneManifest = toml::from_str(manifest).map_err(|error| manifest_error(error.to_string()))?;
         check_manifest(&manifest).map_err(manifest_error)?;
         let sha256 = sha256_hex(&bytes);
         if manifest.sha256.as_ref().is_some_and(|expected| *expected != sha256) {
-            return Err(model_error("its SHA-256 is not the one in the manifest; restore the file, or state the new hash".into()));
+            return Err(model_error(
+                "its SHA-256 is not the one in the manifest; restore the file, or state the new hash".into(),
+            ));
         }
         let model = ModelProto::decode(bytes.as_slice()).map_err(|error| model_error(format!("it is no ONNX model ({error})")))?;
         check_model(&model, &manifest).map_err(model_error)?;
-        Ok(Self { manifest, model, bytes, sha256 })
+        Ok(Self {
+            manifest,
+            model,
+            bytes,
+            sha256,
+        })
     }
 
     /// Version of ONNX's operator set the network is written in.
@@ -152,12 +168,19 @@ impl Backbone {
 }
 
 fn opset(model: &ModelProto) -> Option<i64> {
-    model.opset_import.iter().find(|set| set.domain.is_empty() || set.domain == "ai.onnx").map(|set| set.version)
+    model
+        .opset_import
+        .iter()
+        .find(|set| set.domain.is_empty() || set.domain == "ai.onnx")
+        .map(|set| set.version)
 }
 
 fn check_manifest(manifest: &BackboneManifest) -> Result<(), String> {
     if manifest.format_version != FORMAT_VERSION {
-        return Err(format!("format_version is {}, this takt reads {FORMAT_VERSION}", manifest.format_version));
+        return Err(format!(
+            "format_version is {}, this takt reads {FORMAT_VERSION}",
+            manifest.format_version
+        ));
     }
     if manifest.colour != "rgb" {
         return Err(format!("colour is \"{}\", only \"rgb\" is supported", manifest.colour));
@@ -169,7 +192,11 @@ fn check_manifest(manifest: &BackboneManifest) -> Result<(), String> {
         return Err("it lists no [[feature]]".into());
     };
     for feature in &manifest.features {
-        if feature.channels == 0 || feature.stride < finest.stride || manifest.size_multiple == 0 || !manifest.size_multiple.is_multiple_of(feature.stride) {
+        if feature.channels == 0
+            || feature.stride < finest.stride
+            || manifest.size_multiple == 0
+            || !manifest.size_multiple.is_multiple_of(feature.stride)
+        {
             return Err(format!(
                 "feature \"{}\": channels must not be 0, strides must grow, and size_multiple {} must be a multiple of stride {}",
                 feature.output, manifest.size_multiple, feature.stride
@@ -185,26 +212,45 @@ fn check_model(model: &ModelProto, manifest: &BackboneManifest) -> Result<(), St
     };
     let version = opset(model).ok_or("it names no ONNX operator set")?;
     if !OPSETS.contains(&version) {
-        return Err(format!("it uses operator set {version}; convert it to one from {} to {}", OPSETS.start(), OPSETS.end()));
+        return Err(format!(
+            "it uses operator set {version}; convert it to one from {} to {}",
+            OPSETS.start(),
+            OPSETS.end()
+        ));
     }
     if !model.functions.is_empty() || !graph.sparse_initializer.is_empty() {
         return Err("it has local functions or sparse initialisers; export it without".into());
     }
-    if graph.initializer.iter().any(|tensor| tensor.data_location != 0 || !tensor.external_data.is_empty()) {
+    if graph
+        .initializer
+        .iter()
+        .any(|tensor| tensor.data_location != 0 || !tensor.external_data.is_empty())
+    {
         return Err("its weights are in another file; save it with the weights inside".into());
     }
     let constants: Vec<&str> = graph.initializer.iter().map(|tensor| tensor.name.as_str()).collect();
-    let inputs: Vec<_> = graph.input.iter().filter(|input| !constants.contains(&input.name.as_str())).collect();
+    let inputs: Vec<_> = graph
+        .input
+        .iter()
+        .filter(|input| !constants.contains(&input.name.as_str()))
+        .collect();
     match inputs.as_slice() {
         [input] if input.name == manifest.input => {
-            let element = input.r#type.as_ref().and_then(|ty| ty.tensor_type.as_ref()).map(|tensor| tensor.elem_type);
+            let element = input
+                .r#type
+                .as_ref()
+                .and_then(|ty| ty.tensor_type.as_ref())
+                .map(|tensor| tensor.elem_type);
             if element != Some(FLOAT) {
                 return Err(format!("its input \"{}\" is not f32", manifest.input));
             }
         }
         _ => {
             let names: Vec<&str> = inputs.iter().map(|input| input.name.as_str()).collect();
-            return Err(format!("its inputs are {names:?}, the manifest states \"{}\" alone", manifest.input));
+            return Err(format!(
+                "its inputs are {names:?}, the manifest states \"{}\" alone",
+                manifest.input
+            ));
         }
     }
     for feature in &manifest.features {

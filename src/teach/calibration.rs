@@ -59,9 +59,7 @@ pub enum CalibrationError {
 /// # Errors
 /// If the rate is outside (0, 1), there is no score, or a score is not finite.
 pub fn conformal_threshold(good_scores: &[f32], false_reject_rate: f64) -> Result<Threshold, CalibrationError> {
-    if !(false_reject_rate > 0.0 && false_reject_rate < 1.0) {
-        return Err(CalibrationError::Rate(false_reject_rate));
-    }
+    check_rate(false_reject_rate)?;
     if let Some((index, &score)) = good_scores.iter().enumerate().find(|(_, score)| !score.is_finite()) {
         return Err(CalibrationError::NotFinite { index, score });
     }
@@ -82,6 +80,18 @@ pub fn conformal_threshold(good_scores: &[f32], false_reject_rate: f64) -> Resul
         good_images: n,
         beyond_data,
     })
+}
+
+/// Refuses a false reject rate that no threshold can have.
+///
+/// # Errors
+/// If the rate is outside (0, 1).
+pub fn check_rate(false_reject_rate: f64) -> Result<(), CalibrationError> {
+    if false_reject_rate > 0.0 && false_reject_rate < 1.0 {
+        Ok(())
+    } else {
+        Err(CalibrationError::Rate(false_reject_rate))
+    }
 }
 
 /// A closed interval of probabilities, `0 <= low <= high <= 1`.

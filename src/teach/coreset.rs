@@ -23,11 +23,14 @@ pub fn project(rows: &[f32], dimensions: usize, seed: u64) -> (Vec<f32>, usize) 
     let scale = 1.0 / (to as f32).sqrt();
     let matrix: Vec<f32> = (0..dimensions * to).map(|_| gaussian(&mut random) * scale).collect();
     let mut projected = vec![0.0_f32; rows.len() / dimensions * to];
-    projected.par_chunks_mut(to).zip(rows.par_chunks(dimensions)).for_each(|(out, row)| {
-        for (value, weights) in row.iter().zip(matrix.chunks_exact(to)) {
-            out.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += value * weight);
-        }
-    });
+    projected
+        .par_chunks_mut(to)
+        .zip(rows.par_chunks(dimensions))
+        .for_each(|(out, row)| {
+            for (value, weights) in row.iter().zip(matrix.chunks_exact(to)) {
+                out.iter_mut().zip(weights).for_each(|(sum, weight)| *sum += value * weight);
+            }
+        });
     (projected, to)
 }
 
@@ -67,16 +70,24 @@ pub fn greedy_coreset(rows: &[f32], dimensions: usize, size: usize, seed: u64) -
 fn update(nearest: &mut [f32], rows: &[f32], dimensions: usize, fresh: &[usize]) {
     let centres: Vec<f32> = fresh.iter().flat_map(|&index| row(rows, dimensions, index)).copied().collect();
     let squares = squared_lengths(&centres, dimensions);
-    nearest.par_chunks_mut(BLOCK).zip(rows.par_chunks(BLOCK * dimensions)).for_each(|(nearest, rows)| {
-        let products = products(rows, &centres, dimensions);
-        let lengths = squared_lengths(rows, dimensions);
-        for ((nearest, length), products) in nearest.iter_mut().zip(lengths).zip(products.chunks_exact(squares.len())) {
-            let closest = products.iter().zip(&squares).fold(f32::INFINITY, |least, (product, square)| least.min(square - 2.0 * product));
-            *nearest = nearest.min((length + closest).max(0.0));
-        }
-    });
+    nearest
+        .par_chunks_mut(BLOCK)
+        .zip(rows.par_chunks(BLOCK * dimensions))
+        .for_each(|(nearest, rows)| {
+            let products = products(rows, &centres, dimensions);
+            let lengths = squared_lengths(rows, dimensions);
+            for ((nearest, length), products) in nearest.iter_mut().zip(lengths).zip(products.chunks_exact(squares.len())) {
+                let closest = products
+                    .iter()
+                    .zip(&squares)
+                    .fold(f32::INFINITY, |least, (product, square)| least.min(square - 2.0 * product));
+                *nearest = nearest.min((length + closest).max(0.0));
+            }
+        });
     // Rounding must not let a chosen row be chosen again.
-    fresh.iter().for_each(|&index| nearest[index] = f32::NEG_INFINITY);
+    for &index in fresh {
+        nearest[index] = f32::NEG_INFINITY;
+    }
 }
 
 /// Takes steps inside the shortlist of the farthest rows, at least one and at most `most`.
@@ -91,7 +102,10 @@ fn take_from_shortlist(nearest: &[f32], rows: &[f32], dimensions: usize, most: u
     shortlist.sort_unstable_by_key(|entry| entry.1);
     let mut taken = Vec::new();
     while taken.len() < most {
-        let farthest = shortlist.iter().copied().reduce(|best, entry| if entry.0 > best.0 { entry } else { best });
+        let farthest = shortlist
+            .iter()
+            .copied()
+            .reduce(|best, entry| if entry.0 > best.0 { entry } else { best });
         let Some((distance, index)) = farthest else { break };
         // The first of the list is the farthest of all; a later one is so only while it beats everything outside.
         if !taken.is_empty() && distance <= outside {
@@ -100,7 +114,11 @@ fn take_from_shortlist(nearest: &[f32], rows: &[f32], dimensions: usize, most: u
         taken.push(index);
         let centre = row(rows, dimensions, index);
         for (distance, other) in &mut shortlist {
-            *distance = if *other == index { f32::NEG_INFINITY } else { distance.min(squared_distance(centre, row(rows, dimensions, *other))) };
+            *distance = if *other == index {
+                f32::NEG_INFINITY
+            } else {
+                distance.min(squared_distance(centre, row(rows, dimensions, *other)))
+            };
         }
     }
     taken
@@ -112,7 +130,9 @@ fn row(rows: &[f32], dimensions: usize, index: usize) -> &[f32] {
 
 /// The sum of squares of each row.
 pub(super) fn squared_lengths(rows: &[f32], columns: usize) -> Vec<f32> {
-    rows.chunks_exact(columns).map(|row| row.iter().map(|value| value * value).sum()).collect()
+    rows.chunks_exact(columns)
+        .map(|row| row.iter().map(|value| value * value).sum())
+        .collect()
 }
 
 /// All inner products of rows of `a` with rows of `b`, `[row of a][row of b]`.
@@ -129,7 +149,12 @@ pub fn squared_distance(a: &[f32], b: &[f32]) -> f32 {
     const LANES: usize = 8;
     let mut sums = [0.0_f32; LANES];
     let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let rest: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(x, y)| (x - y) * (x - y)).sum();
+    let rest: f32 = a_chunks
+        .remainder()
+        .iter()
+        .zip(b_chunks.remainder())
+        .map(|(x, y)| (x - y) * (x - y))
+        .sum();
     for (x, y) in a_chunks.zip(b_chunks) {
         for lane in 0..LANES {
             let difference = x[lane] - y[lane];
@@ -152,7 +177,10 @@ mod tests {
         while chosen.len() < size {
             let last = chosen[chosen.len() - 1];
             for (i, distance) in nearest.iter_mut().enumerate() {
-                *distance = distance.min(squared_distance(&rows[i * dimensions..][..dimensions], &rows[last * dimensions..][..dimensions]));
+                *distance = distance.min(squared_distance(
+                    &rows[i * dimensions..][..dimensions],
+                    &rows[last * dimensions..][..dimensions],
+                ));
             }
             let farthest = (0..count).fold(0, |best, i| if nearest[i] > nearest[best] { i } else { best });
             chosen.push(farthest);

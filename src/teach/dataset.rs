@@ -30,7 +30,9 @@ pub enum DatasetError {
         hint: String,
     },
     /// A folder of defects was given as good.
-    #[error("failed to take {path} for good parts: a folder \"good\" lies beside it, so it seems to hold defects; give the good parts, such as {suggestion}")]
+    #[error(
+        "failed to take {path} for good parts: a folder \"good\" lies beside it, so it seems to hold defects; give the good parts, such as {suggestion}"
+    )]
     Defects {
         /// The folder.
         path: PathBuf,
@@ -67,8 +69,13 @@ impl LabelledImage {
 pub fn images_in(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let images = list_images(folder)?;
     if images.is_empty() {
-        let inner = [Path::new("train/good"), Path::new("good")].map(|inner| folder.join(inner)).into_iter().find(|inner| inner.is_dir());
-        let hint = inner.map(|inner| format!("; did you mean {}?", inner.display())).unwrap_or_default();
+        let inner = [Path::new("train/good"), Path::new("good")]
+            .map(|inner| folder.join(inner))
+            .into_iter()
+            .find(|inner| inner.is_dir());
+        let hint = inner
+            .map(|inner| format!("; did you mean {}?", inner.display()))
+            .unwrap_or_default();
         return Err(DatasetError::Empty { path: folder.into(), hint });
     }
     Ok(images)
@@ -80,13 +87,19 @@ pub fn images_in(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
 /// As [`images_in`], and when the folder lies where a data set has its defects.
 pub fn good_images(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
     let images = images_in(folder)?;
-    let full = folder.canonicalize().map_err(|source| DatasetError::Read { path: folder.into(), source })?;
+    let full = folder.canonicalize().map_err(|source| DatasetError::Read {
+        path: folder.into(),
+        source,
+    })?;
     if let Some(parent) = full.parent().filter(|_| full.file_name().is_some_and(|name| name != GOOD))
         && parent.join(GOOD).is_dir()
     {
         let train = parent.with_file_name("train").join(GOOD);
         let suggestion = if train.is_dir() { train } else { parent.join(GOOD) };
-        return Err(DatasetError::Defects { path: folder.into(), suggestion });
+        return Err(DatasetError::Defects {
+            path: folder.into(),
+            suggestion,
+        });
     }
     Ok(images)
 }
@@ -96,17 +109,39 @@ pub fn good_images(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
 /// # Errors
 /// When there is no folder `good`, or a folder cannot be read.
 pub fn test_images(root: &Path) -> Result<Vec<LabelledImage>, DatasetError> {
-    let test = if root.join("test").is_dir() { root.join("test") } else { root.to_owned() };
+    let test = if root.join("test").is_dir() {
+        root.join("test")
+    } else {
+        root.to_owned()
+    };
     let truth = test.parent().map(|parent| parent.join("ground_truth"));
-    let failed = |source| DatasetError::Read { path: test.clone(), source };
-    let mut classes: Vec<PathBuf> = fs::read_dir(&test).map_err(failed)?.filter_map(Result::ok).map(|entry| entry.path()).filter(|path| path.is_dir()).collect();
+    let failed = |source| DatasetError::Read {
+        path: test.clone(),
+        source,
+    };
+    let mut classes: Vec<PathBuf> = fs::read_dir(&test)
+        .map_err(failed)?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(|path| path.is_dir())
+        .collect();
     classes.sort();
     let mut images = Vec::new();
     for folder in &classes {
-        let class = folder.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        let class = folder
+            .file_name()
+            .map(|name| name.to_string_lossy().into_owned())
+            .unwrap_or_default();
         for path in list_images(folder)? {
-            let mask = truth.as_ref().filter(|_| class != GOOD).and_then(|truth| mask_of(&truth.join(&class), &path));
-            images.push(LabelledImage { path, class: class.clone(), mask });
+            let mask = truth
+                .as_ref()
+                .filter(|_| class != GOOD)
+                .and_then(|truth| mask_of(&truth.join(&class), &path));
+            images.push(LabelledImage {
+                path,
+                class: class.clone(),
+                mask,
+            });
         }
     }
     if images.is_empty() || !test.join(GOOD).is_dir() {
@@ -117,16 +152,27 @@ pub fn test_images(root: &Path) -> Result<Vec<LabelledImage>, DatasetError> {
 
 fn mask_of(folder: &Path, image: &Path) -> Option<PathBuf> {
     let stem = image.file_stem()?.to_str()?;
-    [format!("{stem}_mask.png"), format!("{stem}.png")].map(|name| folder.join(name)).into_iter().find(|path| path.is_file())
+    [format!("{stem}_mask.png"), format!("{stem}.png")]
+        .map(|name| folder.join(name))
+        .into_iter()
+        .find(|path| path.is_file())
 }
 
 fn list_images(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
-    let failed = |source| DatasetError::Read { path: folder.into(), source };
+    let failed = |source| DatasetError::Read {
+        path: folder.into(),
+        source,
+    };
     let is_image = |path: &PathBuf| {
         let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
         path.is_file() && ending.is_some_and(|ending| EXTENSIONS.contains(&ending.as_str()))
     };
-    let mut images: Vec<PathBuf> = fs::read_dir(folder).map_err(failed)?.filter_map(Result::ok).map(|entry| entry.path()).filter(is_image).collect();
+    let mut images: Vec<PathBuf> = fs::read_dir(folder)
+        .map_err(failed)?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(is_image)
+        .collect();
     images.sort();
     Ok(images)
 }

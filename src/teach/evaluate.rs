@@ -109,7 +109,12 @@ pub fn evaluate(
             Ok((pixels, inspection)) => {
                 onlooker(image, Ok((&pixels, &inspection)));
                 let (verdict, score, latency) = (inspection.verdict, Some(inspection.score), inspection.latency.inspect());
-                judged.push(Judged { image: image.clone(), verdict, score, latency });
+                judged.push(Judged {
+                    image: image.clone(),
+                    verdict,
+                    score,
+                    latency,
+                });
                 if masked {
                     masks.push(mask(image.mask.as_deref(), &inspection.map)?);
                     maps.push(inspection.map);
@@ -117,7 +122,12 @@ pub fn evaluate(
             }
             Err(InspectError::Decode(error)) => {
                 onlooker(image, Err(&error));
-                judged.push(Judged { image: image.clone(), verdict: Verdict::NotDecidable, score: None, latency: Duration::ZERO });
+                judged.push(Judged {
+                    image: image.clone(),
+                    verdict: Verdict::NotDecidable,
+                    score: None,
+                    latency: Duration::ZERO,
+                });
             }
             Err(InspectError::Preprocess(error)) => return Err(error.into()),
             Err(InspectError::Engine(error)) => return Err(error.into()),
@@ -146,7 +156,11 @@ pub fn summarise(judged: &[Judged], threshold: f32) -> Evaluation {
     let false_rejects = good.filter(|part| part.verdict != Verdict::Ok).count();
     let escapes = bad.filter(|part| part.verdict == Verdict::Ok).count();
     let recall = recall_at_false_reject(&scores, &defect, RECALL_AT);
-    let latencies: Vec<u64> = judged.iter().filter(|part| part.score.is_some()).map(|part| part.latency.as_micros() as u64).collect();
+    let latencies: Vec<u64> = judged
+        .iter()
+        .filter(|part| part.score.is_some())
+        .map(|part| part.latency.as_micros() as u64)
+        .collect();
     Evaluation {
         images_good,
         images_defect,
@@ -177,13 +191,19 @@ fn classes(judged: &[Judged]) -> BTreeMap<String, ClassEvaluation> {
         let good = judged.iter().filter(|part| !part.image.is_defect());
         let (scores, defect) = scored(good.chain(parts.iter().copied()));
         let escapes = parts.iter().filter(|part| part.verdict == Verdict::Ok).count();
-        ClassEvaluation { images: parts.len(), image_auroc: auroc(&scores, &defect), escape_rate: escapes as f64 / parts.len() as f64 }
+        ClassEvaluation {
+            images: parts.len(),
+            image_auroc: auroc(&scores, &defect),
+            escape_rate: escapes as f64 / parts.len() as f64,
+        }
     };
     classes.into_iter().map(|(class, parts)| (class, figures(parts))).collect()
 }
 
 fn scored<'a>(judged: impl Iterator<Item = &'a Judged>) -> (Vec<f32>, Vec<bool>) {
-    judged.filter_map(|part| Some((part.score.filter(|score| score.is_finite())?, part.image.is_defect()))).unzip()
+    judged
+        .filter_map(|part| Some((part.score.filter(|score| score.is_finite())?, part.image.is_defect())))
+        .unzip()
 }
 
 fn rate(count: usize, of: usize) -> Option<f64> {
@@ -199,13 +219,20 @@ fn interval(count: usize, of: usize) -> [f64; 2] {
 fn mask(path: Option<&Path>, map: &AnomalyMap) -> Result<Mask, DecodeError> {
     let (width, height) = (map.width, map.height);
     let Some(path) = path else {
-        return Ok(Mask { width, height, defect: vec![false; width * height] });
+        return Ok(Mask {
+            width,
+            height,
+            defect: vec![false; width * height],
+        });
     };
     let image = read_image(path)?;
     let source = |target: usize, from: u32, to: usize| ((2 * target + 1) * from as usize / (2 * to)).min(from as usize - 1);
     let defect = (0..width * height)
         .map(|index| {
-            let (x, y) = (source(index % width, image.width, width), source(index / width, image.height, height));
+            let (x, y) = (
+                source(index % width, image.width, width),
+                source(index / width, image.height, height),
+            );
             image.rgb[(y * image.width as usize + x) * 3] > 127
         })
         .collect();

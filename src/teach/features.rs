@@ -42,9 +42,17 @@ impl Grid {
         let (columns, rows) = (width / finest, height / finest);
         let axis = |pixels: usize, stride: usize, patches: usize| {
             let length = pixels / stride;
-            let kernel = if stride == finest { FINEST_NEIGHBOURHOOD } else { COARSER_NEIGHBOURHOOD };
+            let kernel = if stride == finest {
+                FINEST_NEIGHBOURHOOD
+            } else {
+                COARSER_NEIGHBOURHOOD
+            };
             let averaged = AxisMap::local_average(length, &kernel);
-            if length == patches { averaged } else { averaged.then(&AxisMap::linear(patches, length)) }
+            if length == patches {
+                averaged
+            } else {
+                averaged.then(&AxisMap::linear(patches, length))
+            }
         };
         let features = features
             .iter()
@@ -53,7 +61,13 @@ impl Grid {
                 (feature.channels, axis(height, stride, rows), axis(width, stride, columns))
             })
             .collect();
-        Self { width, height, columns, rows, features }
+        Self {
+            width,
+            height,
+            columns,
+            rows,
+            features,
+        }
     }
 
     /// Patches per image.
@@ -98,7 +112,11 @@ impl Embeddings {
     #[must_use]
     pub fn subset(&self, images: &[usize]) -> Self {
         let values = images.iter().flat_map(|&index| self.image(index)).copied().collect();
-        Self { patches: self.patches, channels: self.channels, values }
+        Self {
+            patches: self.patches,
+            channels: self.channels,
+            values,
+        }
     }
 }
 
@@ -116,11 +134,21 @@ impl FeatureExtractor {
     /// # Errors
     /// When the runtime cannot load it.
     pub fn new(backbone: &Backbone, width: usize, height: usize, options: EngineOptions) -> Result<Self, TeachError> {
-        let cores = if options.threads == 0 { rayon::current_num_threads() } else { options.threads };
+        let cores = if options.threads == 0 {
+            rayon::current_num_threads()
+        } else {
+            options.threads
+        };
         let single = EngineOptions { threads: 1, ..options };
         let name = format!("backbone {}", backbone.manifest.name);
-        let engines = (0..cores).map(|_| OrtEngine::from_bytes(&name, &backbone.bytes, single)).collect::<Result<_, _>>()?;
-        Ok(Self { engines, grid: Grid::new(backbone, width, height), backbone: backbone.clone() })
+        let engines = (0..cores)
+            .map(|_| OrtEngine::from_bytes(&name, &backbone.bytes, single))
+            .collect::<Result<_, _>>()?;
+        Ok(Self {
+            engines,
+            grid: Grid::new(backbone, width, height),
+            backbone: backbone.clone(),
+        })
     }
 
     /// Where the patches lie.
@@ -141,7 +169,10 @@ impl FeatureExtractor {
         shares.zip(self.engines.par_iter_mut()).try_for_each(|((images, values), engine)| {
             for (batch, target) in images.chunks(BATCH).zip(values.chunks_mut(BATCH * patches * channels)) {
                 progress.check()?;
-                let outputs = engine.run(&[batch.len(), 3, grid.height, grid.width], TensorData::F32(&normalised(batch, grid, manifest)))?;
+                let outputs = engine.run(
+                    &[batch.len(), 3, grid.height, grid.width],
+                    TensorData::F32(&normalised(batch, grid, manifest)),
+                )?;
                 let features = named_features(engine, &outputs, batch.len(), grid, manifest)?;
                 for (index, target) in target.chunks_exact_mut(patches * channels).enumerate() {
                     fill(grid, &features, index, target);
@@ -177,13 +208,19 @@ fn named_features<'a>(
 ) -> Result<Vec<&'a OutputTensor>, TeachError> {
     let find = |(feature, (channels, vertical, horizontal)): (&FeatureMap, &(usize, AxisMap, AxisMap))| {
         let expected = [images, *channels, vertical.columns, horizontal.columns];
-        let output = engine.outputs().iter().position(|port| port.name == feature.output).and_then(|index| outputs.get(index));
-        output.filter(|output| output.shape == expected).ok_or_else(|| TeachError::FeatureShape {
-            backbone: manifest.name.clone(),
-            output: feature.output.clone(),
-            expected: expected.to_vec(),
-            got: output.map(|output| output.shape.clone()).unwrap_or_default(),
-        })
+        let output = engine
+            .outputs()
+            .iter()
+            .position(|port| port.name == feature.output)
+            .and_then(|index| outputs.get(index));
+        output
+            .filter(|output| output.shape == expected)
+            .ok_or_else(|| TeachError::FeatureShape {
+                backbone: manifest.name.clone(),
+                output: feature.output.clone(),
+                expected: expected.to_vec(),
+                got: output.map(|output| output.shape.clone()).unwrap_or_default(),
+            })
     };
     manifest.features.iter().zip(&grid.features).map(find).collect()
 }
@@ -194,9 +231,17 @@ fn fill(grid: &Grid, features: &[&OutputTensor], index: usize, target: &mut [f32
     let mut first = 0;
     for (feature, (count, vertical, horizontal)) in features.iter().zip(&grid.features) {
         let plane = vertical.columns * horizontal.columns;
-        for (channel, source) in feature.values[index * count * plane..][..count * plane].chunks_exact(plane).enumerate() {
+        for (channel, source) in feature.values[index * count * plane..][..count * plane]
+            .chunks_exact(plane)
+            .enumerate()
+        {
             let mapped = apply(vertical, horizontal, source);
-            target.iter_mut().skip(first + channel).step_by(channels).zip(&mapped).for_each(|(target, value)| *target = *value);
+            target
+                .iter_mut()
+                .skip(first + channel)
+                .step_by(channels)
+                .zip(&mapped)
+                .for_each(|(target, value)| *target = *value);
         }
         first += count;
     }

@@ -15,7 +15,14 @@ use crate::recipe;
 /// How far a provider may be off, as a share of the larger of score and threshold: the rounding of its arithmetic, measured on the processor
 /// and with room for another order of additions elsewhere.
 pub fn tolerances() -> BTreeMap<String, f64> {
-    [("cpu_f32", 1e-4), ("cuda_f32", 1e-3), ("tensorrt_f32", 1e-3), ("tensorrt_f16", 2e-2)].map(|(name, share)| (name.to_owned(), share)).into()
+    [
+        ("cpu_f32", 1e-4),
+        ("cuda_f32", 1e-3),
+        ("tensorrt_f32", 1e-3),
+        ("tensorrt_f16", 2e-2),
+    ]
+    .map(|(name, share)| (name.to_owned(), share))
+    .into()
 }
 
 /// Images whose score is nearer to the threshold than this share of it are not used: rounding could turn their verdict.
@@ -47,24 +54,47 @@ pub fn choose(
     picked.dedup();
     let scores = detector.score_all(&good.subset(&picked), &Silent)?;
     let (width, height) = (extractor.grid().width, extractor.grid().height);
-    let damaged: Vec<Vec<u8>> = [0, images.len() / 2].iter().map(|&index| damage(&images[index], width, height)).collect();
+    let damaged: Vec<Vec<u8>> = [0, images.len() / 2]
+        .iter()
+        .map(|&index| damage(&images[index], width, height))
+        .collect();
     let damaged_scores = detector.score_all(&extractor.embed(&damaged, &Silent)?, &Silent)?;
 
-    let candidates = picked.iter().map(|&index| &images[index]).zip(&scores).enumerate().map(|(at, pair)| (format!("good_{at}"), pair));
-    let candidates = candidates.chain(damaged.iter().zip(&damaged_scores).enumerate().map(|(at, pair)| (format!("damaged_{at}"), pair)));
+    let candidates = picked
+        .iter()
+        .map(|&index| &images[index])
+        .zip(&scores)
+        .enumerate()
+        .map(|(at, pair)| (format!("good_{at}"), pair));
+    let candidates = candidates.chain(
+        damaged
+            .iter()
+            .zip(&damaged_scores)
+            .enumerate()
+            .map(|(at, pair)| (format!("damaged_{at}"), pair)),
+    );
     candidates
         .filter(|(_, (_, scores))| is_clear(scores.image, threshold))
         .map(|(name, (pixels, scores))| sample(&name, pixels, scores, threshold, (width as u32, height as u32)))
         .collect()
 }
 
-fn sample(name: &str, pixels: &[u8], scores: &Scores, threshold: &ThresholdSpec, (width, height): (u32, u32)) -> Result<Sample, TeachError> {
+fn sample(
+    name: &str,
+    pixels: &[u8],
+    scores: &Scores,
+    threshold: &ThresholdSpec,
+    (width, height): (u32, u32),
+) -> Result<Sample, TeachError> {
     let expected = GoldenImage {
         file: format!("{GOLDEN}/{name}.png"),
         score: scores.image,
         verdict: recipe::judge(scores.image, threshold.score).0,
     };
-    Ok(Sample { expected, png: encode_png(width, height, pixels)? })
+    Ok(Sample {
+        expected,
+        png: encode_png(width, height, pixels)?,
+    })
 }
 
 fn is_clear(score: f32, threshold: &ThresholdSpec) -> bool {
@@ -77,7 +107,9 @@ fn damage(pixels: &[u8], width: usize, height: usize) -> Vec<u8> {
     for y in height * 7 / 16..height * 9 / 16 {
         for x in width * 7 / 16..width * 9 / 16 {
             let strike = if (x / 4 + y / 4) % 2 == 0 { 255 } else { 0 };
-            damaged[(y * width + x) * 3..][..3].iter_mut().for_each(|value| *value = (255 - *value) / 2 + strike / 2);
+            damaged[(y * width + x) * 3..][..3]
+                .iter_mut()
+                .for_each(|value| *value = (255 - *value) / 2 + strike / 2);
         }
     }
     damaged

@@ -13,9 +13,7 @@ use super::features::Grid;
 use super::padim::Padim;
 use super::patchcore::PatchCore;
 use super::spatial::AxisMap;
-use crate::model::onnx::{
-    AttributeProto, FLOAT, GraphProto, ModelProto, NodeProto, OperatorSetId, TensorProto, UINT8, ValueInfoProto,
-};
+use crate::model::onnx::{AttributeProto, FLOAT, GraphProto, ModelProto, NodeProto, OperatorSetId, TensorProto, UINT8, ValueInfoProto};
 
 /// Name of the graph's input.
 pub const PIXELS: &str = "pixels";
@@ -50,12 +48,22 @@ pub fn map_axes(grid: &Grid) -> (AxisMap, AxisMap) {
 /// When a name that the graph needs is taken by the backbone.
 pub fn emit(backbone: &Backbone, grid: &Grid, detector: &Detector) -> Result<ModelProto, NameTaken> {
     let network = backbone.model.graph.clone().unwrap_or_default();
-    let taken = network.node.iter().flat_map(|node| &node.output).chain(network.initializer.iter().map(|tensor| &tensor.name));
-    let taken = taken.chain(std::iter::once(&backbone.manifest.input)).find(|name| [PIXELS, ANOMALY_MAP, PRED_SCORE].contains(&name.as_str()));
+    let taken = network
+        .node
+        .iter()
+        .flat_map(|node| &node.output)
+        .chain(network.initializer.iter().map(|tensor| &tensor.name));
+    let taken = taken
+        .chain(std::iter::once(&backbone.manifest.input))
+        .find(|name| [PIXELS, ANOMALY_MAP, PRED_SCORE].contains(&name.as_str()));
     if let Some(name) = taken {
         return Err(NameTaken(name.clone()));
     }
-    let mut graph = Builder { nodes: Vec::new(), constants: network.initializer, names: 0 };
+    let mut graph = Builder {
+        nodes: Vec::new(),
+        constants: network.initializer,
+        names: 0,
+    };
     normalise(&mut graph, backbone);
     graph.nodes.extend(network.node);
     let patches = embed(&mut graph, backbone, grid);
@@ -69,14 +77,21 @@ pub fn emit(backbone: &Backbone, grid: &Grid, detector: &Detector) -> Result<Mod
     graph.rename(&score, PRED_SCORE);
     Ok(ModelProto {
         ir_version: backbone.model.ir_version.max(IR_VERSION_MIN),
-        opset_import: vec![OperatorSetId { domain: String::new(), version: backbone.opset() }],
+        opset_import: vec![OperatorSetId {
+            domain: String::new(),
+            version: backbone.opset(),
+        }],
         producer_name: "takt".into(),
         producer_version: env!("CARGO_PKG_VERSION").into(),
         graph: Some(GraphProto {
             name: "takt".into(),
             node: graph.nodes,
             initializer: graph.constants,
-            input: vec![ValueInfoProto::tensor(PIXELS, UINT8, &[None, Some(grid.height), Some(grid.width), Some(3)])],
+            input: vec![ValueInfoProto::tensor(
+                PIXELS,
+                UINT8,
+                &[None, Some(grid.height), Some(grid.width), Some(3)],
+            )],
             output: vec![
                 ValueInfoProto::tensor(ANOMALY_MAP, FLOAT, &[None, Some(1), Some(grid.height), Some(grid.width)]),
                 ValueInfoProto::tensor(PRED_SCORE, FLOAT, &[None]),
@@ -102,8 +117,10 @@ fn normalise(graph: &mut Builder, backbone: &Backbone) {
 /// The backbone's feature maps as patches `[N * patches, channels]`.
 fn embed(graph: &mut Builder, backbone: &Backbone, grid: &Grid) -> String {
     let names = backbone.manifest.features.iter().map(|feature| feature.output.as_str());
-    let maps: Vec<String> =
-        names.zip(&grid.features).map(|(name, (_, vertical, horizontal))| graph.separable(vertical, horizontal, name)).collect();
+    let maps: Vec<String> = names
+        .zip(&grid.features)
+        .map(|(name, (_, vertical, horizontal))| graph.separable(vertical, horizontal, name))
+        .collect();
     let maps: Vec<&str> = maps.iter().map(String::as_str).collect();
     let joined = graph.node("Concat", &maps, vec![AttributeProto::int("axis", 1)]);
     let last = graph.node("Transpose", &[&joined], vec![AttributeProto::ints("perm", &[0, 2, 3, 1])]);
@@ -115,7 +132,11 @@ fn patchcore_head(graph: &mut Builder, patchcore: &PatchCore, grid: &Grid, patch
     let (channels, size) = (patchcore.channels, patchcore.bank_size());
     let centre = graph.floats(&[1, channels], &patchcore.centre);
     let bank = graph.floats(&[size, channels], &patchcore.bank);
-    let squares: Vec<f32> = patchcore.bank.chunks_exact(channels).map(|patch| patch.iter().map(|value| value * value).sum()).collect();
+    let squares: Vec<f32> = patchcore
+        .bank
+        .chunks_exact(channels)
+        .map(|patch| patch.iter().map(|value| value * value).sum())
+        .collect();
     let squares = graph.floats(&[1, size], &squares);
     let queries = graph.node("Sub", &[patches, &centre], vec![]);
 
@@ -123,7 +144,11 @@ fn patchcore_head(graph: &mut Builder, patchcore: &PatchCore, grid: &Grid, patch
     let product = vec![AttributeProto::float("alpha", -2.0), AttributeProto::int("transB", 1)];
     let relative = graph.node("Gemm", &[&queries, &bank, &squares], product);
     let count = graph.ints(&[patchcore.neighbours as i64]);
-    let smallest = vec![AttributeProto::int("axis", 1), AttributeProto::int("largest", 0), AttributeProto::int("sorted", 1)];
+    let smallest = vec![
+        AttributeProto::int("axis", 1),
+        AttributeProto::int("largest", 0),
+        AttributeProto::int("sorted", 1),
+    ];
     let (relative, indices) = graph.node2("TopK", &[&relative, &count], smallest);
     let length = graph.sum_of_squares(&queries, 1, true);
     let squared = graph.node("Add", &[&relative, &length], vec![]);
@@ -140,7 +165,17 @@ fn patchcore_head(graph: &mut Builder, patchcore: &PatchCore, grid: &Grid, patch
     if patchcore.near_count < 2 {
         return (map, worst);
     }
-    let weight = patchcore_weight(graph, patchcore, grid, &Worst { queries, indices, position, bank });
+    let weight = patchcore_weight(
+        graph,
+        patchcore,
+        grid,
+        &Worst {
+            queries,
+            indices,
+            position,
+            bank,
+        },
+    );
     (map, graph.node("Mul", &[&worst, &weight], vec![]))
 }
 
@@ -229,7 +264,14 @@ impl Builder {
 
     fn push(&mut self, op: &str, inputs: &[&str], output: Vec<String>, attribute: Vec<AttributeProto>) {
         let input = inputs.iter().map(|name| (*name).to_owned()).collect();
-        self.nodes.push(NodeProto { input, name: output[0].clone(), output, op_type: op.into(), domain: String::new(), attribute });
+        self.nodes.push(NodeProto {
+            input,
+            name: output[0].clone(),
+            output,
+            op_type: op.into(),
+            domain: String::new(),
+            attribute,
+        });
     }
 
     fn constant(&mut self, tensor: impl FnOnce(&str) -> TensorProto) -> String {
@@ -284,7 +326,11 @@ impl Builder {
     /// Gives the value that the last node put out a name of the graph's contract.
     fn rename(&mut self, value: &str, name: &str) {
         for node in &mut self.nodes {
-            node.output.iter_mut().chain(&mut node.input).filter(|existing| *existing == value).for_each(|existing| name.clone_into(existing));
+            node.output
+                .iter_mut()
+                .chain(&mut node.input)
+                .filter(|existing| *existing == value)
+                .for_each(|existing| name.clone_into(existing));
         }
     }
 }

@@ -27,6 +27,7 @@ pub mod patchcore;
 pub mod progress;
 pub mod spatial;
 
+use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -40,10 +41,11 @@ use crate::model::manifest::{
 use crate::model::package::{MODEL, Package, PackageError};
 use crate::vision::decode::{DecodeError, read_image};
 use crate::vision::findings::ANOMALY;
+use crate::vision::ort;
 use crate::vision::preprocess::Preprocessor;
 use crate::vision::{AnomalyMap, EngineError, EngineOptions};
 use backbone::{Backbone, BackboneError};
-use calibration::{CalibrationError, conformal_threshold};
+use calibration::{CalibrationError, check_rate, conformal_threshold};
 use dataset::DatasetError;
 use detector::{Detector, Method, Scores};
 use features::{Embeddings, FeatureExtractor, Grid};
@@ -146,7 +148,9 @@ pub enum TeachError {
         multiple: u32,
     },
     /// Too few images.
-    #[error("failed to teach from {found} different image(s): at least {needed} are needed, 20 or more give a useful model, 100 a threshold for 1 % false rejects")]
+    #[error(
+        "failed to teach from {found} different image(s): at least {needed} are needed, 20 or more give a useful model, 100 a threshold for 1 % false rejects"
+    )]
     TooFewImages {
         /// Images that can be used.
         found: usize,
@@ -188,7 +192,11 @@ struct Watch<'a> {
 
 impl<'a> Watch<'a> {
     fn new(progress: &'a dyn Progress) -> Self {
-        Self { progress, stages: Vec::new(), started: Instant::now() }
+        Self {
+            progress,
+            stages: Vec::new(),
+            started: Instant::now(),
+        }
     }
 
     fn begin(&mut self, stage: Stage, steps: usize) {
@@ -206,21 +214,61 @@ impl<'a> Watch<'a> {
     }
 }
 
-/// Teaches a model from good images and proves it. Nothing is written.
+impl Default for Lesson {
+    /// The defaults of the command line; the folder of good images is empty.
+    fn default() -> Self {
+        Self {
+            good: PathBuf::new(),
+            backbone: backbone::BUILT_IN.into(),
+            width: 256,
+            height: 256,
+            false_reject_rate: 0.01,
+            strict: false,
+            method: Method::default(),
+            settings: PatchCoreOptions::default(),
+            name: "model".into(),
+            version: "1".into(),
+            engine: EngineOptions::default(),
+        }
+    }
+}
+
+/// A good image at the model's input size, RGB, and the file it came from.
+pub type GoodImage = (PathBuf, Vec<u8>);
+
+/// Teaches a model from a folder of good images and proves it. Nothing is written.
 ///
 /// # Errors
 /// When an input cannot be used, the runtime fails, the model does not pass its own gate, or the user stops it.
 pub fn teach(lesson: &Lesson, progress: &dyn Progress) -> Result<Taught, TeachError> {
-    let backbone = Backbone::open(&lesson.backbone)?;
-    check_size(lesson, &backbone)?;
+    let backbone = checked_backbone(lesson)?;
+    let started = Instant::now();
+    let paths = dataset::good_images(&lesson.good)?;
+    let (paths, thinned) = thinned(paths, lesson, &backbone);
+    progress.begin(Stage::Decode, paths.len());
+    let images = decode(paths, lesson, progress)?;
+    let decoded = started.elapsed();
+    let mut taught = teach_images(lesson, images, progress)?;
+    taught.stages.insert(0, (Stage::Decode, decoded));
+    taught.warnings.extend(thinned);
+    refuse_warnings(lesson, &taught)?;
+    Ok(taught)
+}
+
+/// Teaches a model from good images that are at the model's input size already.
+///
+/// # Errors
+/// As [`teach`].
+pub fn teach_images(lesson: &Lesson, images: Vec<GoodImage>, progress: &dyn Progress) -> Result<Taught, TeachError> {
+    let backbone = checked_backbone(lesson)?;
     let mut warnings = Vec::new();
     let mut watch = Watch::new(progress);
-    let paths = thinned(dataset::good_images(&lesson.good)?, lesson, &backbone, &mut warnings);
-
-    watch.begin(Stage::Decode, paths.len());
-    let (paths, images) = decode(paths, lesson, progress, &mut warnings)?;
+    let (paths, images) = without_copies(images, &mut warnings);
     if images.len() < IMAGES_MIN {
-        return Err(TeachError::TooFewImages { found: images.len(), needed: IMAGES_MIN });
+        return Err(TeachError::TooFewImages {
+            found: images.len(),
+            needed: IMAGES_MIN,
+        });
     }
 
     watch.begin(Stage::Features, images.len());
@@ -233,7 +281,6 @@ pub fn teach(lesson: &Lesson, progress: &dyn Progress) -> Result<Taught, TeachEr
     watch.begin(Stage::Fit, 1);
     let detector = lesson.method.fit(&good, lesson.settings)?;
     progress.advance(1);
-    progress.check()?;
 
     watch.begin(Stage::Calibration, images.len());
     let held_out = cross_validate(&good, lesson, progress)?;
@@ -244,79 +291,105 @@ pub fn teach(lesson: &Lesson, progress: &dyn Progress) -> Result<Taught, TeachEr
     let model = graph::emit(&backbone, extractor.grid(), &detector)?;
     let samples = golden::choose(&images, &good, &held_out, &detector, &mut extractor, &threshold)?;
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::from([(MODEL.to_owned(), model.encode_to_vec())]);
-    let golden = Golden { tolerance: golden::tolerances(), images: samples.iter().map(|sample| sample.expected.clone()).collect() };
+    let golden = Golden {
+        tolerance: golden::tolerances(),
+        images: samples.iter().map(|sample| sample.expected.clone()).collect(),
+    };
     files.extend(samples.into_iter().map(|sample| (sample.expected.file, sample.png)));
     let manifest = manifest(lesson, &backbone, &images, threshold, golden, &detector);
-    let package = Package { path: PathBuf::from(&lesson.name), manifest, files };
+    let package = Package {
+        path: PathBuf::from(&lesson.name),
+        manifest,
+        files,
+    };
     package.clone().activate(lesson.engine)?;
     progress.advance(1);
     progress.check()?;
     watch.end();
-    if let Some(warning) = warnings.first().filter(|_| lesson.strict) {
-        return Err(TeachError::Strict(warning.clone()));
-    }
-    Ok(Taught { package, detector, grid: extractor.grid().clone(), stages: watch.stages, warnings })
+    let taught = Taught {
+        package,
+        detector,
+        grid: extractor.grid().clone(),
+        stages: watch.stages,
+        warnings,
+    };
+    refuse_warnings(lesson, &taught)?;
+    Ok(taught)
 }
 
-fn check_size(lesson: &Lesson, backbone: &Backbone) -> Result<(), TeachError> {
+fn refuse_warnings(lesson: &Lesson, taught: &Taught) -> Result<(), TeachError> {
+    match taught.warnings.first().filter(|_| lesson.strict) {
+        Some(warning) => Err(TeachError::Strict(warning.clone())),
+        None => Ok(()),
+    }
+}
+
+/// Refuses what cannot succeed before any time is spent on it, and gives the backbone.
+fn checked_backbone(lesson: &Lesson) -> Result<Backbone, TeachError> {
+    check_rate(lesson.false_reject_rate)?;
+    let backbone = Backbone::open(&lesson.backbone)?;
     let multiple = backbone.manifest.size_multiple;
     let fits = |side: u32| SIDE_PX.contains(&side) && side.is_multiple_of(multiple);
-    if fits(lesson.width) && fits(lesson.height) {
-        return Ok(());
+    if !(fits(lesson.width) && fits(lesson.height)) {
+        return Err(TeachError::Size {
+            width: lesson.width,
+            height: lesson.height,
+            multiple,
+        });
     }
-    Err(TeachError::Size { width: lesson.width, height: lesson.height, multiple })
+    ort::load()?;
+    Ok(backbone)
 }
 
-/// As many images as fit in memory, evenly spread.
-fn thinned(paths: Vec<PathBuf>, lesson: &Lesson, backbone: &Backbone, warnings: &mut Vec<String>) -> Vec<PathBuf> {
+/// As many images as fit in memory, evenly spread, and what to say if that is not all.
+fn thinned(paths: Vec<PathBuf>, lesson: &Lesson, backbone: &Backbone) -> (Vec<PathBuf>, Option<String>) {
     let patches = Grid::new(backbone, lesson.width as usize, lesson.height as usize).patches();
     let (found, most) = (paths.len(), PATCHES_MAX / patches.max(1));
     if found <= most {
-        return paths;
+        return (paths, None);
     }
-    warnings.push(format!("{found} good images are more than memory is set aside for at this size; {most} of them, evenly spread, are used"));
-    (0..most).map(|index| paths[index * found / most].clone()).collect()
+    let warning =
+        format!("{found} good images are more than memory is set aside for at this size; {most} of them, evenly spread, are used");
+    ((0..most).map(|index| paths[index * found / most].clone()).collect(), Some(warning))
 }
 
-/// Reads and resizes images on all cores; later copies of the same picture are left out, for they would vouch for each other.
-fn decode(
-    paths: Vec<PathBuf>,
-    lesson: &Lesson,
-    progress: &dyn Progress,
-    warnings: &mut Vec<String>,
-) -> Result<(Vec<PathBuf>, Vec<Vec<u8>>), TeachError> {
-    let resized: Result<Vec<Vec<u8>>, TeachError> = paths
-        .par_iter()
-        .map_init(
-            || Preprocessor::new(lesson.width, lesson.height),
-            |preprocessor, path| {
-                progress.check()?;
-                let pixels = preprocessor.resize(&read_image(path)?)?.to_vec();
-                progress.advance(1);
-                Ok(pixels)
-            },
-        )
-        .collect();
+/// Reads and resizes images on all cores.
+fn decode(paths: Vec<PathBuf>, lesson: &Lesson, progress: &dyn Progress) -> Result<Vec<GoodImage>, TeachError> {
+    let read = |preprocessor: &mut Preprocessor, path: PathBuf| {
+        progress.check()?;
+        let pixels = preprocessor.resize(&read_image(&path)?)?.to_vec();
+        progress.advance(1);
+        Ok((path, pixels))
+    };
+    paths
+        .into_par_iter()
+        .map_init(|| Preprocessor::new(lesson.width, lesson.height), read)
+        .collect()
+}
+
+/// Leaves out later copies of the same picture, for they would vouch for each other.
+fn without_copies(images: Vec<GoodImage>, warnings: &mut Vec<String>) -> (Vec<PathBuf>, Vec<Vec<u8>>) {
     let mut seen: HashMap<String, PathBuf> = HashMap::new();
     let mut copies = Vec::new();
-    let kept: Vec<(PathBuf, Vec<u8>)> = paths
-        .into_iter()
-        .zip(resized?)
-        .filter(|(path, pixels)| match seen.entry(sha256_hex(pixels)) {
-            std::collections::hash_map::Entry::Occupied(first) => {
-                copies.push(format!("{} (of {})", file_name(path), file_name(first.get())));
-                false
-            }
-            std::collections::hash_map::Entry::Vacant(entry) => {
-                entry.insert(path.clone());
-                true
-            }
-        })
-        .collect();
+    let mut is_first = |(path, pixels): &GoodImage| match seen.entry(sha256_hex(pixels)) {
+        Entry::Occupied(first) => {
+            copies.push(format!("{} (of {})", file_name(path), file_name(first.get())));
+            false
+        }
+        Entry::Vacant(entry) => {
+            entry.insert(path.clone());
+            true
+        }
+    };
+    let kept = images.into_iter().filter(|image| is_first(image)).unzip();
     if !copies.is_empty() {
-        warnings.push(format!("{} image(s) are copies of others and were left out: {}", copies.len(), shortened(&copies)));
+        warnings.push(format!(
+            "{} image(s) are copies of others and were left out: {}",
+            copies.len(),
+            shortened(&copies)
+        ));
     }
-    Ok(kept.into_iter().unzip())
+    kept
 }
 
 fn file_name(path: &Path) -> String {
@@ -340,7 +413,10 @@ fn cross_validate(good: &Embeddings, lesson: &Lesson, progress: &dyn Progress) -
         let (held_out, rest): (Vec<usize>, Vec<usize>) = (0..count).partition(|index| index % FOLDS == fold);
         let detector = lesson.method.fit(&good.subset(&rest), lesson.settings)?;
         let fold_scores = detector.score_all(&good.subset(&held_out), progress)?;
-        held_out.into_iter().zip(fold_scores).for_each(|(index, fold_score)| scores[index] = Some(fold_score));
+        held_out
+            .into_iter()
+            .zip(fold_scores)
+            .for_each(|(index, fold_score)| scores[index] = Some(fold_score));
     }
     Ok(scores.into_iter().flatten().collect())
 }
@@ -351,7 +427,11 @@ fn threshold(held_out: &[Scores], grid: &Grid, lesson: &Lesson, warnings: &mut V
     let images: Vec<f32> = held_out.iter().map(|scores| scores.image).collect();
     let peaks: Vec<f32> = held_out
         .par_iter()
-        .map(|scores| spatial::apply(&vertical, &horizontal, &scores.patches).into_iter().fold(f32::NEG_INFINITY, f32::max))
+        .map(|scores| {
+            spatial::apply(&vertical, &horizontal, &scores.patches)
+                .into_iter()
+                .fold(f32::NEG_INFINITY, f32::max)
+        })
         .collect();
     let score = conformal_threshold(&images, lesson.false_reject_rate)?;
     let region = conformal_threshold(&peaks, lesson.false_reject_rate)?;
@@ -384,7 +464,13 @@ fn suspicious(paths: &[PathBuf], held_out: &[Scores]) -> Option<String> {
         .filter(|(_, scores)| scores.image > centre + SUSPICIOUS_DEVIATIONS * deviation)
         .map(|(path, _)| file_name(path))
         .collect();
-    (!names.is_empty()).then(|| format!("look at {} image(s) that differ from all other good ones: {}", names.len(), shortened(&names)))
+    (!names.is_empty()).then(|| {
+        format!(
+            "look at {} image(s) that differ from all other good ones: {}",
+            names.len(),
+            shortened(&names)
+        )
+    })
 }
 
 fn manifest(
@@ -417,7 +503,10 @@ fn manifest(
             normalisation: "in_model".into(),
             fit: "stretch".into(),
         },
-        outputs: OutputSpec { anomaly_map: graph::ANOMALY_MAP.into(), pred_score: graph::PRED_SCORE.into() },
+        outputs: OutputSpec {
+            anomaly_map: graph::ANOMALY_MAP.into(),
+            pred_score: graph::PRED_SCORE.into(),
+        },
         threshold,
         provenance: Provenance {
             taught_by: std::env::var("USER").unwrap_or_else(|_| "unknown".into()),
@@ -426,7 +515,12 @@ fn manifest(
             images: images.len(),
             images_sha256: sha256_hex(images.iter().map(|pixels| sha256_hex(pixels)).collect::<String>().as_bytes()),
             takt_version: env!("CARGO_PKG_VERSION").into(),
-            method: MethodSpec { name: lesson.method.name().into(), bank, neighbours, seed: lesson.settings.seed },
+            method: MethodSpec {
+                name: lesson.method.name().into(),
+                bank,
+                neighbours,
+                seed: lesson.settings.seed,
+            },
             backbone: BackboneSpec {
                 name: backbone.manifest.name.clone(),
                 sha256: backbone.sha256.clone(),
@@ -442,5 +536,9 @@ fn manifest(
 /// The anomaly map that the reference scorer gives, at the model's input size.
 pub fn reference_map(grid: &Grid, scores: &Scores) -> AnomalyMap {
     let (vertical, horizontal) = graph::map_axes(grid);
-    AnomalyMap { width: grid.width, height: grid.height, scores: spatial::apply(&vertical, &horizontal, &scores.patches) }
+    AnomalyMap {
+        width: grid.width,
+        height: grid.height,
+        scores: spatial::apply(&vertical, &horizontal, &scores.patches),
+    }
 }

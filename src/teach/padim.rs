@@ -43,9 +43,17 @@ impl Padim {
         let kept = CHANNELS.min(good.channels);
         let mut used = sample(&mut ChaCha8Rng::seed_from_u64(seed), good.channels, kept).into_vec();
         used.sort_unstable();
-        let fitted: Vec<(Vec<f32>, Vec<f32>)> = (0..good.patches).into_par_iter().map(|patch| fit_position(good, patch, &used)).collect();
+        let fitted: Vec<(Vec<f32>, Vec<f32>)> = (0..good.patches)
+            .into_par_iter()
+            .map(|patch| fit_position(good, patch, &used))
+            .collect();
         let (means, whitening): (Vec<_>, Vec<_>) = fitted.into_iter().unzip();
-        Ok(Self { channels: good.channels, used, means: means.concat(), whitening: whitening.concat() })
+        Ok(Self {
+            channels: good.channels,
+            used,
+            means: means.concat(),
+            whitening: whitening.concat(),
+        })
     }
 
     /// Scores one image: each patch by its Mahalanobis distance, the image by its most anomalous patch.
@@ -58,7 +66,13 @@ impl Padim {
                 let difference: Vec<f32> = self.used.iter().zip(mean).map(|(&channel, mean)| patch[channel] - mean).collect();
                 whitening
                     .chunks_exact(used)
-                    .map(|row| row.iter().zip(&difference).map(|(weight, value)| weight * value).sum::<f32>().powi(2))
+                    .map(|row| {
+                        row.iter()
+                            .zip(&difference)
+                            .map(|(weight, value)| weight * value)
+                            .sum::<f32>()
+                            .powi(2)
+                    })
                     .sum::<f32>()
                     .sqrt()
             })
@@ -71,8 +85,14 @@ impl Padim {
 /// Mean and whitening matrix of one position.
 fn fit_position(good: &Embeddings, patch: usize, used: &[usize]) -> (Vec<f32>, Vec<f32>) {
     let (count, size) = (good.images().len() as f64, used.len());
-    let rows: Vec<Vec<f64>> =
-        good.images().map(|image| used.iter().map(|channel| f64::from(image[patch * good.channels + channel])).collect()).collect();
+    let rows: Vec<Vec<f64>> = good
+        .images()
+        .map(|image| {
+            used.iter()
+                .map(|channel| f64::from(image[patch * good.channels + channel]))
+                .collect()
+        })
+        .collect();
     let mean: Vec<f64> = (0..size).map(|i| rows.iter().map(|row| row[i]).sum::<f64>() / count).collect();
     let mut covariance = vec![0.0_f64; size * size];
     for row in &rows {
@@ -85,7 +105,10 @@ fn fit_position(good: &Embeddings, patch: usize, used: &[usize]) -> (Vec<f32>, V
     }
     (0..size).for_each(|i| covariance[i * size + i] += REGULARISATION);
     let whitening = inverse_cholesky(&mut covariance, size);
-    (mean.iter().map(|v| *v as f32).collect(), whitening.iter().map(|v| *v as f32).collect())
+    (
+        mean.iter().map(|v| *v as f32).collect(),
+        whitening.iter().map(|v| *v as f32).collect(),
+    )
 }
 
 /// The inverse of the lower Cholesky factor of a positive definite matrix, of which the lower half is given and overwritten (Golub and Van Loan,
@@ -96,7 +119,11 @@ fn inverse_cholesky(matrix: &mut [f64], size: usize) -> Vec<f64> {
             let sum: f64 = (0..j).map(|k| matrix[i * size + k] * matrix[j * size + k]).sum();
             let value = matrix[i * size + j] - sum;
             // The regularisation keeps the diagonal positive; the floor only guards against rounding.
-            matrix[i * size + j] = if i == j { value.max(REGULARISATION * 1e-6).sqrt() } else { value / matrix[j * size + j] };
+            matrix[i * size + j] = if i == j {
+                value.max(REGULARISATION * 1e-6).sqrt()
+            } else {
+                value / matrix[j * size + j]
+            };
         }
     }
     let mut inverse = vec![0.0_f64; size * size];
@@ -115,7 +142,11 @@ mod tests {
 
     #[test]
     fn one_dimension_is_the_distance_in_standard_deviations() {
-        let good = Embeddings { patches: 1, channels: 1, values: vec![1.0, 3.0, 5.0] };
+        let good = Embeddings {
+            patches: 1,
+            channels: 1,
+            values: vec![1.0, 3.0, 5.0],
+        };
         let padim = Padim::fit(&good, 0).unwrap();
         let expected = (9.0_f32 - 3.0) / (4.0_f32 + 0.01).sqrt();
         assert!((padim.score(&[9.0]).image - expected).abs() < 1e-5);

@@ -17,6 +17,17 @@ pub struct PatchCoreOptions {
     pub seed: u64,
 }
 
+impl Default for PatchCoreOptions {
+    /// Chosen by accuracy over all data sets at hand, against time (docs/accuracy.md).
+    fn default() -> Self {
+        Self {
+            bank: 1536,
+            neighbours: 3,
+            seed: 0,
+        }
+    }
+}
+
 /// Bank patches near the nearest one that decide how much its distance counts (the paper's `b`, section 3.3, equation 7).
 pub const REWEIGHTING: usize = 9;
 
@@ -53,9 +64,14 @@ impl PatchCore {
         let channels = good.channels;
         let (projected, dimensions) = project(&good.values, channels, options.seed);
         let chosen = greedy_coreset(&projected, dimensions, options.bank, options.seed);
-        let mut bank: Vec<f32> = chosen.iter().flat_map(|&index| &good.values[index * channels..][..channels]).copied().collect();
+        let mut bank: Vec<f32> = chosen
+            .iter()
+            .flat_map(|&index| &good.values[index * channels..][..channels])
+            .copied()
+            .collect();
         let centre = mean(&bank, channels);
-        bank.chunks_exact_mut(channels).for_each(|patch| patch.iter_mut().zip(&centre).for_each(|(value, mean)| *value -= mean));
+        bank.chunks_exact_mut(channels)
+            .for_each(|patch| patch.iter_mut().zip(&centre).for_each(|(value, mean)| *value -= mean));
         let near_count = REWEIGHTING.min(chosen.len());
         let squares = squared_lengths(&bank, channels);
         let near = bank
@@ -63,7 +79,14 @@ impl PatchCore {
             .flat_map_iter(|block| nearest_rows(block, &bank, &squares, channels, near_count))
             .flat_map_iter(|near| near.into_iter().map(|neighbour| neighbour.index))
             .collect();
-        Self { channels, centre, bank, neighbours: options.neighbours.clamp(1, chosen.len().max(1)), near, near_count }
+        Self {
+            channels,
+            centre,
+            bank,
+            neighbours: options.neighbours.clamp(1, chosen.len().max(1)),
+            near,
+            near_count,
+        }
     }
 
     /// Patches in the bank.
@@ -78,14 +101,22 @@ impl PatchCore {
 
     /// Scores one image: each patch by its mean distance to its nearest bank patches, the image by its most anomalous patch, re-weighted.
     pub fn score(&self, image: &[f32]) -> Scores {
-        let centred: Vec<f32> =
-            image.chunks_exact(self.channels).flat_map(|patch| patch.iter().zip(&self.centre).map(|(value, mean)| value - mean)).collect();
+        let centred: Vec<f32> = image
+            .chunks_exact(self.channels)
+            .flat_map(|patch| patch.iter().zip(&self.centre).map(|(value, mean)| value - mean))
+            .collect();
         let squares = squared_lengths(&self.bank, self.channels);
-        let nearest: Vec<(f32, usize)> = centred.chunks(BLOCK * self.channels).flat_map(|block| self.nearest(block, &squares)).collect();
+        let nearest: Vec<(f32, usize)> = centred
+            .chunks(BLOCK * self.channels)
+            .flat_map(|block| self.nearest(block, &squares))
+            .collect();
         let worst = (0..nearest.len()).fold(0, |worst, index| if nearest[index].0 > nearest[worst].0 { index } else { worst });
         let (distance, index) = nearest[worst];
         let image_score = distance * self.weight(&centred[worst * self.channels..][..self.channels], index);
-        Scores { patches: nearest.into_iter().map(|(distance, _)| distance).collect(), image: image_score }
+        Scores {
+            patches: nearest.into_iter().map(|(distance, _)| distance).collect(),
+            image: image_score,
+        }
     }
 
     /// For each query patch the mean distance to its nearest bank patches, and the nearest one.
@@ -93,7 +124,9 @@ impl PatchCore {
         let candidates = nearest_rows(queries, &self.bank, squares, self.channels, self.neighbours);
         // The products only rank; the distances that count are taken from the differences themselves.
         let mean_distance = |(patch, candidates): (&[f32], Vec<Neighbour>)| {
-            let distances = candidates.iter().map(|candidate| squared_distance(patch, self.patch(candidate.index)).sqrt());
+            let distances = candidates
+                .iter()
+                .map(|candidate| squared_distance(patch, self.patch(candidate.index)).sqrt());
             (distances.sum::<f32>() / candidates.len() as f32, candidates[0].index)
         };
         queries.chunks_exact(self.channels).zip(candidates).map(mean_distance).collect()
@@ -106,7 +139,10 @@ impl PatchCore {
         if near.len() < 2 {
             return 1.0;
         }
-        let distances: Vec<f32> = near.iter().map(|&index| squared_distance(query, self.patch(index)).sqrt()).collect();
+        let distances: Vec<f32> = near
+            .iter()
+            .map(|&index| squared_distance(query, self.patch(index)).sqrt())
+            .collect();
         let largest = distances.iter().copied().fold(f32::NEG_INFINITY, f32::max);
         let exponentials: Vec<f32> = distances.iter().map(|distance| (distance - largest).exp()).collect();
         1.0 - exponentials[0] / exponentials.iter().sum::<f32>()

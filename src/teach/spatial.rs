@@ -27,7 +27,9 @@ impl AxisMap {
     /// zero, as in the average pooling of PatchCore (Roth et al. 2022, section 3.1).
     pub fn local_average(length: usize, kernel: &[f64]) -> Self {
         let (total, reach) = (kernel.iter().sum::<f64>(), kernel.len() / 2);
-        Self::from_fn(length, length, |row, column| kernel.get((column + reach).wrapping_sub(row)).map_or(0.0, |weight| weight / total))
+        Self::from_fn(length, length, |row, column| {
+            kernel.get((column + reach).wrapping_sub(row)).map_or(0.0, |weight| weight / total)
+        })
     }
 
     /// Linear interpolation with pixel centres aligned at half pixels and the border repeated (ONNX `Resize`, `half_pixel`).
@@ -52,7 +54,11 @@ impl AxisMap {
                 weights[row * length + mirrored(row as i64 + offset, length)] += weight / total;
             }
         }
-        Self { rows: length, columns: length, weights: weights.iter().map(|weight| *weight as f32).collect() }
+        Self {
+            rows: length,
+            columns: length,
+            weights: weights.iter().map(|weight| *weight as f32).collect(),
+        }
     }
 
     /// This map followed by `next`.
@@ -63,14 +69,18 @@ impl AxisMap {
         debug_assert_eq!(next.columns, self.rows);
         Self::from_fn(next.rows, self.columns, |row, column| {
             (0..self.rows)
-                .map(|middle| f64::from(next.weights[row * next.columns + middle]) * f64::from(self.weights[middle * self.columns + column]))
+                .map(|middle| {
+                    f64::from(next.weights[row * next.columns + middle]) * f64::from(self.weights[middle * self.columns + column])
+                })
                 .sum()
         })
     }
 
     /// The weights with rows and columns exchanged.
     pub fn transposed(&self) -> Vec<f32> {
-        (0..self.rows * self.columns).map(|i| self.weights[(i % self.rows) * self.columns + i / self.rows]).collect()
+        (0..self.rows * self.columns)
+            .map(|i| self.weights[(i % self.rows) * self.columns + i / self.rows])
+            .collect()
     }
 }
 

@@ -56,11 +56,20 @@ pub enum DecodeError {
 /// # Errors
 /// When the file cannot be read, is no complete image, or has a size out of range ([`SIDE_PX_MIN`], [`PIXELS_MAX`]).
 pub fn read_image(path: &Path) -> Result<Image, DecodeError> {
-    let failed = |error: &ImageError| DecodeError::Decode { path: path.to_owned(), reason: error.to_string() };
-    let file = File::open(path).map_err(|source| DecodeError::Open { path: path.to_owned(), source })?;
+    let failed = |error: &ImageError| DecodeError::Decode {
+        path: path.to_owned(),
+        reason: error.to_string(),
+    };
+    let file = File::open(path).map_err(|source| DecodeError::Open {
+        path: path.to_owned(),
+        source,
+    })?;
     let mut reader = ImageReader::new(BufReader::new(file))
         .with_guessed_format()
-        .map_err(|source| DecodeError::Open { path: path.to_owned(), source })?;
+        .map_err(|source| DecodeError::Open {
+            path: path.to_owned(),
+            source,
+        })?;
     // The size is checked before any pixel is decoded; the limit on memory is for what decoders allocate on the way.
     let mut limits = Limits::default();
     limits.max_alloc = Some(PIXELS_MAX * 8);
@@ -68,11 +77,19 @@ pub fn read_image(path: &Path) -> Result<Image, DecodeError> {
     let mut decoder = reader.into_decoder().map_err(|error| failed(&error))?;
     let (width, height) = decoder.dimensions();
     if width.min(height) < SIDE_PX_MIN || u64::from(width) * u64::from(height) > PIXELS_MAX {
-        return Err(DecodeError::Size { path: path.to_owned(), width, height });
+        return Err(DecodeError::Size {
+            path: path.to_owned(),
+            width,
+            height,
+        });
     }
     let orientation = decoder.orientation().map_err(|error| failed(&error))?;
     let mut pixels = DynamicImage::from_decoder(decoder).map_err(|error| failed(&error))?;
     pixels.apply_orientation(orientation);
     let rgb = pixels.into_rgb8();
-    Ok(Image { width: rgb.width(), height: rgb.height(), rgb: rgb.into_raw() })
+    Ok(Image {
+        width: rgb.width(),
+        height: rgb.height(),
+        rgb: rgb.into_raw(),
+    })
 }

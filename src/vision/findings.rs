@@ -50,7 +50,14 @@ struct Extent {
 
 impl Default for Extent {
     fn default() -> Self {
-        Self { left: usize::MAX, top: usize::MAX, right: 0, bottom: 0, area: 0, score: f32::NEG_INFINITY }
+        Self {
+            left: usize::MAX,
+            top: usize::MAX,
+            right: 0,
+            bottom: 0,
+            area: 0,
+            score: f32::NEG_INFINITY,
+        }
     }
 }
 
@@ -71,7 +78,15 @@ impl Extent {
         let right = ((self.right as f64 * across).ceil() as u32).clamp(x + 1, width.max(x + 1));
         let bottom = ((self.bottom as f64 * down).ceil() as u32).clamp(y + 1, height.max(y + 1));
         let area_px = (self.area as f64 * across * down).round().max(1.0) as u32;
-        Finding { class: ANOMALY.into(), score: self.score, x, y, width: right - x, height: bottom - y, area_px }
+        Finding {
+            class: ANOMALY.into(),
+            score: self.score,
+            x,
+            y,
+            width: right - x,
+            height: bottom - y,
+            area_px,
+        }
     }
 }
 
@@ -81,7 +96,11 @@ mod tests {
     use proptest::prelude::*;
 
     fn map(width: usize, scores: &[f32]) -> AnomalyMap {
-        AnomalyMap { width, height: scores.len() / width, scores: scores.to_vec() }
+        AnomalyMap {
+            width,
+            height: scores.len() / width,
+            scores: scores.to_vec(),
+        }
     }
 
     #[test]

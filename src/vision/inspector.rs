@@ -76,10 +76,22 @@ impl Inspector {
     /// An inspector for an active model.
     pub fn new(model: ActiveModel) -> Self {
         let manifest = &model.package.manifest;
-        let output = |name: &str| model.engine.outputs().iter().position(|port| port.name == name).unwrap_or(usize::MAX);
+        let output = |name: &str| {
+            model
+                .engine
+                .outputs()
+                .iter()
+                .position(|port| port.name == name)
+                .unwrap_or(usize::MAX)
+        };
         let (map_output, score_output) = (output(&manifest.outputs.anomaly_map), output(&manifest.outputs.pred_score));
         let preprocessor = Preprocessor::new(manifest.input.width, manifest.input.height);
-        Self { model, preprocessor, map_output, score_output }
+        Self {
+            model,
+            preprocessor,
+            map_output,
+            score_output,
+        }
     }
 
     /// The manifest of the model.
@@ -129,17 +141,38 @@ impl Inspector {
 
     fn conclude(&self, mut outputs: Vec<OutputTensor>, image: &Image) -> Inspection {
         let (input, threshold) = (&self.manifest().input, &self.manifest().threshold);
-        let score = outputs.get(self.score_output).and_then(|output| output.values.first().copied()).unwrap_or(f32::NAN);
-        let scores = outputs.get_mut(self.map_output).map(|output| std::mem::take(&mut output.values)).unwrap_or_default();
-        let map = AnomalyMap { width: input.width as usize, height: input.height as usize, scores };
+        let score = outputs
+            .get(self.score_output)
+            .and_then(|output| output.values.first().copied())
+            .unwrap_or(f32::NAN);
+        let scores = outputs
+            .get_mut(self.map_output)
+            .map(|output| std::mem::take(&mut output.values))
+            .unwrap_or_default();
+        let map = AnomalyMap {
+            width: input.width as usize,
+            height: input.height as usize,
+            scores,
+        };
         let whole = map.scores.len() == map.width * map.height && map.scores.iter().all(|score| score.is_finite());
-        let (verdict, reason) =
-            if whole { recipe::judge(score, threshold.score) } else { (Verdict::NotDecidable, Some(Reason::ModelOutput)) };
+        let (verdict, reason) = if whole {
+            recipe::judge(score, threshold.score)
+        } else {
+            (Verdict::NotDecidable, Some(Reason::ModelOutput))
+        };
         let findings = if verdict == Verdict::NotOk {
             findings::find(&map, findings::effective_limit(&map, threshold.region), image.width, image.height)
         } else {
             Vec::new()
         };
-        Inspection { verdict, reason, score, threshold: threshold.score, findings, map, latency: Latency::default() }
+        Inspection {
+            verdict,
+            reason,
+            score,
+            threshold: threshold.score,
+            findings,
+            map,
+            latency: Latency::default(),
+        }
     }
 }

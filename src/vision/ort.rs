@@ -4,8 +4,8 @@ use std::env;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
-use ort::ep::{CPU, CUDA, ExecutionProviderDispatch, TensorRT};
 use ort::environment::Environment;
+use ort::ep::{CPU, CUDA, ExecutionProviderDispatch, TensorRT};
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
@@ -25,12 +25,22 @@ fn environment() -> Result<&'static Environment, EngineError> {
     Ok(ENVIRONMENT.get_or_init(|| environment))
 }
 
-/// Where the library may be: ORT_DYLIB_PATH alone if it is set, else next to the program, else wherever the system's loader finds it.
+/// Loads the library, if that has not happened yet: for callers that want to know before they do other work.
+///
+/// # Errors
+/// When it is missing or not usable.
+pub fn load() -> Result<(), EngineError> {
+    environment().map(drop)
+}
+
+/// Where the library may be: `ORT_DYLIB_PATH` alone if it is set, else next to the program, else wherever the system's loader finds it.
 fn candidates() -> Vec<PathBuf> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         return vec![path.into()];
     }
-    let beside = env::current_exe().ok().and_then(|exe| exe.parent().map(|dir| dir.join("libonnxruntime.so")));
+    let beside = env::current_exe()
+        .ok()
+        .and_then(|exe| exe.parent().map(|dir| dir.join("libonnxruntime.so")));
     let mut paths: Vec<PathBuf> = beside.into_iter().filter(|path| path.exists()).collect();
     paths.extend(["libonnxruntime.so", "libonnxruntime.so.1"].map(PathBuf::from));
     paths
@@ -39,9 +49,13 @@ fn candidates() -> Vec<PathBuf> {
 fn load_library() -> Result<Environment, EngineError> {
     let mut tried = Vec::new();
     for path in candidates() {
-        let loaded = ort::init_from(&path)
-            .map_err(|error| error.to_string())
-            .and_then(|builder| builder.with_name("takt").with_telemetry(false).build().map_err(|error| error.to_string()));
+        let loaded = ort::init_from(&path).map_err(|error| error.to_string()).and_then(|builder| {
+            builder
+                .with_name("takt")
+                .with_telemetry(false)
+                .build()
+                .map_err(|error| error.to_string())
+        });
         match loaded {
             Ok(environment) => return Ok(environment),
             Err(error) => tried.push(format!("{} ({})", path.display(), error.lines().next().unwrap_or_default())),
@@ -85,16 +99,29 @@ impl OrtEngine {
         let environment = environment()?;
         let provider = options.provider;
         let session = session_builder(environment, options).and_then(|mut builder| commit(&mut builder));
-        let session = session.map_err(|error| EngineError::Load { model: model.clone(), provider, reason: error.to_string() })?;
+        let session = session.map_err(|error| EngineError::Load {
+            model: model.clone(),
+            provider,
+            reason: error.to_string(),
+        })?;
         let inputs = session.inputs().iter().map(port).collect();
         let outputs = session.outputs().iter().map(port).collect();
-        Ok(Self { session, model, provider, inputs, outputs })
+        Ok(Self {
+            session,
+            model,
+            provider,
+            inputs,
+            outputs,
+        })
     }
-
 }
 
 fn session_builder(environment: &Environment, options: EngineOptions) -> ort::Result<ort::session::builder::SessionBuilder> {
-    let threads = if options.threads == 0 { std::thread::available_parallelism().map_or(1, usize::from) } else { options.threads };
+    let threads = if options.threads == 0 {
+        std::thread::available_parallelism().map_or(1, usize::from)
+    } else {
+        options.threads
+    };
     // Spinning would burn the cores that capture and PLC I/O need.
     Ok(Session::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
@@ -118,7 +145,11 @@ fn port(outlet: &Outlet) -> Port {
         ValueType::Tensor { ty, shape, .. } => (element_type(*ty), shape.iter().map(|d| usize::try_from(*d).ok()).collect()),
         _ => (None, Vec::new()),
     };
-    Port { name: outlet.name().to_owned(), element, shape }
+    Port {
+        name: outlet.name().to_owned(),
+        element,
+        shape,
+    }
 }
 
 fn element_type(ty: TensorElementType) -> Option<ElementType> {
@@ -144,17 +175,28 @@ impl Engine for OrtEngine {
 
     fn run(&mut self, shape: &[usize], data: TensorData<'_>) -> Result<Vec<OutputTensor>, EngineError> {
         let (model, provider) = (&self.model, self.provider);
-        let failed = |error: ort::Error| EngineError::Run { model: model.clone(), provider, reason: error.to_string() };
+        let failed = |error: ort::Error| EngineError::Run {
+            model: model.clone(),
+            provider,
+            reason: error.to_string(),
+        };
         let outputs = match data {
-            TensorData::U8(values) => self.session.run(ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?]),
-            TensorData::F32(values) => self.session.run(ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?]),
+            TensorData::U8(values) => self
+                .session
+                .run(ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?]),
+            TensorData::F32(values) => self
+                .session
+                .run(ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?]),
         }
         .map_err(failed)?;
         outputs
             .values()
             .map(|value| {
                 let (shape, values) = value.try_extract_tensor::<f32>().map_err(failed)?;
-                Ok(OutputTensor { shape: shape.iter().map(|d| *d as usize).collect(), values: values.to_vec() })
+                Ok(OutputTensor {
+                    shape: shape.iter().map(|d| *d as usize).collect(),
+                    values: values.to_vec(),
+                })
             })
             .collect()
     }

@@ -23,7 +23,10 @@ pub struct PreprocessError {
 impl Preprocessor {
     /// A preprocessor for models that take `width` x `height` pixels.
     pub fn new(width: u32, height: u32) -> Self {
-        Self { resizer: Resizer::new(), target: Pixels::new(width, height, PixelType::U8x3) }
+        Self {
+            resizer: Resizer::new(),
+            target: Pixels::new(width, height, PixelType::U8x3),
+        }
     }
 
     /// The image at the model's size as RGB bytes, row by row (`height * width * 3`).
@@ -34,13 +37,19 @@ impl Preprocessor {
     /// # Errors
     /// When the image's buffer does not match its stated size.
     pub fn resize<'a>(&'a mut self, image: &'a Image) -> Result<&'a [u8], PreprocessError> {
-        let failed = |reason: String| PreprocessError { width: image.width, height: image.height, reason };
+        let failed = |reason: String| PreprocessError {
+            width: image.width,
+            height: image.height,
+            reason,
+        };
         if (image.width, image.height) == (self.target.width(), self.target.height()) {
             return Ok(&image.rgb);
         }
         let source = ImageRef::new(image.width, image.height, &image.rgb, PixelType::U8x3).map_err(|error| failed(error.to_string()))?;
         let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-        self.resizer.resize(&source, &mut self.target, &options).map_err(|error| failed(error.to_string()))?;
+        self.resizer
+            .resize(&source, &mut self.target, &options)
+            .map_err(|error| failed(error.to_string()))?;
         Ok(self.target.buffer())
     }
 }

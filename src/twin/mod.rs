@@ -1,0 +1,2 @@
+//! Rendered parts.
+pub mod parts;
