@@ -13,12 +13,11 @@ use crate::model::package::Package;
 use crate::teach::backbone::{BUILT_IN, Backbone};
 use crate::teach::metrics::percentile;
 use crate::teach::{Lesson, teach_images};
-use crate::twin::parts::{Picture, RenderedSet};
+use crate::twin::{RenderedSet, parts};
 use crate::vision::inspector::Inspector;
 use crate::vision::ort::OrtEngine;
 use crate::vision::preprocess::Preprocessor;
 use crate::vision::{Engine, EngineOptions, Image, Provider, TensorData};
-use image::imageops::{self, FilterType};
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
@@ -101,7 +100,7 @@ fn vision(args: &VisionArgs) -> anyhow::Result<VisionBench> {
     let mut backbone = backbone_of(&manifest.provenance.backbone.sha256, engine.into())?;
     let mut inspector = Inspector::new(model);
 
-    let image = camera_image();
+    let image = camera_image()?;
     let input = Preprocessor::new(width, height).resize(&image)?.to_vec();
     let shape = [1, height as usize, width as usize, 3];
     let plane = [1, 3, height as usize, width as usize];
@@ -164,32 +163,24 @@ fn taught_from_rendered_parts() -> anyhow::Result<Package> {
     let lesson = Lesson::default();
     let mut preprocessor = Preprocessor::new(lesson.width, lesson.height);
     let set = RenderedSet::default();
-    let mut images = Vec::new();
-    for (path, picture) in set.pictures().filter(|(path, _)| path.starts_with("train")) {
-        images.push((path, preprocessor.resize(&image_of(&picture))?.to_vec()));
-    }
-    let taught = teach_images(&lesson, images, &screen)?;
+    let good = (0..u64::from(set.train_good)).map(|index| (PathBuf::from(index.to_string()), parts::render(set.seed, index, None).image));
+    let images: Result<Vec<_>, _> = good
+        .map(|(name, image)| preprocessor.resize(&image).map(|pixels| (name, pixels.to_vec())))
+        .collect();
+    let taught = teach_images(&lesson, images?, &screen)?;
     screen.finish();
     Ok(taught.package)
 }
 
-fn image_of(picture: &Picture) -> Image {
-    let (width, height, rgb) = picture.rgb();
-    Image { width, height, rgb }
-}
-
 /// A rendered part at the camera's size.
-fn camera_image() -> Image {
+fn camera_image() -> anyhow::Result<Image> {
     let (width, height) = CAMERA_PX;
-    let part = RenderedSet::default().pictures().next().map(|(_, picture)| image_of(&picture));
-    let pixels = part
-        .and_then(|part| image::RgbImage::from_raw(part.width, part.height, part.rgb))
-        .unwrap_or_default();
-    Image {
+    let part = parts::render(1, 0, None).image;
+    Ok(Image {
         width,
         height,
-        rgb: imageops::resize(&pixels, width, height, FilterType::Triangle).into_raw(),
-    }
+        rgb: Preprocessor::new(width, height).resize(&part)?.to_vec(),
+    })
 }
 
 fn report(bench: &VisionBench) -> String {

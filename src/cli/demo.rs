@@ -17,7 +17,7 @@ use crate::teach::dataset::{self, GOOD, LabelledImage, test_images};
 use crate::teach::detector::Method;
 use crate::teach::evaluate::evaluate;
 use crate::teach::{Lesson, teach};
-use crate::twin::parts::{Picture, RenderedSet};
+use crate::twin::{RenderedFile, RenderedSet};
 use crate::vision::EngineOptions;
 use crate::vision::decode::DecodeError;
 use crate::vision::inspector::{Inspection, Inspector};
@@ -115,8 +115,8 @@ fn source(args: &DemoArgs) -> anyhow::Result<Source> {
     }
     let root = args.out.join("rendered");
     replace_folder(&root)?;
-    for (path, picture) in RenderedSet::default().pictures() {
-        write_picture(&root.join(path), &picture)?;
+    for (path, file) in RenderedSet::default().files() {
+        write_rendered(&root.join(path), file)?;
     }
     Ok(Source {
         root,
@@ -171,8 +171,14 @@ fn replace_folder(folder: &Path) -> anyhow::Result<()> {
     Ok(())
 }
 
-fn write_picture(path: &Path, picture: &Picture) -> anyhow::Result<()> {
-    let (width, height, rgb) = picture.rgb();
+fn write_rendered(path: &Path, file: RenderedFile) -> anyhow::Result<()> {
+    let (width, height, rgb) = match file {
+        RenderedFile::Image(image) => (image.width, image.height, image.rgb),
+        RenderedFile::Mask(mask) => {
+            let grey = mask.defect.iter().flat_map(|defect| [if *defect { 255 } else { 0 }; 3]).collect();
+            (mask.width as u32, mask.height as u32, grey)
+        }
+    };
     let Some(folder) = path.parent() else {
         bail!("failed to write {}: it has no folder", path.display())
     };
