@@ -1,1 +1,21 @@
+//! The integration tests: one binary, so one link step, whatever their number.
+//!
+//! | file | what it proves |
+//! |---|---|
+//! | `architecture.rs` | the house rules of `src/`: what is pure, where SDKs live |
+//! | `licences.rs` | every dependency may be shipped |
+//! | `teach.rs` | teach, inspect and evaluate through the command line |
+//! | `parity.rs` | the emitted graph answers as the reference scorer does |
+//! | `bad_input.rs` | what cannot be used is refused, by name and with a remedy |
+//! | `engine.rs` | a missing or wrong runtime library is said |
+//! | `parts.rs`, `program.rs`, `skip.rs` | the parts that are drawn, the program that is run, the checks that cannot be made here |
 
+mod architecture;
+mod bad_input;
+mod engine;
+mod licences;
+mod parity;
+mod parts;
+mod program;
+mod skip;
+mod teach;

@@ -1,0 +1,386 @@
+//! The way of a model through the command line: taught from good parts, used, measured.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::parts::{self, Pixels, SCRATCH};
+use crate::program::{entries, inspect, run, takt, teach};
+
+/// A folder with `good/` and a model taught from it at `model/`.
+fn taught(arguments: &[&str]) -> tempfile::TempDir {
+    let folder = tempfile::tempdir().unwrap();
+    parts::write(&folder.path().join("good"), 0, parts::GOOD, false);
+    run(teach(&folder.path().join("good"), &folder.path().join("model")).args(arguments)).done();
+    folder
+}
+
+/// Writes one part to `file`.
+fn write_part(file: &Path, seed: u64, scratched: bool) {
+    parts::part(seed, (128, 128), scratched, Pixels::Grey8).save(file).unwrap();
+}
+
+fn keys(value: &Value) -> Vec<&str> {
+    let mut keys: Vec<&str> = value.as_object().unwrap().keys().map(String::as_str).collect();
+    keys.sort_unstable();
+    keys
+}
+
+/// Whether a finding and the scratch share pixels, in an image of `width` x `height`.
+fn touches_the_scratch(finding: &Value, width: f64, height: f64) -> bool {
+    let [left, top, right, bottom] = SCRATCH;
+    let number = |key: &str| finding[key].as_f64().unwrap();
+    let (x, y) = (number("x"), number("y"));
+    x < right * width && x + number("width") > left * width && y < bottom * height && y + number("height") > top * height
+}
+
+#[test]
+fn good_parts_become_a_package_with_manifest_model_and_golden_images() {
+    let folder = taught(&[]);
+    let model = folder.path().join("model");
+    assert_eq!(entries(folder.path()), ["good", "model"]);
+    assert_eq!(entries(&model), ["golden", "model.onnx", "model.toml"]);
+    assert!(entries(&model.join("golden")).len() >= 2);
+    let manifest: toml::Value = toml::from_str(&fs::read_to_string(model.join("model.toml")).unwrap()).unwrap();
+    assert_eq!(manifest["name"].as_str(), Some("model"));
+    assert_eq!(manifest["provenance"]["images"].as_integer(), Some(12));
+    let verdicts: Vec<&str> = manifest["golden"]["image"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|image| image["verdict"].as_str().unwrap())
+        .collect();
+    assert!(
+        verdicts.contains(&"ok") && verdicts.contains(&"not_ok"),
+        "the gate must see both verdicts, but has {verdicts:?}"
+    );
+}
+
+#[test]
+fn a_scratch_is_rejected_where_it_is_and_a_good_part_passes_with_both_methods() {
+    for method in ["patchcore", "padim"] {
+        let folder = taught(&["--method", method]);
+        let parts_folder = folder.path().join("parts");
+        fs::create_dir(&parts_folder).unwrap();
+        write_part(&parts_folder.join("good.png"), 300, false);
+        write_part(&parts_folder.join("scratched.png"), 301, true);
+        let outcome = run(&mut inspect(&folder.path().join("model"), &parts_folder)).done();
+        let lines = outcome.json();
+        let [good, scratched] = lines.as_slice() else {
+            panic!("two lines expected: {outcome:#?}")
+        };
+
+        assert_eq!(
+            (&good["verdict"], &good["reason"]),
+            (&Value::from("ok"), &Value::Null),
+            "{method}: {good}"
+        );
+        assert!(good["findings"].as_array().unwrap().is_empty(), "{method}: {good}");
+        assert_eq!(
+            (&scratched["verdict"], &scratched["reason"]),
+            (&Value::from("not_ok"), &Value::from("anomaly")),
+            "{method}: {scratched}"
+        );
+        assert!(scratched["score"].as_f64() > scratched["threshold"].as_f64());
+        let worst = &scratched["findings"][0];
+        assert!(touches_the_scratch(worst, 128.0, 128.0), "{method}: {scratched}");
+    }
+}
+
+#[test]
+fn inspect_prints_what_the_contract_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, image) = (folder.path().join("model"), folder.path().join("scratched.png"));
+    parts::write_package(&model);
+    write_part(&image, 301, true);
+    let line = &run(&mut inspect(&model, &image)).done().json()[0];
+    assert_eq!(
+        keys(line),
+        ["findings", "image", "latency_us", "reason", "score", "threshold", "verdict"]
+    );
+    assert_eq!(
+        keys(&line["findings"][0]),
+        ["area_px", "class", "height", "score", "width", "x", "y"]
+    );
+    assert_eq!(keys(&line["latency_us"]), ["decode", "infer", "postprocess", "preprocess"]);
+    assert_eq!(line["image"].as_str(), image.to_str());
+    assert!(line["latency_us"]["infer"].as_u64().unwrap() > 0);
+}
+
+#[test]
+fn rejects_fail_the_run_only_where_that_is_asked_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, good, scratched) = (
+        folder.path().join("model"),
+        folder.path().join("good.png"),
+        folder.path().join("scratched.png"),
+    );
+    parts::write_package(&model);
+    write_part(&good, 300, false);
+    write_part(&scratched, 301, true);
+    run(&mut inspect(&model, &scratched)).done();
+    run(inspect(&model, &scratched).arg("--fail-on-reject")).exited(3);
+    run(inspect(&model, &good).arg(&scratched).arg("--fail-on-reject")).exited(3);
+    run(inspect(&model, &good).arg("--fail-on-reject")).done();
+}
+
+#[test]
+fn an_unreadable_image_is_not_decidable_and_the_next_one_is_still_judged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, broken, good) = (
+        folder.path().join("model"),
+        folder.path().join("broken.png"),
+        folder.path().join("good.png"),
+    );
+    parts::write_package(&model);
+    fs::write(&broken, "no picture").unwrap();
+    write_part(&good, 300, false);
+    let lines = run(inspect(&model, &broken).arg(&good).arg("--fail-on-reject")).exited(3).json();
+    assert_eq!(
+        (&lines[0]["verdict"], &lines[0]["reason"]),
+        (&Value::from("not_decidable"), &Value::from("unreadable"))
+    );
+    assert!(lines[0]["error"].as_str().unwrap().contains("broken.png"));
+    assert_eq!(lines[1]["verdict"], "ok");
+}
+
+#[test]
+fn images_of_the_same_name_get_an_overlay_each() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, overlays) = (folder.path().join("model"), folder.path().join("overlays"));
+    parts::write_package(&model);
+    let [left, right] = ["left", "right"].map(|name| folder.path().join(name));
+    parts::write(&left, 300, 1, false);
+    parts::write(&right, 301, 1, true);
+    run(inspect(&model, &left).arg(&right).arg("--overlay").arg(&overlays)).done();
+    assert_eq!(entries(&overlays).len(), 2);
+    for name in entries(&overlays) {
+        assert_eq!(image::image_dimensions(overlays.join(&name)).unwrap(), (128, 128), "{name}");
+    }
+}
+
+#[test]
+fn evaluate_prints_what_the_contract_promises() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, dataset) = (folder.path().join("model"), folder.path().join("dataset"));
+    parts::write_package(&model);
+    parts::write_dataset(&dataset);
+    let outcome = run(takt("evaluate")
+        .arg("--model")
+        .arg(&model)
+        .arg("--dataset")
+        .arg(&dataset)
+        .args(["--format", "json"]))
+    .done();
+    let [figures] = &outcome.json()[..] else {
+        panic!("one object expected: {outcome:#?}")
+    };
+    let promised = [
+        "images_good",
+        "images_defect",
+        "image_auroc",
+        "pixel_auroc",
+        "aupro",
+        "threshold",
+        "false_reject_rate",
+        "escape_rate",
+        "recall_at_false_reject_1pct",
+        "latency_us_p50",
+        "latency_us_p99",
+        "peak_rss_mib",
+        "per_class",
+    ];
+    let missing: Vec<&&str> = promised.iter().filter(|key| figures.get(key).is_none_or(Value::is_null)).collect();
+    assert!(missing.is_empty(), "{missing:?} are missing in {figures}");
+    assert_eq!(
+        (&figures["images_good"], &figures["images_defect"]),
+        (&Value::from(4), &Value::from(4))
+    );
+    assert_eq!(
+        (&figures["image_auroc"], &figures["escape_rate"]),
+        (&Value::from(1.0), &Value::from(0.0)),
+        "{figures}"
+    );
+    assert!(figures["pixel_auroc"].as_f64().unwrap() > 0.9, "{figures}");
+    assert_eq!(figures["per_class"]["scratch"]["images"], 4);
+}
+
+#[test]
+fn without_masks_there_are_no_pixel_figures() {
+    let folder = tempfile::tempdir().unwrap();
+    let (model, dataset) = (folder.path().join("model"), folder.path().join("dataset"));
+    parts::write_package(&model);
+    parts::write_dataset(&dataset);
+    fs::remove_dir_all(dataset.join("ground_truth")).unwrap();
+    let outcome = run(takt("evaluate")
+        .arg("--model")
+        .arg(&model)
+        .arg("--dataset")
+        .arg(&dataset)
+        .args(["--format", "json"]))
+    .done();
+    let figures = &outcome.json()[0];
+    assert_eq!((&figures["pixel_auroc"], &figures["aupro"]), (&Value::Null, &Value::Null));
+    assert_eq!(figures["image_auroc"], 1.0);
+}
+
+#[test]
+fn teach_tries_the_model_on_test_images_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let dataset = folder.path().join("dataset");
+    parts::write_dataset(&dataset);
+    let outcome = run(teach(&dataset.join("train/good"), &folder.path().join("model"))
+        .arg("--test")
+        .arg(&dataset)
+        .args(["--format", "json"]))
+    .done();
+    let [lesson, figures] = &outcome.json()[..] else {
+        panic!("two objects expected: {outcome:#?}")
+    };
+    assert_eq!(lesson["images"], 12);
+    assert_eq!(figures["image_auroc"], 1.0);
+}
+
+#[test]
+fn the_same_seed_gives_the_same_model_to_the_byte_and_another_seed_another() {
+    for method in ["patchcore", "padim"] {
+        let folder = tempfile::tempdir().unwrap();
+        let good = folder.path().join("good");
+        parts::write(&good, 0, parts::GOOD, false);
+        let model = |name: &str, seed: &str| {
+            let out = folder.path().join(name);
+            run(teach(&good, &out).args(["--method", method, "--seed", seed, "--bank", "64"])).done();
+            fs::read(out.join("model.onnx")).unwrap()
+        };
+        let first = model("first", "7");
+        // Not assert_eq!, which would print megabytes.
+        assert!(first == model("second", "7"), "{method}: two models of one seed differ");
+        assert!(first != model("third", "8"), "{method}: two seeds give the same model");
+    }
+}
+
+#[test]
+fn the_number_of_cores_does_not_change_the_model() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good");
+    parts::write(&good, 0, parts::GOOD, false);
+    let model = |cores: &str| {
+        let out = folder.path().join(cores);
+        run(teach(&good, &out).args(["--bank", "64"]).env("RAYON_NUM_THREADS", cores)).done();
+        fs::read(out.join("model.onnx")).unwrap()
+    };
+    assert!(model("1") == model("5"), "the model depends on the number of cores");
+}
+
+#[test]
+fn any_mix_of_grey_colour_depth_size_and_file_format_can_be_taught_and_inspected() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, model) = (folder.path().join("good"), folder.path().join("model"));
+    fs::create_dir(&good).unwrap();
+    let kinds = [
+        (Pixels::Grey8, "png", (128, 128)),
+        (Pixels::Grey16, "png", (160, 120)),
+        (Pixels::Rgb8, "bmp", (128, 128)),
+        (Pixels::Rgb8, "jpg", (128, 160)),
+        (Pixels::Grey16, "tiff", (128, 128)),
+        (Pixels::Grey8, "pgm", (200, 200)),
+    ];
+    for (seed, (pixels, ending, size)) in (0..18).zip(kinds.into_iter().cycle()) {
+        parts::part(seed, size, false, pixels)
+            .save(good.join(format!("{seed:02}.{ending}")))
+            .unwrap();
+    }
+    let lesson = run(teach(&good, &model).args(["--format", "json"])).done();
+    assert_eq!(lesson.json()[0]["images"], 18);
+
+    for (pixels, ending, size) in kinds {
+        let image = folder.path().join(format!("scratched.{ending}"));
+        parts::part(400, size, true, pixels).save(&image).unwrap();
+        let line = &run(&mut inspect(&model, &image)).done().json()[0];
+        assert_eq!(line["verdict"], "not_ok", "{pixels:?} {ending} {size:?}: {line}");
+        assert!(
+            touches_the_scratch(&line["findings"][0], size.0.into(), size.1.into()),
+            "{pixels:?} {ending} {size:?}: {line}"
+        );
+    }
+}
+
+#[test]
+fn the_same_part_scores_the_same_in_8_and_16_bits_and_in_colour() {
+    let folder = tempfile::tempdir().unwrap();
+    let model = folder.path().join("model");
+    parts::write_package(&model);
+    let scores = [Pixels::Grey8, Pixels::Grey16, Pixels::Rgb8].map(|pixels| {
+        let image = folder.path().join(format!("{pixels:?}.png"));
+        parts::part(301, (128, 128), true, pixels).save(&image).unwrap();
+        run(&mut inspect(&model, &image)).done().json()[0]["score"].as_f64().unwrap()
+    });
+    let [grey8, grey16, rgb8] = scores;
+    assert!((grey8 - rgb8).abs() <= f64::EPSILON, "{scores:?}");
+    // 16 bits are rounded to 8, where the drawn 8 bits were cut off: at most one step of brightness.
+    assert!((grey8 - grey16).abs() <= 0.05 * grey8, "{scores:?}");
+}
+
+#[test]
+fn too_few_images_for_the_rate_are_a_warning_and_under_strict_a_refusal() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good");
+    parts::write(&good, 0, parts::GOOD, false);
+    let warning = "12 good images can vouch for at most 7.7 % false rejects, not 1.0 %";
+
+    run(teach(&good, &folder.path().join("strict")).arg("--strict")).refused(&["--strict", warning, "give at least 99 images"]);
+    assert_eq!(entries(folder.path()), ["good"]);
+
+    let outcome = run(&mut teach(&good, &folder.path().join("model"))).done();
+    assert!(outcome.stderr.contains(warning), "{outcome:#?}");
+}
+
+#[test]
+fn strict_has_nothing_to_say_about_a_rate_that_the_images_support() {
+    let folder = taught(&["--strict", "--false-reject-rate", "0.1"]);
+    assert_eq!(entries(folder.path()), ["good", "model"]);
+}
+
+#[test]
+fn a_package_is_replaced_only_where_that_is_asked_for() {
+    let folder = taught(&[]);
+    let (good, model) = (folder.path().join("good"), folder.path().join("model"));
+    let before = fs::read_to_string(model.join("model.toml")).unwrap();
+
+    run(&mut teach(&good, &model)).refused(&[model.to_str().unwrap(), "exists already", "--overwrite"]);
+    assert_eq!(fs::read_to_string(model.join("model.toml")).unwrap(), before);
+
+    run(teach(&good, &model).args(["--overwrite", "--version", "2"])).done();
+    assert!(
+        fs::read_to_string(model.join("model.toml"))
+            .unwrap()
+            .contains("\nversion = \"2\"\n")
+    );
+    assert_eq!(entries(folder.path()), ["good", "model"]);
+}
+
+#[test]
+fn a_folder_that_is_no_package_is_never_replaced() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, photos) = (folder.path().join("good"), folder.path().join("photos"));
+    parts::write(&good, 0, parts::GOOD, false);
+    fs::create_dir(&photos).unwrap();
+    fs::write(photos.join("holiday.jpg"), "precious").unwrap();
+    for arguments in [&[][..], &["--overwrite"]] {
+        run(teach(&good, &photos).args(arguments)).refused(&[photos.to_str().unwrap(), "no model package", "another --out"]);
+        assert_eq!(entries(&photos), ["holiday.jpg"]);
+        assert_eq!(fs::read_to_string(photos.join("holiday.jpg")).unwrap(), "precious");
+    }
+}
+
+#[test]
+fn copies_of_an_image_are_taught_once_and_named() {
+    let folder = tempfile::tempdir().unwrap();
+    let good = folder.path().join("good");
+    parts::write(&good, 0, parts::GOOD, false);
+    fs::copy(good.join("003.png"), good.join("again.png")).unwrap();
+    let outcome = run(teach(&good, &folder.path().join("model")).args(["--format", "json"])).done();
+    assert_eq!(outcome.json()[0]["images"], 12);
+    assert!(outcome.stderr.contains("again.png (of 003.png)"), "{outcome:#?}");
+}
