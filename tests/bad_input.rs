@@ -13,7 +13,7 @@ use takt::vision::decode::read_image;
 use tempfile::TempDir;
 
 use crate::parts::{self, Pixels};
-use crate::program::{entries, inspect, run, takt, teach};
+use crate::program::{entries, inspect, run, takt, teach, teach_at};
 use crate::skip::skip;
 
 /// An image that the tests cannot make themselves (`fixtures/images.py` did).
@@ -116,7 +116,7 @@ fn copies_of_one_image_do_not_count_as_many() {
 fn a_size_that_the_backbone_cannot_take_is_misuse() {
     let folder = good_parts();
     for size in ["100x100", "32x32", "4096x4096"] {
-        let outcome = run(teach(&folder.path().join("good"), &folder.path().join("model")).args(["--size", size]));
+        let outcome = run(&mut teach_at(size, &folder.path().join("good"), &folder.path().join("model")));
         outcome.refused(&[size, "multiples of 32 from 64 to 1024"]);
         assert_eq!(outcome.code, Some(2), "{outcome:#?}");
     }
@@ -553,7 +553,7 @@ fn a_file_in_the_way_of_the_package_is_left_alone() {
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
 
     let below = file.join("model");
-    run(&mut teach(&folder.path().join("good"), &below)).refused(&[below.to_str().unwrap(), "Not a directory"]);
+    run(&mut teach(&folder.path().join("good"), &below)).refused(&[below.to_str().unwrap(), "check free space and permissions"]);
     assert_eq!(fs::read_to_string(&file).unwrap(), "precious");
 }
 
@@ -561,6 +561,26 @@ fn a_file_in_the_way_of_the_package_is_left_alone() {
 fn overlays_have_no_place_where_a_file_is() {
     let (_folder, model, image) = package();
     run(inspect(&model, &image).arg("--overlay").arg(&image)).refused(&["failed to create folder", image.to_str().unwrap()]);
+}
+
+// Messages
+
+#[test]
+fn a_cause_is_told_once() {
+    let folder = good_parts();
+    let (good, model) = (folder.path().join("good"), folder.path().join("model"));
+    let in_the_way = good.join("000.png");
+    let (_package, package, image) = package();
+    fs::write(package.join("model.toml"), "changed").unwrap();
+    for (mut command, cause) in [
+        (teach(&folder.path().join("nowhere"), &model), "os error"),
+        (teach(&good, &in_the_way.join("model")), "os error"),
+        (inspect(&package, &image), "model.toml was changed"),
+    ] {
+        let outcome = run(&mut command);
+        outcome.refused(&[cause]);
+        assert_eq!(outcome.stderr.matches(cause).count(), 1, "{outcome:#?}");
+    }
 }
 
 // Stopping

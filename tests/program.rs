@@ -23,8 +23,13 @@ pub(crate) fn takt(subcommand: &str) -> Command {
 
 /// `takt teach` at a size that takes a moment only.
 pub(crate) fn teach(good: &Path, out: &Path) -> Command {
+    teach_at("64x64", good, out)
+}
+
+/// `takt teach` at any size.
+pub(crate) fn teach_at(size: &str, good: &Path, out: &Path) -> Command {
     let mut command = takt("teach");
-    command.arg("--good").arg(good).arg("--out").arg(out).args(["--size", "64x64"]);
+    command.arg("--good").arg(good).arg("--out").arg(out).args(["--size", size]);
     command
 }
 
