@@ -590,13 +590,8 @@ fn interrupted_teaching_leaves_nothing_behind() {
     let folder = tempfile::tempdir().unwrap();
     // Enough work that the signal always comes in time: the bank alone takes many seconds, and the program listens between images.
     parts::write(&folder.path().join("good"), 0, 32, false);
-    let mut command = teach(&folder.path().join("good"), &folder.path().join("model"));
-    let mut child = command
-        .args(["--size", "512x512"])
-        .stderr(Stdio::piped())
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
+    let mut command = teach_at("512x512", &folder.path().join("good"), &folder.path().join("model"));
+    let mut child = command.stderr(Stdio::piped()).stdout(Stdio::piped()).spawn().unwrap();
     let mut stderr = BufReader::new(child.stderr.take().unwrap());
     let mut first = String::new();
     stderr.read_line(&mut first).unwrap();
