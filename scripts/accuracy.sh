@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Teaches and judges every public data set with several seeds and prints one line per run and the means: the table of docs/accuracy.md.
 # usage: scripts/accuracy.sh [takt teach options, such as --bank 1024 or --method padim]
-#   TAKT       the program            (default target/release/takt)
+#   TAKT       the program            (default target/debug/takt, which make builds)
 #   TAKT_DATA  folder of data sets    (default ../shared/data)
 #   SETS       data sets              (default "magnetic_tile aws_cookie aws_aliens deeppcb_mvtec")
 #   SEEDS      seeds                  (default "0 1 2")
 set -euo pipefail
 
-takt=${TAKT:-target/release/takt}
+takt=${TAKT:-target/debug/takt}
 data=${TAKT_DATA:-../shared/data}
 work=$(mktemp -d)
 trap 'rm -rf -- "$work"' EXIT

@@ -1,14 +1,15 @@
 //! `takt inspect`: images in, verdicts out.
 
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
-use serde_json::{Value, json};
+use serde::Serialize;
 
 use super::table::table;
 use super::{EngineArgs, Exit, Format, activate, print, print_json};
-use crate::part::{Reason, Verdict};
+use crate::part::{Finding, Reason, Verdict};
 use crate::teach::dataset::images_in;
 use crate::vision::Image;
 use crate::vision::inspector::{InspectError, Inspection, Inspector, Latency};
@@ -53,7 +54,7 @@ pub(super) fn run(args: &InspectArgs) -> anyhow::Result<Exit> {
         let line = inspect_one(&mut inspector, path, args.overlay.as_deref())?;
         rejected |= line.verdict() != Verdict::Ok;
         match args.format {
-            Format::Json => print_json(&line.json())?,
+            Format::Json => print_json(&line.record())?,
             Format::Table => rows.push(line.row()),
         }
     }
@@ -122,17 +123,17 @@ impl Line {
         self.result.as_ref().map_or(Verdict::NotDecidable, |inspection| inspection.verdict)
     }
 
-    fn json(&self) -> Value {
-        let image = self.path.display().to_string();
-        match &self.result {
-            Ok(inspection) => json!({
-                "image": image, "verdict": inspection.verdict, "reason": inspection.reason, "score": inspection.score,
-                "threshold": inspection.threshold, "findings": inspection.findings, "latency_us": latency(&inspection.latency),
-            }),
-            Err(error) => json!({
-                "image": image, "verdict": Verdict::NotDecidable, "reason": Reason::Unreadable, "score": null, "threshold": null,
-                "findings": [], "latency_us": null, "error": error,
-            }),
+    fn record(&self) -> Record<'_> {
+        let inspection = self.result.as_ref().ok();
+        Record {
+            image: self.path.display().to_string(),
+            verdict: self.verdict(),
+            reason: inspection.map_or(Some(Reason::Unreadable), |inspection| inspection.reason),
+            score: inspection.map(|inspection| inspection.score),
+            threshold: inspection.map(|inspection| inspection.threshold),
+            findings: inspection.map_or(&[], |inspection| &inspection.findings),
+            latency_us: inspection.map(|inspection| (&inspection.latency).into()),
+            error: self.result.as_ref().err(),
         }
     }
 
@@ -171,9 +172,37 @@ impl Line {
     }
 }
 
-fn latency(latency: &Latency) -> Value {
-    json!({
-        "decode": latency.decode.as_micros() as u64, "preprocess": latency.preprocess.as_micros() as u64,
-        "infer": latency.infer.as_micros() as u64, "postprocess": latency.postprocess.as_micros() as u64,
-    })
+/// The line as programs read it.
+#[derive(Debug, Serialize)]
+struct Record<'a> {
+    image: String,
+    verdict: Verdict,
+    reason: Option<Reason>,
+    score: Option<f32>,
+    threshold: Option<f32>,
+    findings: &'a [Finding],
+    latency_us: Option<LatencyUs>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    error: Option<&'a String>,
+}
+
+/// Microseconds per stage.
+#[derive(Debug, Serialize)]
+struct LatencyUs {
+    decode: u64,
+    preprocess: u64,
+    infer: u64,
+    postprocess: u64,
+}
+
+impl From<&Latency> for LatencyUs {
+    fn from(latency: &Latency) -> Self {
+        let micros = |time: Duration| time.as_micros() as u64;
+        Self {
+            decode: micros(latency.decode),
+            preprocess: micros(latency.preprocess),
+            infer: micros(latency.infer),
+            postprocess: micros(latency.postprocess),
+        }
+    }
 }

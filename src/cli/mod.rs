@@ -115,7 +115,7 @@ pub fn main() -> Exit {
     match run(cli.command) {
         Ok(exit) => exit,
         Err(error) => {
-            let _ = writeln!(io::stderr(), "error: {error:#}");
+            let _ = writeln!(io::stderr(), "error: {}", told(&error));
             if is_usage(&error) { Exit::Usage } else { Exit::Failed }
         }
     }
@@ -130,6 +130,15 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
     }
+}
+
+/// The error and what caused it; a cause that is part of the message already is not told again.
+fn told(error: &anyhow::Error) -> String {
+    error
+        .chain()
+        .map(ToString::to_string)
+        .reduce(|told, cause| if told.contains(&cause) { told } else { format!("{told}: {cause}") })
+        .unwrap_or_default()
 }
 
 /// Whether the user asked for something that cannot be, rather than something that went wrong.
@@ -148,6 +157,11 @@ fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == io::ErrorKind::BrokenPipe => Ok(()),
         written => written.context("failed to write to standard output"),
     }
+}
+
+/// A 32-bit float as JSON should show it: the shortest decimal that means the same; null if it is no finite number.
+fn shortest(value: f32) -> Option<f64> {
+    value.to_string().parse().ok().filter(|value: &f64| value.is_finite())
 }
 
 /// One JSON object on a line of its own.

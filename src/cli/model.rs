@@ -6,7 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::table::{percent, table};
-use super::{EngineArgs, Exit, Format, activate, print, print_json};
+use super::{EngineArgs, Exit, Format, activate, print, print_json, shortest};
 use crate::model::manifest::Manifest;
 use crate::model::package::{Listed, Package, list};
 
@@ -64,7 +64,7 @@ fn list_packages(folder: &Path, format: Format) -> anyhow::Result<Exit> {
             for (path, package) in &packages {
                 print_json(&match package {
                     Ok(package) => json!({ "package": path, "name": package.manifest.name, "version": package.manifest.version,
-                        "kind": package.manifest.kind, "threshold": package.manifest.threshold.score, "error": null }),
+                        "kind": package.manifest.kind, "threshold": shortest(package.manifest.threshold.score), "error": null }),
                     Err(error) => json!({ "package": path, "error": error.to_string() }),
                 })?;
             }
@@ -166,7 +166,7 @@ fn verify(package: &Path, format: Format, engine: EngineArgs) -> anyhow::Result<
             let images: Vec<_> = active
                 .gated
                 .iter()
-                .map(|gated| json!({ "image": gated.file, "expected": gated.expected, "score": gated.score, "verdict": gated.verdict }))
+                .map(|gated| json!({ "image": gated.file, "expected": shortest(gated.expected), "score": shortest(gated.score), "verdict": gated.verdict }))
                 .collect();
             print_json(&json!({ "package": package, "provider": provider, "golden": images }))?;
         }

@@ -8,7 +8,7 @@ use serde_json::json;
 use super::evaluate::{outcome, print_outcome};
 use super::progress::Screen;
 use super::table::{percent, table};
-use super::{Exit, Format, print, print_json};
+use super::{Exit, Format, print, print_json, shortest};
 use crate::model::package;
 use crate::teach::backbone::BUILT_IN;
 use crate::teach::detector::Method;
@@ -160,7 +160,7 @@ fn report(args: &TeachArgs, taught: &Taught) -> anyhow::Result<()> {
             .collect();
         return print_json(&json!({
             "package": args.out, "name": manifest.name, "version": manifest.version, "images": manifest.provenance.images,
-            "threshold": threshold.score, "requested_false_reject_rate": threshold.requested_false_reject_rate,
+            "threshold": shortest(threshold.score), "requested_false_reject_rate": threshold.requested_false_reject_rate,
             "supported_false_reject_rate": threshold.supported_false_reject_rate, "beyond_data": threshold.beyond_data,
             "warnings": taught.warnings, "stages": stages,
         }));

@@ -273,16 +273,33 @@ fn read_bounded(path: &Path) -> Result<Vec<u8>, PackageError> {
     fs::read(path).map_err(failed)
 }
 
-/// Refuses a place for a package that is taken. `overwrite` allows an older package there.
+/// Refuses a place for a package that is taken or cannot be written to. `overwrite` allows an older package there.
 ///
 /// # Errors
-/// When something is there that must not be replaced.
+/// When something is there that must not be replaced, or the nearest folder above that exists takes no new folder.
 pub fn check_place(path: &Path, overwrite: bool) -> Result<(), PackageError> {
     match fs::symlink_metadata(path) {
-        Ok(_) if !path.join(MANIFEST).exists() => Err(PackageError::NotAPackage(path.into())),
-        Ok(_) if !overwrite => Err(PackageError::Exists(path.into())),
-        Err(_) | Ok(_) => Ok(()),
+        Ok(_) if !path.join(MANIFEST).exists() => return Err(PackageError::NotAPackage(path.into())),
+        Ok(_) if !overwrite => return Err(PackageError::Exists(path.into())),
+        Err(_) | Ok(_) => {}
     }
+    let existing = parent_of(path).ancestors().find(|folder| folder.exists()).unwrap_or(Path::new("."));
+    draft_in(existing).map(drop).map_err(|source| PackageError::Write {
+        package: path.into(),
+        source,
+    })
+}
+
+/// The folder that a package lies in.
+fn parent_of(path: &Path) -> &Path {
+    path.parent()
+        .filter(|parent| !parent.as_os_str().is_empty())
+        .unwrap_or(Path::new("."))
+}
+
+/// A temporary folder in the same file system as the package, removed on every way out.
+fn draft_in(folder: &Path) -> io::Result<tempfile::TempDir> {
+    tempfile::Builder::new().prefix(".takt-package-").tempdir_in(folder)
 }
 
 /// Writes a package to folder `path`; the manifest's `files` are filled in here.
@@ -301,16 +318,9 @@ pub fn write(path: &Path, manifest: &Manifest, files: &BTreeMap<String, Vec<u8>>
         package: path.into(),
         source,
     })?;
-    let parent = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
+    let parent = parent_of(path);
     fs::create_dir_all(parent).map_err(failed)?;
-    // A temporary folder in the same file system, removed on every way out but success.
-    let draft = tempfile::Builder::new()
-        .prefix(".takt-package-")
-        .tempdir_in(parent)
-        .map_err(failed)?;
+    let draft = draft_in(parent).map_err(failed)?;
     let content = draft.path().join("package");
     fs::create_dir_all(content.join(GOLDEN)).map_err(failed)?;
     for (name, bytes) in files

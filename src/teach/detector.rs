@@ -30,14 +30,11 @@ impl Method {
     }
 
     /// Fits the method to good images.
-    ///
-    /// # Errors
-    /// When the images are too few for the method.
-    pub fn fit(self, good: &Embeddings, options: PatchCoreOptions) -> Result<Detector, TeachError> {
-        Ok(match self {
+    pub fn fit(self, good: &Embeddings, options: PatchCoreOptions) -> Detector {
+        match self {
             Self::Patchcore => Detector::PatchCore(PatchCore::fit(good, options)),
-            Self::Padim => Detector::Padim(Padim::fit(good, options.seed)?),
-        })
+            Self::Padim => Detector::Padim(Padim::fit(good, options.seed)),
+        }
     }
 }
 

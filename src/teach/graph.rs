@@ -140,7 +140,7 @@ fn patchcore_head(graph: &mut Builder, patchcore: &PatchCore, grid: &Grid, patch
     let squares = graph.floats(&[1, size], &squares);
     let queries = graph.node("Sub", &[patches, &centre], vec![]);
 
-    // |q - b|^2 = |q|^2 + |b|^2 - 2 q.b; |q|^2 is the same for the whole bank and joins after the smallest are picked.
+    // |q - b|^2 = |q|^2 + |b|^2 - 2 q.b; |q|^2 is the same for the whole bank and does not matter for which are smallest.
     let product = vec![AttributeProto::float("alpha", -2.0), AttributeProto::int("transB", 1)];
     let relative = graph.node("Gemm", &[&queries, &bank, &squares], product);
     let count = graph.ints(&[patchcore.neighbours as i64]);
@@ -149,9 +149,12 @@ fn patchcore_head(graph: &mut Builder, patchcore: &PatchCore, grid: &Grid, patch
         AttributeProto::int("largest", 0),
         AttributeProto::int("sorted", 1),
     ];
-    let (relative, indices) = graph.node2("TopK", &[&relative, &count], smallest);
-    let length = graph.sum_of_squares(&queries, 1, true);
-    let squared = graph.node("Add", &[&relative, &length], vec![]);
+    let (_, indices) = graph.node2("TopK", &[&relative, &count], smallest);
+    // Products pick the neighbours, differences measure them: near a bank patch the products cancel out to rounding.
+    let nearest = graph.node("Gather", &[&bank, &indices], vec![AttributeProto::int("axis", 0)]);
+    let query = graph.reshape(&queries, &[-1, 1, channels as i64]);
+    let differences = graph.node("Sub", &[&nearest, &query], vec![]);
+    let squared = graph.sum_of_squares(&differences, 2, false);
     let distances = graph.root(&squared);
     let mean = graph.sum(&distances, 1, true);
     let scale = graph.floats(&[1], &[1.0 / patchcore.neighbours as f32]);

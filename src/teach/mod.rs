@@ -149,9 +149,11 @@ pub enum TeachError {
     },
     /// Too few images.
     #[error(
-        "failed to teach from {found} different image(s): at least {needed} are needed, 20 or more give a useful model, 100 a threshold for 1 % false rejects"
+        "failed to teach from {folder}: it holds {found} different image(s); at least {needed} are needed, 20 or more give a useful model, 100 a threshold for 1 % false rejects"
     )]
     TooFewImages {
+        /// The folder of good images.
+        folder: PathBuf,
         /// Images that can be used.
         found: usize,
         /// Images needed.
@@ -266,6 +268,7 @@ pub fn teach_images(lesson: &Lesson, images: Vec<GoodImage>, progress: &dyn Prog
     let (paths, images) = without_copies(images, &mut warnings);
     if images.len() < IMAGES_MIN {
         return Err(TeachError::TooFewImages {
+            folder: lesson.good.clone(),
             found: images.len(),
             needed: IMAGES_MIN,
         });
@@ -279,7 +282,7 @@ pub fn teach_images(lesson: &Lesson, images: Vec<GoodImage>, progress: &dyn Prog
     }
 
     watch.begin(Stage::Fit, 1);
-    let detector = lesson.method.fit(&good, lesson.settings)?;
+    let detector = lesson.method.fit(&good, lesson.settings);
     progress.advance(1);
 
     watch.begin(Stage::Calibration, images.len());
@@ -411,7 +414,7 @@ fn cross_validate(good: &Embeddings, lesson: &Lesson, progress: &dyn Progress) -
     for fold in 0..FOLDS {
         progress.check()?;
         let (held_out, rest): (Vec<usize>, Vec<usize>) = (0..count).partition(|index| index % FOLDS == fold);
-        let detector = lesson.method.fit(&good.subset(&rest), lesson.settings)?;
+        let detector = lesson.method.fit(&good.subset(&rest), lesson.settings);
         let fold_scores = detector.score_all(&good.subset(&held_out), progress)?;
         held_out
             .into_iter()

@@ -6,7 +6,6 @@ use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::TeachError;
 use super::detector::Scores;
 use super::features::Embeddings;
 
@@ -31,15 +30,8 @@ pub struct Padim {
 }
 
 impl Padim {
-    /// Fits a Gaussian per position to good images.
-    ///
-    /// # Errors
-    /// With fewer than two images.
-    pub fn fit(good: &Embeddings, seed: u64) -> Result<Self, TeachError> {
-        let images = good.images().len();
-        if images < 2 {
-            return Err(TeachError::TooFewImages { found: images, needed: 2 });
-        }
+    /// Fits a Gaussian per position to good images. With a single image the covariance is the regularisation alone.
+    pub fn fit(good: &Embeddings, seed: u64) -> Self {
         let kept = CHANNELS.min(good.channels);
         let mut used = sample(&mut ChaCha8Rng::seed_from_u64(seed), good.channels, kept).into_vec();
         used.sort_unstable();
@@ -48,12 +40,12 @@ impl Padim {
             .map(|patch| fit_position(good, patch, &used))
             .collect();
         let (means, whitening): (Vec<_>, Vec<_>) = fitted.into_iter().unzip();
-        Ok(Self {
+        Self {
             channels: good.channels,
             used,
             means: means.concat(),
             whitening: whitening.concat(),
-        })
+        }
     }
 
     /// Scores one image: each patch by its Mahalanobis distance, the image by its most anomalous patch.
@@ -99,7 +91,7 @@ fn fit_position(good: &Embeddings, patch: usize, used: &[usize]) -> (Vec<f32>, V
         let centred: Vec<f64> = row.iter().zip(&mean).map(|(value, mean)| value - mean).collect();
         for i in 0..size {
             for j in 0..=i {
-                covariance[i * size + j] += centred[i] * centred[j] / (count - 1.0);
+                covariance[i * size + j] += centred[i] * centred[j] / (count - 1.0).max(1.0);
             }
         }
     }
@@ -147,7 +139,7 @@ mod tests {
             channels: 1,
             values: vec![1.0, 3.0, 5.0],
         };
-        let padim = Padim::fit(&good, 0).unwrap();
+        let padim = Padim::fit(&good, 0);
         let expected = (9.0_f32 - 3.0) / (4.0_f32 + 0.01).sqrt();
         assert!((padim.score(&[9.0]).image - expected).abs() < 1e-5);
     }

@@ -1,10 +1,10 @@
 //! Image files become 8-bit RGB: grey is repeated, 16 bits are scaled by their full range, alpha is ignored, EXIF orientation is applied.
 
-use std::fs::File;
-use std::io::BufReader;
+use std::fs;
+use std::io::{self, Cursor};
 use std::path::{Path, PathBuf};
 
-use image::{DynamicImage, ImageDecoder, ImageError, ImageReader, Limits};
+use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Limits};
 
 use super::Image;
 
@@ -16,6 +16,9 @@ pub const SIDE_PX_MIN: u32 = 16;
 
 /// The largest image: 128 megapixels, 384 MiB as RGB. Line-scan images fit, a decompression bomb does not.
 pub const PIXELS_MAX: u64 = 128 << 20;
+
+/// The largest image file: 16 bits of 4 channels for every pixel that is allowed.
+const FILE_BYTES_MAX: u64 = PIXELS_MAX * 8;
 
 /// Why an image file cannot be used.
 #[derive(Debug, thiserror::Error)]
@@ -60,19 +63,25 @@ pub fn read_image(path: &Path) -> Result<Image, DecodeError> {
         path: path.to_owned(),
         reason: error.to_string(),
     };
-    let file = File::open(path).map_err(|source| DecodeError::Open {
+    let bytes = read_bounded(path).map_err(|source| DecodeError::Open {
         path: path.to_owned(),
         source,
     })?;
-    let mut reader = ImageReader::new(BufReader::new(file))
+    let mut reader = ImageReader::new(Cursor::new(&bytes))
         .with_guessed_format()
         .map_err(|source| DecodeError::Open {
             path: path.to_owned(),
             source,
         })?;
+    if reader.format() == Some(ImageFormat::Jpeg) && is_jpeg_cut_off(&bytes) {
+        return Err(DecodeError::Decode {
+            path: path.to_owned(),
+            reason: "the file is cut off".into(),
+        });
+    }
     // The size is checked before any pixel is decoded; the limit on memory is for what decoders allocate on the way.
     let mut limits = Limits::default();
-    limits.max_alloc = Some(PIXELS_MAX * 8);
+    limits.max_alloc = Some(FILE_BYTES_MAX);
     reader.limits(limits);
     let mut decoder = reader.into_decoder().map_err(|error| failed(&error))?;
     let (width, height) = decoder.dimensions();
@@ -92,4 +101,19 @@ pub fn read_image(path: &Path) -> Result<Image, DecodeError> {
         height: rgb.height(),
         rgb: rgb.into_raw(),
     })
+}
+
+/// The bytes of a file no larger than any image in range can be.
+fn read_bounded(path: &Path) -> io::Result<Vec<u8>> {
+    let size = fs::metadata(path)?.len();
+    if size > FILE_BYTES_MAX {
+        return Err(io::Error::other(format!("it has {size} bytes, more than an image may")));
+    }
+    fs::read(path)
+}
+
+/// Whether the last scan of a JPEG has no end: the decoder would fill the rest with grey. Inside a scan no other marker of these two can appear.
+fn is_jpeg_cut_off(bytes: &[u8]) -> bool {
+    let last = |marker: [u8; 2]| bytes.windows(2).rposition(|pair| pair == marker);
+    last([0xff, 0xd9]) <= last([0xff, 0xda])
 }
