@@ -8,7 +8,6 @@ use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::part::Verdict;
-use crate::teach::calibration::Threshold;
 
 /// Version of the package format that this takt writes and reads.
 pub const FORMAT_VERSION: u32 = 1;
@@ -122,21 +121,6 @@ pub struct ThresholdSpec {
     pub good_images: usize,
     /// Whether the limits lie beyond every score seen, because too few images were given for the rate.
     pub beyond_data: bool,
-}
-
-impl ThresholdSpec {
-    /// The limits of a calibration.
-    pub fn new(score: &Threshold, region: &Threshold, folds: usize) -> Self {
-        Self {
-            score: score.value,
-            region: region.value,
-            chosen_by: format!("split conformal over {folds} folds of the good images"),
-            requested_false_reject_rate: score.requested_false_reject_rate,
-            supported_false_reject_rate: score.supported_false_reject_rate,
-            good_images: score.good_images,
-            beyond_data: score.beyond_data,
-        }
-    }
 }
 
 /// How a model was made.

@@ -103,7 +103,7 @@ pub struct PartRow {
     pub verdict: Verdict,
     /// Anomaly score; `None` where the part could not be judged.
     pub score: Option<f32>,
-    /// Time from encoded image to verdict, microseconds.
+    /// Time from decoded image to verdict, microseconds.
     pub latency_us: Option<u64>,
     /// The picture for the gallery. Parts without one show a placeholder.
     pub picture: Option<Picture>,
@@ -193,7 +193,7 @@ fn charts_section(report: &EvaluationReport, summary: &Summary) -> String {
         figure(
             "Latency",
             charts::latency_histogram(&summary.latencies_us),
-            "Time from encoded image to verdict, one value per part. Percentiles by nearest rank.",
+            "Time from decoded image to verdict, one value per part. Percentiles by nearest rank.",
         ),
     )
 }

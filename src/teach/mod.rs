@@ -450,7 +450,15 @@ fn threshold(held_out: &[Scores], grid: &Grid, lesson: &Lesson, warnings: &mut V
             score.supported_false_reject_rate,
         ));
     }
-    Ok(ThresholdSpec::new(&score, &region, FOLDS))
+    Ok(ThresholdSpec {
+        score: score.value,
+        region: region.value,
+        chosen_by: format!("split conformal over {FOLDS} folds of the good images"),
+        requested_false_reject_rate: score.requested_false_reject_rate,
+        supported_false_reject_rate: score.supported_false_reject_rate,
+        good_images: score.good_images,
+        beyond_data: score.beyond_data,
+    })
 }
 
 /// Good images that look unlike all others: probably not good.

@@ -24,8 +24,8 @@ const SIDE_MAX: usize = 1024;
 /// Pixels around the two images and between them; a contour at the edge of the part is closed here.
 const MARGIN: usize = 8;
 
-/// Share of the region limit where heat begins, and where it is strongest.
-const HEAT: (f32, f32) = (0.5, 1.5);
+/// Share of the region limit where heat begins, and where it is strongest. Good parts mostly stay below, and so stay as they are.
+const HEAT: (f32, f32) = (0.85, 1.25);
 
 /// How much of the part the strongest heat covers.
 const HEAT_COVER: f32 = 0.72;
@@ -57,7 +57,7 @@ const GREY: Rgb = [96, 102, 109];
 ///
 /// Two panels of the same size show the part: side by side, or stacked where it is much wider than tall. Small images are enlarged by a
 /// whole factor, large ones reduced by area average, so that a panel's longer side has 384 to 1024 pixels. The second panel adds heat,
-/// which begins at half the region limit and is strongest at one and a half, and a contour around each region of a part that is not Ok.
+/// which begins a little below the region limit and is strongest a little above ([`HEAT`]), and a contour around each region of a part that is not Ok.
 ///
 /// A map that is not whole (too short, or holding anything but numbers) adds nothing; an image whose buffer does not fit its size is black.
 pub fn render(image: &Image, inspection: &Inspection, region: f32) -> Image {
