@@ -1,5 +1,7 @@
 //! `takt inspect`: images in, verdicts out.
 
+use std::collections::HashSet;
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -9,6 +11,7 @@ use serde::Serialize;
 
 use super::table::table;
 use super::{EngineArgs, Exit, Format, activate, print, print_json};
+use crate::model::golden::encode_png;
 use crate::part::{Finding, Reason, Verdict};
 use crate::teach::dataset::images_in;
 use crate::vision::Image;
@@ -44,14 +47,12 @@ struct Line {
 
 pub(super) fn run(args: &InspectArgs) -> anyhow::Result<Exit> {
     let paths = expand(&args.paths)?;
-    if let Some(folder) = &args.overlay {
-        std::fs::create_dir_all(folder).with_context(|| format!("failed to create folder {}", folder.display()))?;
-    }
+    let mut overlays = args.overlay.as_deref().map(Overlays::new).transpose()?;
     let mut inspector = Inspector::new(activate(&args.model, args.engine)?);
     let mut rows = Vec::new();
     let mut rejected = false;
     for path in paths {
-        let line = inspect_one(&mut inspector, path, args.overlay.as_deref())?;
+        let line = inspect_one(&mut inspector, path, overlays.as_mut())?;
         rejected |= line.verdict() != Verdict::Ok;
         match args.format {
             Format::Json => print_json(&line.record())?,
@@ -85,11 +86,11 @@ fn expand(paths: &[PathBuf]) -> anyhow::Result<Vec<PathBuf>> {
 }
 
 /// An image that cannot be read is a part that cannot be judged; an engine that fails is the end.
-fn inspect_one(inspector: &mut Inspector, path: PathBuf, overlays: Option<&Path>) -> anyhow::Result<Line> {
+fn inspect_one(inspector: &mut Inspector, path: PathBuf, overlays: Option<&mut Overlays>) -> anyhow::Result<Line> {
     match inspector.inspect_file(&path) {
         Ok((image, inspection)) => {
-            if let Some(folder) = overlays {
-                write_overlay(folder, &path, &image, &inspection, inspector.manifest().threshold.region)?;
+            if let Some(overlays) = overlays {
+                overlays.write(&path, &image, &inspection, inspector.manifest().threshold.region)?;
             }
             Ok(Line {
                 path,
@@ -104,18 +105,43 @@ fn inspect_one(inspector: &mut Inspector, path: PathBuf, overlays: Option<&Path>
     }
 }
 
-fn write_overlay(folder: &Path, path: &Path, image: &Image, inspection: &Inspection, region: f32) -> anyhow::Result<()> {
-    let stem = path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-    // Images of the same name in different folders must not overwrite each other.
-    let parent = path
-        .parent()
-        .and_then(Path::file_name)
-        .map(|name| format!("{}_", name.to_string_lossy()))
-        .unwrap_or_default();
-    let target = folder.join(format!("{parent}{stem}.png"));
-    let picture = overlay::render(image, inspection, region);
-    let bytes = crate::model::golden::encode_png(picture.width, picture.height, &picture.rgb)?;
-    std::fs::write(&target, bytes).with_context(|| format!("failed to write overlay {}", target.display()))
+/// Where overlays go. Images of the same name in different folders, or with different endings, do not overwrite each other.
+struct Overlays {
+    folder: PathBuf,
+    written: HashSet<PathBuf>,
+}
+
+impl Overlays {
+    fn new(folder: &Path) -> anyhow::Result<Self> {
+        std::fs::create_dir_all(folder).with_context(|| format!("failed to create folder {}", folder.display()))?;
+        Ok(Self {
+            folder: folder.to_owned(),
+            written: HashSet::new(),
+        })
+    }
+
+    fn write(&mut self, path: &Path, image: &Image, inspection: &Inspection, region: f32) -> anyhow::Result<()> {
+        let target = self.target(path);
+        let picture = overlay::render(image, inspection, region);
+        let bytes = encode_png(picture.width, picture.height, &picture.rgb)?;
+        std::fs::write(&target, bytes).with_context(|| format!("failed to write overlay {}", target.display()))
+    }
+
+    /// `FOLDER_NAME.png`, with what tells it apart from those written already.
+    fn target(&mut self, path: &Path) -> PathBuf {
+        let text = |part: Option<&OsStr>| part.map(|part| part.to_string_lossy().into_owned()).unwrap_or_default();
+        let parent = path
+            .parent()
+            .and_then(Path::file_name)
+            .map(|name| format!("{}_", name.to_string_lossy()))
+            .unwrap_or_default();
+        let names = [text(path.file_stem()), text(path.file_name())].into_iter();
+        let numbered = (2_u32..).map(|number| format!("{}_{number}", text(path.file_name())));
+        let mut targets = names.chain(numbered).map(|name| self.folder.join(format!("{parent}{name}.png")));
+        let target = targets.find(|target| !self.written.contains(target)).unwrap_or_default();
+        self.written.insert(target.clone());
+        target
+    }
 }
 
 impl Line {

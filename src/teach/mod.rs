@@ -41,7 +41,7 @@ use crate::model::manifest::{
 use crate::model::package::{MODEL, Package, PackageError};
 use crate::vision::decode::{DecodeError, read_image};
 use crate::vision::findings::ANOMALY;
-use crate::vision::ort;
+use crate::vision::ort::load as load_runtime;
 use crate::vision::preprocess::Preprocessor;
 use crate::vision::{AnomalyMap, EngineError, EngineOptions};
 use backbone::{Backbone, BackboneError};
@@ -340,7 +340,7 @@ fn checked_backbone(lesson: &Lesson) -> Result<Backbone, TeachError> {
             multiple,
         });
     }
-    ort::load()?;
+    load_runtime()?;
     Ok(backbone)
 }
 
