@@ -44,7 +44,7 @@ fn coreset(c: &mut Criterion) {
     group.bench_function("project 20,480 patches", |b| b.iter(|| project(black_box(&rows), channels, 0)));
     let (projected, dimensions) = project(&rows, channels, 0);
     group.bench_function("512 of 20,480 patches", |b| {
-        b.iter(|| greedy_coreset(black_box(&projected), dimensions, 512, 0))
+        b.iter(|| greedy_coreset(black_box(&projected), dimensions, 512, 0));
     });
     group.finish();
 }

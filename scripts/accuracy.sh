@@ -25,5 +25,7 @@ for set in ${SETS:-magnetic_tile aws_cookie aws_aliens deeppcb_mvtec}; do
         printf '%-14s %-5s %9.6s %9.6s %9.6s %9.6s %9.6s %9.6s\n' "$set" "$seed" $row
     done
 done | tee "$work/rows"
-awk 'NF == 8 { n[$1]++; for (i = 3; i <= 8; i++) sum[$1, i] += $i; numbers[$1] = numbers[$1] || $5 != "null" }
-    END { for (set in n) { printf "%-14s mean ", set; for (i = 3; i <= 8; i++) printf " %9.4f", sum[set, i] / n[set]; print "" } }' "$work/rows"
+awk 'NF == 8 && NR > 1 { n[$1]++; for (i = 3; i <= 8; i++) { sum[$1, i] += $i; if ($i == "null") missing[$1, i] = 1 } }
+    END { for (set in n) { printf "%-14s mean ", set
+        for (i = 3; i <= 8; i++) printf " %9s", missing[set, i] ? "null" : sprintf("%.4f", sum[set, i] / n[set])
+        print "" } }' "$work/rows"

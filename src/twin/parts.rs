@@ -233,22 +233,22 @@ impl Scene {
 
     /// The place on the part that a pixel sees.
     fn place(&self, x: u32, y: u32) -> Place {
-        let (dx, dy) = self.from_centre(x, y);
+        let (dx, dy) = self.offset_from_centre(x, y);
         let (cos, sin) = self.turn;
         (cos * dx + sin * dy, cos * dy - sin * dx)
     }
 
     /// From the part's centre to a pixel, in the image.
-    fn from_centre(&self, x: u32, y: u32) -> Place {
+    fn offset_from_centre(&self, x: u32, y: u32) -> Place {
         (x as f32 + 0.5 - self.centre.0, y as f32 + 0.5 - self.centre.1)
     }
 
     /// Brightness in [0, 1] of a pixel that sees `place`, without noise.
     fn brightness(&self, x: u32, y: u32, place: Place, damage: Option<&Damage>) -> f32 {
-        let from_centre = self.from_centre(x, y);
+        let offset_from_centre = self.offset_from_centre(x, y);
         // The light falls off away from its side.
-        let fall = 1.0 + 0.10 * dot(from_centre, self.light) / (SIDE as f32 / 2.0);
-        let belt = self.belt(x, y, from_centre);
+        let fall = 1.0 + 0.10 * dot(offset_from_centre, self.light) / (SIDE as f32 / 2.0);
+        let belt = self.belt(x, y, offset_from_centre);
         let edge = length(place) - FLANGE;
         let inside = coverage(damage.map_or(edge, |damage| edge.max(damage.depth_of_chip(place))));
         let metal = if inside > 0.0 { self.metal(place, belt, damage) } else { 0.0 };
@@ -256,9 +256,10 @@ impl Scene {
     }
 
     /// The dark belt with the part's soft shadow, away from the light.
-    fn belt(&self, x: u32, y: u32, from_centre: Place) -> f32 {
-        let weave = 0.008 * (self.belt[x as usize] + self.belt[y as usize]) + 0.006 * if (x / 2 + y / 2) % 2 == 0 { 1.0 } else { -1.0 };
-        let shadow = distance(from_centre, (-7.0 * self.light.0, -7.0 * self.light.1));
+    fn belt(&self, x: u32, y: u32, offset_from_centre: Place) -> f32 {
+        let weave =
+            0.008 * (self.belt[x as usize] + self.belt[y as usize]) + 0.006 * if (x / 2 + y / 2).is_multiple_of(2) { 1.0 } else { -1.0 };
+        let shadow = distance(offset_from_centre, (-7.0 * self.light.0, -7.0 * self.light.1));
         (0.17 + weave) * (0.45 + 0.55 * step(FLANGE - 6.0, FLANGE + 14.0, shadow))
     }
 
