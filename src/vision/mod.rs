@@ -67,6 +67,7 @@ pub enum Provider {
     /// An NVIDIA GPU through CUDA.
     Cuda,
     /// An NVIDIA GPU through TensorRT.
+    #[value(name = "tensorrt")]
     TensorRt,
 }
 

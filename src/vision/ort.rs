@@ -102,7 +102,7 @@ impl OrtEngine {
         let session = session.map_err(|error| EngineError::Load {
             model: model.clone(),
             provider,
-            reason: error.to_string(),
+            reason: format!("{error}{}", remedy(provider)),
         })?;
         let inputs = session.inputs().iter().map(port).collect();
         let outputs = session.outputs().iter().map(port).collect();
@@ -113,6 +113,18 @@ impl OrtEngine {
             inputs,
             outputs,
         })
+    }
+}
+
+/// What else may help where a provider is more than the processor.
+fn remedy(provider: Provider) -> String {
+    match provider {
+        Provider::Cpu => String::new(),
+        Provider::Cuda | Provider::TensorRt => {
+            format!(
+                " Set ORT_DYLIB_PATH to a libonnxruntime.so that was built with {provider} on a machine that has it, or use --provider cpu."
+            )
+        }
     }
 }
 
