@@ -9,7 +9,7 @@ use image::{DynamicImage, ImageDecoder, ImageError, ImageFormat, ImageReader, Li
 use super::Image;
 
 /// File name endings that are taken for images, in lower case.
-pub const EXTENSIONS: [&str; 8] = ["bmp", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff"];
+pub const EXTENSIONS: [&str; 9] = ["bmp", "jpeg", "jpg", "pgm", "png", "ppm", "tif", "tiff", "webp"];
 
 /// The shortest side that can carry a part: below it no feature of the backbone sees anything.
 pub const SIDE_PX_MIN: u32 = 16;
@@ -32,7 +32,7 @@ pub enum DecodeError {
         source: std::io::Error,
     },
     /// The file is no image, is damaged or cut off.
-    #[error("failed to decode image {path}: {reason}; save it again as PNG, JPEG, BMP, TIFF or PNM")]
+    #[error("failed to decode image {path}: {reason}; save it again as PNG, JPEG, BMP, TIFF, WebP or PNM")]
     Decode {
         /// The file.
         path: PathBuf,
