@@ -35,8 +35,12 @@ help: ## print this list
 setup: ## check Rust, install what is missing, fetch ONNX Runtime
 	@scripts/setup.sh
 
+# The program looks for the library next to itself, so it also works when it is not run by make.
+BESIDE = @ln -sfn -- "$$ORT_DYLIB_PATH" "$${CARGO_TARGET_DIR:-./target}/debug/libonnxruntime.so"
+
 demo: setup ## teach and inspect on example parts, results in demo-out/ (IMAGES=DIR for your own images)
 	cargo build --locked --bin takt
+	$(BESIDE)
 	@arguments=(); \
 	if [[ -n $$IMAGES ]]; then arguments+=(--images "$$IMAGES"); fi; \
 	if [[ -d $$TAKT_DATA ]]; then arguments+=(--data "$$TAKT_DATA"); fi; \
@@ -44,6 +48,7 @@ demo: setup ## teach and inspect on example parts, results in demo-out/ (IMAGES=
 
 test: setup ## run all tests
 	cargo test --locked
+	$(BESIDE)
 
 lint: setup ## check formatting and clippy
 	cargo fmt --check
