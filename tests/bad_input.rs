@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 
 use image::{DynamicImage, RgbImage, RgbaImage};
 use prost::Message;
-use takt::model::manifest::Manifest;
+use takt::model::manifest::{Manifest, sha256_hex};
 use takt::model::onnx::{AttributeProto, FLOAT, GraphProto, ModelProto, NodeProto, OperatorSetId, ValueInfoProto};
 use takt::vision::decode::read_image;
 use tempfile::TempDir;
@@ -445,6 +445,17 @@ fn a_manifest_cannot_reach_out_of_its_package() {
         resealed(&model, |manifest| drop(manifest.files.insert(escape.into(), "0".repeat(64))));
         run(&mut inspect(&model, &image)).refused(&[model.to_str().unwrap(), escape, "not inside the package"]);
     }
+}
+
+#[test]
+fn a_model_that_the_manifest_does_not_vouch_for_is_not_run() {
+    let (_folder, model, image) = package();
+    fs::write(model.join("model.onnx.data"), b"weights").unwrap();
+    resealed(&model, |manifest| {
+        manifest.files.remove("model.onnx");
+        manifest.files.insert("model.onnx.data".into(), sha256_hex(b"weights"));
+    });
+    run(&mut inspect(&model, &image)).refused(&[model.to_str().unwrap(), "holds no model.onnx"]);
 }
 
 #[test]

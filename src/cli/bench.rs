@@ -96,7 +96,7 @@ fn vision(args: &VisionArgs) -> anyhow::Result<VisionBench> {
     };
     let manifest = model.package.manifest.clone();
     let (width, height) = (manifest.input.width, manifest.input.height);
-    let mut bare = OrtEngine::from_bytes("the bare session", &model.package.files["model.onnx"], engine.into())?;
+    let mut bare = model.package.load(engine.into())?;
     let mut backbone = backbone_of(&manifest.provenance.backbone.sha256, engine.into())?;
     let mut inspector = Inspector::new(model);
 

@@ -10,7 +10,6 @@ use clap::Args;
 use super::page::{self, Page};
 use super::progress::Screen;
 use super::{Exit, print};
-use crate::model::golden::encode_png;
 use crate::model::package;
 use crate::part::Verdict;
 use crate::teach::dataset::{self, GOOD, LabelledImage, test_images};
@@ -20,6 +19,7 @@ use crate::teach::{Lesson, teach};
 use crate::twin::{RenderedFile, RenderedSet};
 use crate::vision::EngineOptions;
 use crate::vision::decode::DecodeError;
+use crate::vision::encode::encode_png;
 use crate::vision::inspector::{Inspection, Inspector};
 
 /// Public data sets the demo looks for, in this order.

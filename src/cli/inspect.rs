@@ -11,10 +11,10 @@ use serde::Serialize;
 
 use super::table::table;
 use super::{EngineArgs, Exit, Format, activate, print, print_json};
-use crate::model::golden::encode_png;
 use crate::part::{Finding, Reason, Verdict};
 use crate::teach::dataset::images_in;
 use crate::vision::Image;
+use crate::vision::encode::encode_png;
 use crate::vision::inspector::{InspectError, Inspection, Inspector, Latency};
 use crate::vision::overlay;
 

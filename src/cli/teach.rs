@@ -1,6 +1,7 @@
 //! `takt teach`: a folder of good parts becomes a model package.
 
 use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use clap::{ArgAction, Args};
 use serde_json::json;
@@ -116,12 +117,14 @@ pub(super) fn run(args: &TeachArgs) -> anyhow::Result<Exit> {
         crate::teach::dataset::test_images(test)?;
     }
     let screen = Screen::new();
+    let started = Instant::now();
     let taught = teach(&args.lesson(), &screen)?;
+    let total = started.elapsed();
     screen.finish();
     taught.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     let evaluation = args.test.as_deref().map(|test| try_on(test, &taught, args, &screen)).transpose()?;
     package::write(&args.out, &taught.package.manifest, &taught.package.files, args.overwrite)?;
-    report(args, &taught)?;
+    report(args, &taught, total)?;
     evaluation.map_or(Ok(()), |evaluation| print_outcome(&evaluation, args.format))?;
     Ok(Exit::Done)
 }
@@ -149,7 +152,7 @@ fn try_on(test: &Path, taught: &Taught, args: &TeachArgs, screen: &Screen) -> an
     Ok(evaluation)
 }
 
-fn report(args: &TeachArgs, taught: &Taught) -> anyhow::Result<()> {
+fn report(args: &TeachArgs, taught: &Taught, total: Duration) -> anyhow::Result<()> {
     let manifest = &taught.package.manifest;
     let threshold = &manifest.threshold;
     if args.format == Format::Json {
@@ -162,10 +165,10 @@ fn report(args: &TeachArgs, taught: &Taught) -> anyhow::Result<()> {
             "package": args.out, "name": manifest.name, "version": manifest.version, "images": manifest.provenance.images,
             "threshold": shortest(threshold.score), "requested_false_reject_rate": threshold.requested_false_reject_rate,
             "supported_false_reject_rate": threshold.supported_false_reject_rate, "beyond_data": threshold.beyond_data,
-            "warnings": taught.warnings, "stages": stages,
+            "warnings": taught.warnings, "stages": stages, "total_s": total.as_secs_f64(),
         }));
     }
-    let total: f64 = taught.stages.iter().map(|(_, time)| time.as_secs_f64()).sum();
+    let total = total.as_secs_f64();
     let rows = [
         vec!["package".into(), args.out.display().to_string()],
         vec![

@@ -1,7 +1,5 @@
 //! The golden gate: a model is active only after its golden images gave the expected scores and verdicts on the very provider that runs it.
 
-use std::io::Cursor;
-
 use super::manifest::GoldenImage;
 use super::package::Package;
 use crate::part::Verdict;
@@ -137,14 +135,4 @@ fn read_pixels(package: &Package, golden: &GoldenImage) -> Result<Vec<u8>, Golde
         )));
     }
     Ok(pixels.into_raw())
-}
-
-/// `pixels` (RGB) as a PNG file.
-///
-/// # Errors
-/// When the pixels do not have the stated size.
-pub fn encode_png(width: u32, height: u32, pixels: &[u8]) -> Result<Vec<u8>, image::ImageError> {
-    let mut bytes = Cursor::new(Vec::new());
-    image::write_buffer_with_format(&mut bytes, pixels, width, height, image::ColorType::Rgb8, image::ImageFormat::Png)?;
-    Ok(bytes.into_inner())
 }

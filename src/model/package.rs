@@ -14,6 +14,8 @@ use crate::vision::{ElementType, Engine, EngineError, EngineOptions, Port};
 pub const MANIFEST: &str = "model.toml";
 /// The model's file name.
 pub const MODEL: &str = "model.onnx";
+/// The file of weights that do not fit into the model's own, if there is one.
+pub const EXTERNAL_DATA: &str = "model.onnx.data";
 /// The folder of golden images.
 pub const GOLDEN: &str = "golden";
 
@@ -171,17 +173,7 @@ impl Package {
     /// When the model does not load or fit its manifest, or a golden image is not answered as expected.
     pub fn activate(self, options: EngineOptions) -> Result<ActiveModel, PackageError> {
         self.check_spec().map_err(|reason| self.unusable(reason))?;
-        let engine = |source| PackageError::Engine {
-            package: self.path.clone(),
-            source,
-        };
-        // With external data the runtime has to find the other file; it was hashed a moment ago.
-        let mut loaded = if self.files.keys().any(|name| name == "model.onnx.data") {
-            OrtEngine::from_file(&self.path.join(MODEL), options).map_err(engine)?
-        } else {
-            let bytes = self.files.get(MODEL).ok_or_else(|| self.unusable(format!("it holds no {MODEL}")))?;
-            OrtEngine::from_bytes(&self.path.join(MODEL).display().to_string(), bytes, options).map_err(engine)?
-        };
+        let mut loaded = self.load(options)?;
         self.check_ports(&loaded).map_err(|reason| self.unusable(reason))?;
         let gated = golden::check(&self, &mut loaded).map_err(|source| PackageError::Golden {
             package: self.path.clone(),
@@ -191,6 +183,25 @@ impl Package {
             engine: Box::new(loaded),
             package: self,
             gated,
+        })
+    }
+
+    /// Loads the model where it is to run, unproven: for callers that compare with it, not for verdicts.
+    ///
+    /// # Errors
+    /// When the package holds no hashed model, or the runtime cannot load it.
+    pub fn load(&self, options: EngineOptions) -> Result<OrtEngine, PackageError> {
+        let bytes = self.files.get(MODEL).ok_or_else(|| self.unusable(format!("it holds no {MODEL}")))?;
+        let file = self.path.join(MODEL);
+        // With external data the runtime has to find the other file; both were hashed a moment ago.
+        let loaded = if self.files.contains_key(EXTERNAL_DATA) {
+            OrtEngine::from_file(&file, options)
+        } else {
+            OrtEngine::from_bytes(&file.display().to_string(), bytes, options)
+        };
+        loaded.map_err(|source| PackageError::Engine {
+            package: self.path.clone(),
+            source,
         })
     }
 

@@ -7,10 +7,10 @@ use super::TeachError;
 use super::detector::{Detector, Scores};
 use super::features::{Embeddings, FeatureExtractor};
 use super::progress::Silent;
-use crate::model::golden::encode_png;
 use crate::model::manifest::{GoldenImage, ThresholdSpec};
 use crate::model::package::GOLDEN;
 use crate::recipe;
+use crate::vision::encode::encode_png;
 
 /// How far a provider may be off, as a share of the larger of score and threshold: the rounding of its arithmetic, measured on the processor
 /// and with room for another order of additions elsewhere.

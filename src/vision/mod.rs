@@ -9,8 +9,10 @@
 //! | `findings.rs` | an anomaly map becomes findings |
 //! | `inspector.rs` | the whole way for one image, timed |
 //! | `overlay.rs` | the picture that people look at |
+//! | `encode.rs` | pixels become an image file |
 
 pub mod decode;
+pub mod encode;
 pub mod findings;
 pub mod inspector;
 pub mod ort;
