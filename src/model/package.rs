@@ -186,11 +186,8 @@ impl Package {
         })
     }
 
-    /// Loads the model where it is to run, unproven: for callers that compare with it, not for verdicts.
-    ///
-    /// # Errors
-    /// When the package holds no hashed model, or the runtime cannot load it.
-    pub fn load(&self, options: EngineOptions) -> Result<OrtEngine, PackageError> {
+    /// Loads the model where it is to run, not yet proven.
+    fn load(&self, options: EngineOptions) -> Result<OrtEngine, PackageError> {
         let bytes = self.files.get(MODEL).ok_or_else(|| self.unusable(format!("it holds no {MODEL}")))?;
         let file = self.path.join(MODEL);
         // With external data the runtime has to find the other file; both were hashed a moment ago.

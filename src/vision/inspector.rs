@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::decode::{DecodeError, read_image};
 use super::preprocess::{PreprocessError, Preprocessor};
-use super::{AnomalyMap, EngineError, Image, OutputTensor, TensorData, findings};
+use super::{AnomalyMap, Engine, EngineError, Image, OutputTensor, TensorData, findings};
 use crate::model::manifest::Manifest;
 use crate::model::package::ActiveModel;
 use crate::part::{Finding, Reason, Verdict};
@@ -102,6 +102,11 @@ impl Inspector {
     /// The model.
     pub fn model(&self) -> &ActiveModel {
         &self.model
+    }
+
+    /// The engine of the model, bare.
+    pub fn engine(&mut self) -> &mut dyn Engine {
+        self.model.engine.as_mut()
     }
 
     /// Judges an image file.
