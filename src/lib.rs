@@ -1,8 +1,12 @@
 //! takt: edge vision inspection in takt time.
 
+pub mod capture;
 pub mod cli;
+pub mod flow;
+pub mod line;
 pub mod model;
 pub mod part;
+pub mod plc;
 pub mod recipe;
 pub mod report;
 pub mod teach;

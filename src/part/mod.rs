@@ -1,6 +1,24 @@
-//! The words every stage shares: what was found on a part and what was decided about it. Pure.
+//! The words every stage shares: which part, when, what was found on it and what was decided about it. Pure.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `mod.rs` | verdicts and findings |
+//! | `reason.rs` | why a part is not Ok: numbers, words, remedies |
+//! | `cycle.rs` | the cycle ID that the PLC mints |
+//! | `nanos.rs` | time as the line knows it |
+//! | `record.rs` | everything that is known about one part in the end |
+
+mod cycle;
+mod nanos;
+mod reason;
+mod record;
 
 use serde::{Deserialize, Serialize};
+
+pub use cycle::CycleId;
+pub use nanos::Nanos;
+pub use reason::Reason;
+pub use record::{Outcome, PartRecord, StageTimes, View};
 
 /// The decision about a part. The values follow OPC 40100-1 (Machine Vision) evaluation states; `Undefined` (0) exists only on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -23,27 +41,23 @@ impl Verdict {
             Self::NotDecidable => "not_decidable",
         }
     }
-}
 
-/// Why a part is not Ok.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Reason {
-    /// The anomaly score is above the model's threshold.
-    Anomaly,
-    /// The image could not be read.
-    Unreadable,
-    /// The model gave a score or a map that is no number.
-    ModelOutput,
-}
-
-impl Reason {
-    /// The name used in JSON and tables.
-    pub fn name(self) -> &'static str {
+    /// The number on the wire (OPC 40100-1); 0 is undefined and no verdict.
+    pub fn code(self) -> u16 {
         match self {
-            Self::Anomaly => "anomaly",
-            Self::Unreadable => "unreadable",
-            Self::ModelOutput => "model_output",
+            Self::Ok => 1,
+            Self::NotOk => 2,
+            Self::NotDecidable => 3,
+        }
+    }
+
+    /// The verdict of a number on the wire; `None` for undefined and unknown ones.
+    pub fn from_code(code: u16) -> Option<Self> {
+        match code {
+            1 => Some(Self::Ok),
+            2 => Some(Self::NotOk),
+            3 => Some(Self::NotDecidable),
+            _ => None,
         }
     }
 }

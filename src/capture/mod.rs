@@ -1,0 +1,45 @@
+//! The port to cameras: frames come with their time and number, however they are made.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `frame.rs` | pixels as the camera gave them, never copied |
+
+mod frame;
+
+pub use frame::{Frame, PixelFormat, Pixels, Plane};
+
+/// What a camera has to say. Each kind may come at any time, from any thread.
+#[derive(Debug, Clone)]
+pub enum Capture {
+    /// A frame.
+    Frame(Frame),
+    /// The camera delivers (again): its frame numbers may start anew.
+    Up,
+    /// The camera does not deliver. It tries again by itself; nothing has to be done.
+    Down {
+        /// What is wrong and what helps, for people.
+        reason: String,
+    },
+}
+
+/// Takes what a camera says. Must not block: it is called from the camera's streaming thread.
+pub type CaptureSink = std::sync::Arc<dyn Fn(Capture) + Send + Sync>;
+
+/// A camera. It runs from its making to its drop; connecting and reconnecting is its own business.
+pub trait Camera: Send {
+    /// Name in the configuration.
+    fn name(&self) -> &str;
+
+    /// Asks for one exposure, if the camera makes exposures on demand; otherwise does nothing.
+    fn trigger(&self);
+}
+
+/// Why a camera cannot be set up at all (as opposed to: does not deliver now).
+#[derive(Debug, thiserror::Error)]
+#[error("failed to set up camera \"{camera}\": {reason}")]
+pub struct CameraError {
+    /// Name in the configuration.
+    pub camera: String,
+    /// What is wrong and what helps.
+    pub reason: String,
+}

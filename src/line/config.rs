@@ -1,0 +1,66 @@
+//! What the line needs to know of the station's configuration.
+
+use std::time::Duration;
+
+use super::event::CameraIndex;
+
+/// What causes an exposure, and hence how frames find their part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TriggerSource {
+    /// The PLC's Trigger edge causes the exposure: the first frame exposed within `frame_window` after it.
+    Plc {
+        /// How long after the edge the exposure may begin.
+        frame_window: Duration,
+    },
+    /// A sensor is wired to the camera; the edge arms the cycle before the part arrives: exactly one armed cycle and exactly one exposure
+    /// within `arm_window`.
+    Hardware {
+        /// How long after the edge the exposure may begin; shorter than the smallest part interval.
+        arm_window: Duration,
+    },
+    /// The camera runs by itself: the frame exposed nearest to the edge, at most `frame_window` before or after it.
+    FreeRun {
+        /// How far from the edge the exposure may be.
+        frame_window: Duration,
+    },
+}
+
+/// How results are given to the PLC.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ResultMode {
+    /// One result at a time in the result registers. (BufferEnable asks for several; refused so far.)
+    Single,
+    /// Sixteen results side by side, found by their cycle ID.
+    Window,
+}
+
+/// Everything the line needs to know.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LineConfig {
+    /// Name of the station, for records.
+    pub station: String,
+    /// How frames find their part.
+    pub trigger_source: TriggerSource,
+    /// How results are given.
+    pub result_mode: ResultMode,
+    /// From the trigger (hardware trigger: the exposure) to the image that shows the outcome.
+    pub deadline: Duration,
+    /// How long Accept stays.
+    pub accept_hold: Duration,
+    /// How long a trigger may have torn numbers.
+    pub torn: Duration,
+    /// How long after TriggerReady dropped for want of a slot an edge is still taken.
+    pub trigger_grace: Duration,
+    /// Without a heartbeat for so long the PLC is lost.
+    pub heartbeat_timeout: Duration,
+    /// Whether the PLC counts cycle IDs up by one.
+    pub sequential: bool,
+    /// How many cameras there are.
+    pub cameras: usize,
+    /// The camera of each inspection.
+    pub inspections: Vec<CameraIndex>,
+    /// Number of the recipe, not 0.
+    pub recipe: u16,
+    /// Checksum of configuration, recipe and models.
+    pub config_checksum: u32,
+}

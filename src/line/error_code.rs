@@ -1,0 +1,97 @@
+//! ErrorCode: fixed numbers for the wire, names, words and remedies for people. One table.
+
+/// Whether inspection goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Level {
+    /// TriggerReady drops.
+    Error,
+    /// Inspection goes on.
+    Warning,
+}
+
+macro_rules! error_codes {
+    ($($(#[doc = $doc:expr])+ $variant:ident = $code:literal, $name:literal, $level:ident, $latched:literal, $remedy:literal;)+) => {
+        /// What is wrong with the station. The numbers are fixed for good; the lowest active one is shown.
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub enum ErrorCode {
+            $($(#[doc = $doc])+ $variant = $code,)+
+        }
+
+        impl ErrorCode {
+            /// Every code, by number.
+            pub const ALL: &[Self] = &[$(Self::$variant),+];
+
+            /// Name for logs and metrics.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $name),+ }
+            }
+
+            /// Whether inspection goes on.
+            pub fn level(self) -> Level {
+                match self { $(Self::$variant => Level::$level),+ }
+            }
+
+            /// Whether it stays until ClearError; the others pass with their cause.
+            pub fn is_latched(self) -> bool {
+                match self { $(Self::$variant => $latched),+ }
+            }
+
+            /// What it means, in a sentence.
+            pub fn text(self) -> &'static str {
+                match self { $(Self::$variant => concat!($($doc),+).trim_ascii_start()),+ }
+            }
+
+            /// What to do about it.
+            pub fn remedy(self) -> &'static str {
+                match self { $(Self::$variant => $remedy),+ }
+            }
+        }
+    };
+}
+
+error_codes! {
+    /// Models are being loaded, or failed to.
+    ModelsNotReady = 10, "models_not_ready", Error, false, "wait; if it stays, see the log";
+    /// A camera does not deliver.
+    CameraLost = 20, "camera_lost", Error, false, "check cable and power of the camera named in the log";
+    /// The PLC's heartbeat stopped.
+    PlcLost = 30, "plc_lost", Error, false, "check the PLC program, the network and heartbeat_timeout_ms";
+    /// BufferEnable was set at the rising edge of Online, but this station has no buffered mode.
+    BufferedUnavailable = 31, "buffered_unavailable", Error, false, "clear BufferEnable, then drop and raise Online";
+    /// RecipeNumber asks for a recipe the station does not have.
+    RecipeUnknown = 32, "recipe_unknown", Error, false, "set RecipeNumber to RecipeReady or 0";
+    /// A trigger carried CycleId 0 or one above 2^31 - 1.
+    CycleIdZero = 40, "cycle_id_zero", Error, true, "mint CycleIds from 1 to 2147483647, then ClearError";
+    /// A cycle ID was used for two parts of one session.
+    CycleIdReused = 41, "cycle_id_reused", Error, true, "mint each CycleId once within a PlcSession, then ClearError";
+    /// The cycle IDs jumped backwards or by more than 1000.
+    CycleIdJump = 42, "cycle_id_jump", Error, true, "count CycleIds up by one, or set cycle_id.sequential = false, then ClearError";
+    /// Part numbers ran out because they could not be persisted.
+    NumbersExhausted = 50, "numbers_exhausted", Error, false, "check the disk that holds state_directory";
+    /// A stage of the station failed and was restarted.
+    StageRestarted = 60, "stage_restarted", Warning, true, "see the log and report it, then ClearError";
+    /// A part was seen that nobody announced.
+    FrameWithoutTrigger = 70, "frame_without_trigger", Warning, true, "check the PLC's part sensor, then ClearError";
+}
+
+impl ErrorCode {
+    /// The number on the wire; 0 there means none.
+    pub fn code(self) -> u16 {
+        self as u16
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_rise_and_everything_has_words() {
+        assert!(ErrorCode::ALL.windows(2).all(|pair| pair[0].code() < pair[1].code()));
+        assert!(
+            ErrorCode::ALL
+                .iter()
+                .all(|code| !code.text().is_empty() && !code.remedy().is_empty() && code.code() > 0)
+        );
+    }
+}

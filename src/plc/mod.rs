@@ -1,0 +1,28 @@
+//! The port to the PLC: what it says goes to the line as whole images, what the station says is read from the image shown.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use crate::line::image::StationImage;
+
+/// The image shown: swapped whole by the line thread, read by whoever answers a PLC.
+pub type Shown = Arc<ArcSwap<StationImage>>;
+
+/// What the PLC does. Sent to the line thread in the order it happened.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlcEvent {
+    /// The one writer connected.
+    Connected,
+    /// The one writer's connection ended.
+    Lost,
+    /// The one writer wrote. Fields as in [`crate::line::event::Event::PlcWrote`].
+    Wrote {
+        /// When the write was received.
+        at: crate::part::Nanos,
+        /// Everything the PLC says now.
+        image: crate::line::image::PlcImage,
+        /// Which bits of the control word the write covered.
+        written: u16,
+    },
+}
