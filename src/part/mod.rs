@@ -2,7 +2,7 @@
 //!
 //! | file | what it holds |
 //! |---|---|
-//! | `mod.rs` | verdicts and findings |
+//! | `mod.rs` | verdicts, findings, regions |
 //! | `reason.rs` | why a part is not Ok: numbers, words, remedies |
 //! | `cycle.rs` | the cycle ID that the PLC mints |
 //! | `nanos.rs` | time as the line knows it |
@@ -59,6 +59,28 @@ impl Verdict {
             3 => Some(Self::NotDecidable),
             _ => None,
         }
+    }
+}
+
+/// A rectangle of a frame, in its pixels; not empty.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Region {
+    /// Left edge, pixels.
+    pub x: u32,
+    /// Top edge, pixels.
+    pub y: u32,
+    /// Width, pixels, at least 1.
+    pub width: u32,
+    /// Height, pixels, at least 1.
+    pub height: u32,
+}
+
+impl Region {
+    /// Whether it is not empty and lies inside a frame of `width` x `height` pixels.
+    pub fn is_within(self, width: u32, height: u32) -> bool {
+        let inside = |start: u32, length: u32, end: u32| length > 0 && start.checked_add(length).is_some_and(|stop| stop <= end);
+        inside(self.x, self.width, width) && inside(self.y, self.height, height)
     }
 }
 
