@@ -1,13 +1,878 @@
 //! The line: every trigger, frame and finding goes in with its time; acknowledgements, verdicts and records come out. Pure.
 //!
+//! [`Line::advance`] takes in what happened; [`Line::commit`] says, as of the moment just before the new image is shown, what must happen
+//! next. Two steps, because an outcome is final when it is *shown*: what was decided in time but would be shown too late is late.
+//!
 //! | file | what it holds |
 //! |---|---|
+//! | `mod.rs` | the line: which event concerns whom |
 //! | `image.rs` | what PLC and station say to each other, as two immutable images |
 //! | `event.rs` | what happens to the line, what must happen next |
 //! | `config.rs` | windows, deadlines, modes |
+//! | `handshake.rs` | the PLC's edges, session and heartbeat |
+//! | `history.rs` | cycle IDs of late: repeated or reused |
+//! | `correlation.rs` | which frame shows which part |
+//! | `ledger.rs` | open parts and what they wait for |
+//! | `results.rs` | outcomes as they are shown: single or window |
 //! | `error_code.rs` | ErrorCode: numbers, words, remedies |
+//!
+//! Promises kept here: every trigger ends in exactly one outcome; a verdict belongs to the cycle ID it was measured for; Accept is shown for
+//! a fresh Ok only, before its deadline.
 
 pub mod config;
+mod correlation;
+mod edge;
 pub mod error_code;
 pub mod event;
+mod handshake;
+mod heartbeat;
+pub mod history;
 pub mod image;
+mod ledger;
+mod results;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use config::{LineConfig, ResultMode, TriggerSource};
+use correlation::{Correlation, Match};
+use error_code::{ErrorCode, Level};
+use event::{Commit, Event, Job, MissCause, Note, Opened, Sequence};
+use handshake::{Answer, Handshake, Heard};
+use history::{Fingerprint, History, UsedCycle};
+use image::{Counts, PlcImage, StationImage, StationMode, WINDOW_SLOTS, control};
+use ledger::{Ledger, OpenPart, micros};
+use results::{Shown, SingleResult, WindowResults};
+
+use crate::part::{CycleId, Nanos, Outcome, PartRecord, Reason, Verdict};
+
+/// How often the station's heartbeat changes.
+const HEARTBEAT_PERIOD: Duration = Duration::from_millis(100);
+
+/// Cycle IDs skipped at once that are recorded one by one; more is an error of the PLC's.
+const SKIPPED_MAX: u32 = 1000;
+
+/// What a station remembers of its earlier life.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Memory {
+    /// Number of this start, never 0.
+    pub boot_id: u16,
+    /// Epoch of the records.
+    pub epoch: u64,
+    /// Sequence of the next outcome, from 1.
+    pub next_sequence: u64,
+    /// Next AcquisitionId that was never given out.
+    pub next_acquisition: u32,
+    /// Next ResultId that was never given out.
+    pub next_result: u32,
+    /// Bound of AcquisitionId, exclusive, as persisted.
+    pub acquisition_below: u32,
+    /// Bound of ResultId, exclusive, as persisted.
+    pub result_below: u32,
+    /// Parts counted.
+    pub counts: Counts,
+    /// The PLC's session that was in force.
+    pub plc_session: u16,
+    /// Cycle IDs of late, oldest first.
+    pub history: Vec<UsedCycle>,
+}
+
+/// A line that is broken on purpose, to prove that the checks see it.
+#[cfg(test)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Sabotage {
+    /// Frames are given to the part before or after.
+    SwapFrames,
+    /// Accept never falls.
+    KeepAccept,
+    /// Every third part is forgotten.
+    ForgetCycle,
+    /// Deadlines do not count.
+    AnswerLate,
+}
+
+/// The line.
+#[derive(Debug, Clone)]
+pub struct Line {
+    config: LineConfig,
+    boot_id: u16,
+    epoch: u64,
+    next_sequence: u64,
+    next_acquisition: u32,
+    next_result: u32,
+    acquisition_below: u32,
+    result_below: u32,
+    counts: Counts,
+    /// The session of before the start, until the PLC's first new cycle in it.
+    restarted_in: Option<u16>,
+    plc: Handshake,
+    history: History,
+    ledger: Ledger,
+    cameras: Vec<Correlation>,
+    cameras_down: BTreeSet<usize>,
+    single: SingleResult,
+    window: WindowResults,
+    models_ready: bool,
+    stopping: bool,
+    errors: BTreeSet<ErrorCode>,
+    /// The trigger taken last.
+    latest: Option<Sequence>,
+    latest_acquisition: u32,
+    slots_full_since: Option<Nanos>,
+    heartbeat: u16,
+    heartbeat_at: Nanos,
+    image: StationImage,
+    pending: Commit,
+    #[cfg(test)]
+    pub(crate) sabotage: Option<Sabotage>,
+    #[cfg(test)]
+    swapped: Option<event::FrameId>,
+}
+
+impl Line {
+    /// A line that starts at `now`, with what is remembered of earlier.
+    pub fn new(config: LineConfig, memory: Memory, now: Nanos) -> Self {
+        let mut history = History::default();
+        memory.history.into_iter().for_each(|cycle| history.remember(cycle));
+        let cameras = (0..config.cameras)
+            .map(|camera| Correlation::new(camera, config.trigger_source))
+            .collect();
+        let mut line = Self {
+            boot_id: memory.boot_id,
+            epoch: memory.epoch,
+            next_sequence: memory.next_sequence.max(1),
+            next_acquisition: memory.next_acquisition.max(1),
+            next_result: memory.next_result.max(1),
+            acquisition_below: memory.acquisition_below,
+            result_below: memory.result_below,
+            counts: memory.counts,
+            restarted_in: Some(memory.plc_session),
+            plc: Handshake::new(memory.plc_session, config.heartbeat_timeout),
+            history,
+            ledger: Ledger::default(),
+            cameras,
+            cameras_down: BTreeSet::new(),
+            single: SingleResult::default(),
+            window: WindowResults::default(),
+            models_ready: false,
+            stopping: false,
+            errors: BTreeSet::new(),
+            latest: None,
+            latest_acquisition: 0,
+            slots_full_since: None,
+            heartbeat: 0,
+            heartbeat_at: now,
+            image: StationImage::default(),
+            pending: Commit::default(),
+            config,
+            #[cfg(test)]
+            sabotage: None,
+            #[cfg(test)]
+            swapped: None,
+        };
+        line.image = line.draw(now);
+        line
+    }
+
+    /// The image to be shown: as of the last commit.
+    pub fn image(&self) -> &StationImage {
+        &self.image
+    }
+
+    /// Whether no part is open.
+    pub fn is_drained(&self) -> bool {
+        self.ledger.open.is_empty()
+    }
+
+    /// How many AcquisitionIds and ResultIds are left before more must be granted: the smaller of the two.
+    pub fn ids_left(&self) -> u32 {
+        let left = |below: u32, next: u32| below.saturating_sub(next);
+        left(self.acquisition_below, self.next_acquisition).min(left(self.result_below, self.next_result))
+    }
+
+    /// Takes in what happened. `now` never goes back.
+    pub fn advance(&mut self, now: Nanos, event: Event) {
+        self.expire(now);
+        self.handle(now, event);
+        self.sample_trigger(now);
+        self.decide_inspected();
+    }
+
+    /// What must happen next, as of `now`: the moment just before the image is shown.
+    pub fn commit(&mut self, now: Nanos) -> Commit {
+        self.show_decided(now);
+        let image = self.draw(now);
+        let mut commit = std::mem::take(&mut self.pending);
+        if image.error_code != self.image.error_code {
+            commit.notes.push(Note::ErrorChanged { code: image.error_code });
+        }
+        commit.image_changed = image != self.image;
+        self.image = image;
+        commit
+    }
+
+    /// When [`Self::advance`] must be called again at the latest, whatever happens.
+    pub fn wake_at(&self, now: Nanos) -> Nanos {
+        let deadlines = self
+            .ledger
+            .open
+            .values()
+            .filter(|part| part.outcome.is_none())
+            .map(|part| part.deadline);
+        let torn = self.plc.pending.map(|since| since + self.config.torn);
+        let shown = match self.config.result_mode {
+            ResultMode::Single => self.single.expires_at(now, self.config.accept_hold),
+            ResultMode::Window => self.window.expires_at(now, self.config.accept_hold),
+        };
+        let frames = self.cameras.iter().filter_map(Correlation::expires_at);
+        let others = [torn, shown, self.plc.heartbeat.expires_at()].into_iter().flatten();
+        deadlines
+            .chain(frames)
+            .chain(others)
+            .fold(self.heartbeat_at + HEARTBEAT_PERIOD, Nanos::min)
+    }
+
+    /// Lets time pass: everything that was due before the event.
+    fn expire(&mut self, now: Nanos) {
+        while self.heartbeat_at + HEARTBEAT_PERIOD <= now {
+            self.heartbeat = self.heartbeat.wrapping_add(1);
+            // After a long stall one change is enough: a heartbeat is no clock.
+            self.heartbeat_at = (self.heartbeat_at + HEARTBEAT_PERIOD).max(now.before(HEARTBEAT_PERIOD));
+        }
+        if self.plc.heartbeat.expire(now) {
+            self.errors.insert(ErrorCode::PlcLost);
+        }
+        for camera in 0..self.cameras.len() {
+            let matches = self.cameras[camera].expire(now);
+            self.take_matches(camera, matches);
+        }
+        let overdue: Vec<(Sequence, Outcome)> = self
+            .ledger
+            .open
+            .iter()
+            .filter(|(_, part)| part.outcome.is_none() && part.deadline <= now && self.deadlines_count())
+            .map(|(sequence, part)| (*sequence, part.overdue()))
+            .collect();
+        overdue.into_iter().for_each(|(part, outcome)| self.ledger.decide(part, outcome));
+        if let Some(since) = self.plc.pending
+            && now >= since + self.config.torn
+            && !self.plc.is_whole()
+        {
+            self.miss(since, MissCause::Torn);
+        }
+    }
+
+    fn handle(&mut self, now: Nanos, event: Event) {
+        match event {
+            Event::Tick => {}
+            Event::PlcConnected => {
+                self.plc.connected = true;
+                self.plc.forget_levels();
+            }
+            Event::PlcLost => {
+                self.plc.connected = false;
+                self.abandon_trigger();
+                self.plc.forget_levels();
+            }
+            Event::PlcWrote { at, image, written } => self.hear(at, image, written),
+            Event::CameraUp(camera) => {
+                self.cameras_down.remove(&camera);
+                self.restart_camera(camera);
+            }
+            Event::CameraDown(camera) => {
+                self.cameras_down.insert(camera);
+                self.restart_camera(camera);
+            }
+            Event::Frame {
+                camera,
+                frame,
+                counter,
+                exposed_at,
+            } => match self.cameras.get_mut(camera) {
+                Some(correlation) => {
+                    let matches = correlation.frame(frame, counter, exposed_at, now);
+                    self.take_matches(camera, matches);
+                }
+                None => self.pending.released.push(frame),
+            },
+            Event::Inspected {
+                part,
+                inspection,
+                inspected,
+            } => {
+                if let Some(late) = self.ledger.inspected(part, inspection, *inspected) {
+                    self.record_late(&late, now);
+                }
+            }
+            Event::ModelsReady(ready) => self.models_ready = ready,
+            Event::IdsGranted {
+                acquisition_below,
+                result_below,
+            } => {
+                self.acquisition_below = acquisition_below;
+                self.result_below = result_below;
+            }
+            Event::Stop => self.stopping = true,
+            Event::Abort => {
+                self.stopping = true;
+                self.void_open(Reason::Shutdown);
+            }
+        }
+    }
+
+    // ---- the PLC ----
+
+    fn hear(&mut self, at: Nanos, image: PlcImage, written: u16) {
+        if self.plc.pending.is_some() && written & control::TRIGGER != 0 && image.control & control::TRIGGER == 0 {
+            self.abandon_trigger();
+        }
+        let Heard {
+            session_before,
+            acknowledged,
+            ack_low,
+            clear_error,
+        } = self.plc.hear(image, written, at);
+        if let Some(from) = session_before {
+            self.change_session(from);
+        }
+        if self.plc.heartbeat.is_alive() {
+            self.errors.remove(&ErrorCode::PlcLost);
+        }
+        if clear_error {
+            self.errors.retain(|error| !error.is_latched());
+        }
+        if ack_low {
+            self.single.release_ack();
+        }
+        if acknowledged && self.config.result_mode == ResultMode::Single && !self.single.acknowledge(image.ack_result_id, at) {
+            let result_id = image.ack_result_id;
+            self.pending.notes.push(Note::AckIgnored { result_id });
+        }
+    }
+
+    /// The PLC started anew: what was open is its past.
+    fn change_session(&mut self, from: u16) {
+        self.void_open(Reason::PlcRestart);
+        self.single.clear();
+        self.window.clear();
+        self.latest = None;
+        self.restarted_in = None;
+        let to = self.plc.session;
+        self.pending.notes.push(Note::SessionChanged { from, to });
+    }
+
+    /// A trigger that fell, or whose PLC went away, before it was answered.
+    fn abandon_trigger(&mut self) {
+        if let Some(since) = self.plc.pending {
+            self.miss(since, MissCause::Torn);
+        }
+    }
+
+    fn sample_trigger(&mut self, now: Nanos) {
+        let Some(edge) = self.plc.pending else { return };
+        if !self.plc.is_whole() {
+            return;
+        }
+        let Some(cycle_id) = CycleId::new(self.plc.image.cycle_id) else {
+            self.errors.insert(ErrorCode::CycleIdZero);
+            return self.miss(edge, MissCause::IdInvalid);
+        };
+        if let Some(used) = self.history.find(self.plc.session, cycle_id).copied() {
+            return self.answer_repeated(edge, used);
+        }
+        match self.refusal(now) {
+            Some(cause) => self.miss(edge, cause),
+            None => self.accept(edge, cycle_id),
+        }
+    }
+
+    /// A trigger whose ID was used: the same part again, or another one under its name.
+    fn answer_repeated(&mut self, edge: Nanos, used: UsedCycle) {
+        if used.fingerprint == self.fingerprint() {
+            self.counts.duplicate = self.counts.duplicate.wrapping_add(1);
+            self.latest_acquisition = used.acquisition_id;
+            self.plc.answer(Answer::Acknowledged);
+            let cycle_id = used.cycle_id;
+            return self.pending.notes.push(Note::TriggerRepeated { cycle_id });
+        }
+        self.errors.insert(ErrorCode::CycleIdReused);
+        let is_first = |part: &OpenPart| part.opened.cycle_id == Some(used.cycle_id) && part.opened.plc_session == used.plc_session;
+        if let Some(part) = self.ledger.open.values_mut().find(|part| is_first(part)) {
+            // Even if it was decided: nothing of it was shown.
+            part.outcome = Some(Outcome::not_decidable(Reason::IdReused));
+        }
+        self.miss(edge, MissCause::IdReused);
+    }
+
+    /// Why a trigger cannot be taken now.
+    fn refusal(&self, now: Nanos) -> Option<MissCause> {
+        let grace = self.slots_full_since.is_some_and(|since| now <= since + self.config.trigger_grace);
+        if !self.plc.is_enabled() {
+            Some(MissCause::NotEnabled)
+        } else if self.recipe_differs() {
+            Some(MissCause::Recipe)
+        } else if !self.is_operational() {
+            Some(MissCause::NotReady)
+        } else if self.slots_taken(now) < self.slots_offered() || (grace && self.slots_taken(now) < self.slots()) {
+            None
+        } else {
+            Some(MissCause::Busy)
+        }
+    }
+
+    fn accept(&mut self, edge: Nanos, cycle_id: CycleId) {
+        self.record_skipped(edge, cycle_id);
+        self.latest_acquisition = self.next_acquisition;
+        self.next_acquisition = self.next_acquisition.wrapping_add(1).max(1);
+        let opened = self.opened(edge, Some(cycle_id), self.latest_acquisition);
+        let part = opened.part;
+        self.remember(cycle_id, self.latest_acquisition);
+        if opened.serial.iter().any(|byte| !matches!(byte, 0 | 0x20..=0x7e)) {
+            self.pending.notes.push(Note::SerialUnprintable { cycle_id });
+        }
+        self.pending.opened.push(opened.clone());
+        let wait = match self.config.trigger_source {
+            TriggerSource::Hardware { arm_window } => arm_window,
+            _ => Duration::ZERO,
+        };
+        let open = OpenPart::new(
+            opened,
+            edge + wait + self.config.deadline,
+            self.plc.image.is(control::BYPASS),
+            self.config.cameras,
+            self.config.inspections.len(),
+        );
+        self.ledger.open.insert(part, open);
+        self.latest = Some(part);
+        self.single.replace();
+        self.plc.answer(Answer::Acknowledged);
+        for camera in 0..self.cameras.len() {
+            let matches = self.cameras[camera].open(part, edge);
+            self.take_matches(camera, matches);
+        }
+    }
+
+    /// A trigger that is not taken is a part all the same: it has its record, and never fires later.
+    fn miss(&mut self, edge: Nanos, cause: MissCause) {
+        let cycle_id = CycleId::new(self.plc.image.cycle_id).filter(|_| cause != MissCause::Torn || self.plc.is_whole());
+        if let Some(cycle_id) = cycle_id
+            && !matches!(cause, MissCause::IdReused)
+        {
+            self.record_skipped(edge, cycle_id);
+            self.remember(cycle_id, 0);
+        }
+        let number = CycleId::new(self.plc.image.cycle_id);
+        let opened = self.opened(edge, number, 0);
+        self.counts.missed = self.counts.missed.wrapping_add(1);
+        self.record_unshown(opened, Outcome::not_decidable(Reason::Missed), edge);
+        let cycle_id = self.plc.image.cycle_id;
+        self.pending.notes.push(Note::TriggerMissed { cycle_id, cause });
+        self.plc.answer(Answer::Missed);
+    }
+
+    /// IDs between the last one and this one were given to parts that the station never saw.
+    fn record_skipped(&mut self, edge: Nanos, cycle_id: CycleId) {
+        let session = self.plc.session;
+        let last = self.history.last_in(session).filter(|_| self.config.sequential);
+        let reason = if self.restarted_in.take() == Some(session) {
+            Reason::Restart
+        } else {
+            Reason::NeverSeen
+        };
+        let Some(last) = last else { return };
+        let skipped = cycle_id.steps_from(last).saturating_sub(1);
+        if skipped > SKIPPED_MAX {
+            self.errors.insert(ErrorCode::CycleIdJump);
+            return self.pending.notes.push(Note::CycleJump { from: last, to: cycle_id });
+        }
+        if skipped > 0 {
+            let note = Note::CyclesSkipped {
+                from: last.next(),
+                count: skipped,
+            };
+            self.pending.notes.push(note);
+        }
+        let mut id = last;
+        for _ in 0..skipped {
+            id = id.next();
+            let mut opened = self.opened(edge, Some(id), 0);
+            (opened.encoder, opened.serial) = (0, [0; 32]);
+            self.record_unshown(opened, Outcome::not_decidable(reason), edge);
+            self.history.remember(UsedCycle {
+                plc_session: session,
+                cycle_id: id,
+                fingerprint: Fingerprint::never_seen(),
+                acquisition_id: 0,
+            });
+        }
+    }
+
+    fn opened(&mut self, edge: Nanos, cycle_id: Option<CycleId>, acquisition_id: u32) -> Opened {
+        let part = Sequence(self.next_sequence);
+        self.next_sequence += 1;
+        Opened {
+            part,
+            cycle_id,
+            plc_session: self.plc.session,
+            boot_id: self.boot_id,
+            acquisition_id,
+            encoder: self.plc.image.encoder,
+            serial: self.plc.image.serial,
+            recipe: self.config.recipe,
+            test_part: self.plc.image.is(control::TEST_PART),
+            triggered_at: edge,
+        }
+    }
+
+    fn fingerprint(&self) -> Fingerprint {
+        let image = &self.plc.image;
+        Fingerprint::new(image.encoder, &image.serial, image.recipe_number)
+    }
+
+    fn remember(&mut self, cycle_id: CycleId, acquisition_id: u32) {
+        self.history.remember(UsedCycle {
+            plc_session: self.plc.session,
+            cycle_id,
+            fingerprint: self.fingerprint(),
+            acquisition_id,
+        });
+    }
+
+    // ---- frames and findings ----
+
+    fn restart_camera(&mut self, camera: usize) {
+        if let Some(correlation) = self.cameras.get_mut(camera) {
+            let matches = correlation.restart();
+            self.take_matches(camera, matches);
+        }
+    }
+
+    fn take_matches(&mut self, camera: usize, matches: Vec<Match>) {
+        for found in matches {
+            match found {
+                Match::Shows(part, frame) => self.give_frame(camera, part, frame),
+                Match::Uncertain(part) => self.ledger.decide(part, Outcome::not_decidable(Reason::Correlation)),
+                // The broken line hands out frames a second time.
+                #[cfg(test)]
+                Match::Released(_) if self.sabotage == Some(Sabotage::SwapFrames) => {}
+                Match::Released(frame) => self.pending.released.push(frame),
+                Match::Note(note) => {
+                    if matches!(note, Note::FrameWithoutTrigger { .. }) {
+                        self.errors.insert(ErrorCode::FrameWithoutTrigger);
+                    }
+                    self.pending.notes.push(note);
+                }
+            }
+        }
+    }
+
+    fn give_frame(&mut self, camera: usize, sequence: Sequence, frame: correlation::FrameSeen) {
+        let Some(part) = self.ledger.open.get_mut(&sequence).filter(|part| part.outcome.is_none()) else {
+            return self.pending.notes.push(Note::FrameLate { camera });
+        };
+        if matches!(self.config.trigger_source, TriggerSource::Hardware { .. }) && part.frames.iter().all(Option::is_none) {
+            part.deadline = frame.exposed_at + self.config.deadline;
+        }
+        part.frames[camera] = Some(frame);
+        #[cfg(test)]
+        let frame = self.sabotaged_frame(frame);
+        let deadline = self.ledger.open.get(&sequence).map_or(Nanos::default(), |part| part.deadline);
+        let inspections = (0..self.config.inspections.len()).filter(|inspection| self.config.inspections[*inspection] == camera);
+        self.pending.jobs.extend(inspections.map(|inspection| Job {
+            part: sequence,
+            inspection,
+            frame: frame.frame,
+            deadline,
+        }));
+    }
+
+    fn decide_inspected(&mut self) {
+        for part in self.ledger.open.values_mut() {
+            if part.outcome.is_none() && part.is_inspected() && !part.inspected.is_empty() {
+                part.outcome = part.measured();
+            }
+        }
+    }
+
+    // ---- outcomes ----
+
+    /// Shows what is decided, or records it: the last moment at which it can turn out to be late.
+    fn show_decided(&mut self, now: Nanos) {
+        for sequence in self.ledger.decided() {
+            #[cfg(test)]
+            if self.sabotage == Some(Sabotage::ForgetCycle) && sequence.0.is_multiple_of(3) {
+                self.ledger.close(sequence);
+                continue;
+            }
+            let late = self.is_late(sequence, now);
+            if self.config.result_mode == ResultMode::Single && !self.single.is_free() {
+                continue;
+            }
+            let Some(part) = self.ledger.close(sequence) else { continue };
+            self.cameras.iter_mut().for_each(|camera| camera.close(sequence));
+            self.show(&part, late, now);
+        }
+    }
+
+    /// Whether a decided part would be shown too late. That a part could not be judged for another reason stays the reason.
+    fn is_late(&self, sequence: Sequence, now: Nanos) -> bool {
+        self.ledger.open.get(&sequence).is_some_and(|part| part.deadline <= now) && self.deadlines_count()
+    }
+
+    fn show(&mut self, part: &OpenPart, late: bool, now: Nanos) {
+        let decided = part.outcome.unwrap_or_else(|| part.overdue());
+        let judged = decided.verdict != Verdict::NotDecidable;
+        let outcome = match () {
+            () if late && judged => Outcome::not_decidable(Reason::Deadline),
+            () if part.bypass && judged => Outcome::not_decidable(Reason::Bypass),
+            () => decided,
+        };
+        let result_id = self.next_result;
+        self.next_result = self.next_result.wrapping_add(1).max(1);
+        self.count(&part.opened, outcome);
+        let shown = Shown {
+            cycle_id: part.opened.cycle_id,
+            result_id,
+            outcome,
+            defect_code: if outcome.verdict == Verdict::NotOk { part.defect_code() } else { 0 },
+            recipe: part.opened.recipe,
+            config_checksum: self.config.config_checksum,
+            process_time_us: u32::try_from(micros(now.since(part.opened.triggered_at))).unwrap_or(u32::MAX),
+            deadline_missed: late,
+            test_part: part.opened.test_part,
+            shown_at: now,
+        };
+        match self.config.result_mode {
+            ResultMode::Single => self.single.show(shown),
+            ResultMode::Window => self.window.show(shown),
+        }
+        let mut record = self.record(&part.opened, outcome, now);
+        record.result_id = result_id;
+        record.measured = part.measured().filter(|measured| *measured != outcome);
+        record.deadline_ns = part.deadline;
+        record.stages = part.stages(now);
+        record.views = part.views();
+        self.pending.decided.push(record);
+    }
+
+    /// Everything that is open becomes not decidable and is recorded, not shown.
+    fn void_open(&mut self, reason: Reason) {
+        let open: Vec<Sequence> = self.ledger.open.keys().copied().collect();
+        for sequence in open {
+            let Some(part) = self.ledger.close(sequence) else { continue };
+            self.cameras.iter_mut().for_each(|camera| camera.close(sequence));
+            let outcome = Outcome::not_decidable(reason);
+            self.count(&part.opened, outcome);
+            let mut record = self.record(&part.opened, outcome, part.opened.triggered_at);
+            record.measured = part.measured();
+            record.deadline_ns = part.deadline;
+            record.views = part.views();
+            self.pending.decided.push(record);
+        }
+    }
+
+    /// Records a part that was never open.
+    fn record_unshown(&mut self, opened: Opened, outcome: Outcome, at: Nanos) {
+        self.count(&opened, outcome);
+        let record = self.record(&opened, outcome, at);
+        self.pending.opened.push(opened);
+        self.pending.decided.push(record);
+    }
+
+    /// What the engine found after the outcome was final.
+    fn record_late(&mut self, part: &OpenPart, now: Nanos) {
+        let outcome = part.outcome.unwrap_or_else(|| part.overdue());
+        let mut record = self.record(&part.opened, outcome, now);
+        record.measured = part.measured();
+        record.late_findings = true;
+        record.deadline_ns = part.deadline;
+        record.stages = part.stages(now);
+        record.views = part.views();
+        self.pending.decided.push(record);
+    }
+
+    fn record(&self, opened: &Opened, outcome: Outcome, shown_at: Nanos) -> PartRecord {
+        let printable = |byte: &u8| if matches!(byte, 0x20..=0x7e) { char::from(*byte) } else { '?' };
+        let serial = opened.serial.iter().take_while(|byte| **byte != 0).map(printable).collect();
+        PartRecord {
+            station: self.config.station.clone(),
+            epoch: self.epoch,
+            sequence: opened.part.0,
+            cycle_id: opened.cycle_id,
+            plc_session: opened.plc_session,
+            boot_id: opened.boot_id,
+            acquisition_id: opened.acquisition_id,
+            result_id: 0,
+            encoder: opened.encoder,
+            serial,
+            recipe: opened.recipe,
+            config_checksum: self.config.config_checksum,
+            verdict: outcome.verdict,
+            reason: outcome.reason,
+            measured: None,
+            test_part: opened.test_part,
+            recovered: false,
+            late_findings: false,
+            triggered_unix_ns: 0,
+            triggered_ns: opened.triggered_at,
+            deadline_ns: opened.triggered_at + self.config.deadline,
+            shown_ns: shown_at,
+            stages: crate::part::StageTimes::default(),
+            views: Vec::new(),
+        }
+    }
+
+    fn count(&mut self, opened: &Opened, outcome: Outcome) {
+        if opened.test_part {
+            return;
+        }
+        let count = match outcome.verdict {
+            Verdict::Ok => &mut self.counts.ok,
+            Verdict::NotOk => &mut self.counts.not_ok,
+            Verdict::NotDecidable => &mut self.counts.not_decidable,
+        };
+        *count = count.wrapping_add(1);
+        self.counts.total = self.counts.total.wrapping_add(1);
+    }
+
+    // ---- readiness and the image ----
+
+    /// Result slots there are.
+    fn slots(&self) -> usize {
+        match self.config.result_mode {
+            ResultMode::Single => 1,
+            ResultMode::Window => WINDOW_SLOTS,
+        }
+    }
+
+    /// Result slots that TriggerReady offers: in window mode the last one is kept for an edge that was on its way.
+    fn slots_offered(&self) -> usize {
+        self.slots().saturating_sub(1).max(1)
+    }
+
+    fn slots_taken(&self, now: Nanos) -> usize {
+        let unexpired = match self.config.result_mode {
+            ResultMode::Single => 0,
+            ResultMode::Window => self.window.unexpired(now, self.config.accept_hold),
+        };
+        self.ledger.open.len() + unexpired
+    }
+
+    fn recipe_differs(&self) -> bool {
+        !matches!(self.plc.image.recipe_number, 0) && self.plc.image.recipe_number != self.config.recipe
+    }
+
+    /// Whether nothing on the station's side keeps it from inspecting.
+    fn is_operational(&self) -> bool {
+        self.models_ready && !self.stopping && self.active_errors().all(|error| error.level() != Level::Error)
+    }
+
+    /// Latched errors, and those whose cause is there now.
+    fn active_errors(&self) -> impl Iterator<Item = ErrorCode> + '_ {
+        let causes = [
+            (ErrorCode::ModelsNotReady, !self.models_ready),
+            (ErrorCode::CameraLost, !self.cameras_down.is_empty()),
+            (
+                ErrorCode::BufferedUnavailable,
+                self.plc.buffered && self.plc.image.is(control::ONLINE) && self.config.result_mode == ResultMode::Single,
+            ),
+            (ErrorCode::RecipeUnknown, self.recipe_differs()),
+            (ErrorCode::NumbersExhausted, self.ids_left() == 0),
+        ];
+        let caused = causes.into_iter().filter(|(_, is_there)| *is_there).map(|(error, _)| error);
+        self.errors.iter().copied().chain(caused)
+    }
+
+    fn draw(&mut self, now: Nanos) -> StationImage {
+        let free = self.slots_taken(now) < self.slots_offered();
+        if free {
+            self.slots_full_since = None;
+        } else {
+            self.slots_full_since.get_or_insert(now);
+        }
+        let latest = self.latest.and_then(|part| self.ledger.open.get(&part));
+        let lowest = self.active_errors().min();
+        let operational = self.is_operational();
+        let mut image = StationImage {
+            online: self.plc.image.is(control::ONLINE) && self.models_ready && !self.stopping,
+            trigger_ready: operational && self.plc.is_armed() && self.plc.is_idle() && !self.recipe_differs() && free,
+            trigger_ack: self.plc.answer == Some(Answer::Acknowledged),
+            missed_trigger: self.plc.answer == Some(Answer::Missed),
+            exposure_complete: latest.map_or(self.latest.is_some(), OpenPart::is_exposed),
+            busy: !self.ledger.open.is_empty(),
+            error: self.active_errors().any(|error| error.level() == Level::Error),
+            warning: self.active_errors().any(|error| error.level() == Level::Warning),
+            remaining_buffers: if self.config.result_mode == ResultMode::Single && self.ledger.open.is_empty() {
+                1
+            } else {
+                0
+            },
+            error_code: lowest.map_or(0, ErrorCode::code),
+            heartbeat: self.heartbeat,
+            recipe_ready: if self.models_ready { self.config.recipe } else { 0 },
+            boot_id: self.boot_id,
+            echo_plc_session: self.plc.session,
+            station_mode: if self.models_ready {
+                StationMode::Auto
+            } else {
+                StationMode::Preoperational
+            },
+            acquisition_id: self.latest_acquisition,
+            echo_trigger_id: self.plc.echo_trigger_id,
+            counts: self.counts,
+            ..StationImage::default()
+        };
+        match self.config.result_mode {
+            ResultMode::Single => self.single.write(&mut image, now, self.config.accept_hold, self.keeps_accept()),
+            ResultMode::Window => self.window.write(&mut image, now, self.config.accept_hold, self.keeps_accept()),
+        }
+        if self.plc.image.is(control::BYPASS) {
+            image.accept = false;
+            image
+                .window
+                .iter_mut()
+                .filter(|slot| slot.verdict == Verdict::Ok.code())
+                .for_each(|slot| slot.verdict = 0);
+        }
+        image
+    }
+
+    // ---- broken on purpose, in tests only ----
+
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, reason = "the test build asks itself")]
+    fn deadlines_count(&self) -> bool {
+        true
+    }
+
+    #[cfg(not(test))]
+    #[allow(clippy::unused_self, reason = "the test build asks itself")]
+    fn keeps_accept(&self) -> bool {
+        false
+    }
+}
+
+#[cfg(test)]
+impl Line {
+    fn deadlines_count(&self) -> bool {
+        self.sabotage != Some(Sabotage::AnswerLate)
+    }
+
+    fn keeps_accept(&self) -> bool {
+        self.sabotage == Some(Sabotage::KeepAccept)
+    }
+
+    /// Gives each part the frame of the part before it.
+    fn sabotaged_frame(&mut self, frame: correlation::FrameSeen) -> correlation::FrameSeen {
+        if self.sabotage != Some(Sabotage::SwapFrames) {
+            return frame;
+        }
+        let before = self.swapped.replace(frame.frame);
+        correlation::FrameSeen {
+            frame: before.unwrap_or(frame.frame),
+            ..frame
+        }
+    }
+}
