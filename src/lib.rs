@@ -3,6 +3,7 @@
 pub mod capture;
 pub mod cli;
 pub mod flow;
+pub mod journal;
 pub mod line;
 pub mod model;
 pub mod part;

@@ -108,12 +108,22 @@ pub struct Opened {
     pub encoder: u32,
     /// Serial number as the PLC gave it.
     pub serial: [u8; 32],
-    /// Recipe.
+    /// Recipe in use.
     pub recipe: u16,
+    /// RecipeNumber as the PLC gave it.
+    pub recipe_asked: u16,
     /// Whether it is out of the production counters.
     pub test_part: bool,
     /// When it was triggered.
     pub triggered_at: Nanos,
+}
+
+impl Opened {
+    /// The serial number without its padding; what cannot be printed is '?'.
+    pub fn serial_text(&self) -> String {
+        let printable = |byte: &u8| if matches!(byte, 0x20..=0x7e) { char::from(*byte) } else { '?' };
+        self.serial.iter().take_while(|byte| **byte != 0).map(printable).collect()
+    }
 }
 
 /// Something to do for the part: judge this frame.

@@ -521,6 +521,7 @@ impl Line {
             encoder: self.plc.image.encoder,
             serial: self.plc.image.serial,
             recipe: self.config.recipe,
+            recipe_asked: self.plc.image.recipe_number,
             test_part: self.plc.image.is(control::TEST_PART),
             triggered_at: edge,
         }
@@ -694,8 +695,6 @@ impl Line {
     }
 
     fn record(&self, opened: &Opened, outcome: Outcome, shown_at: Nanos) -> PartRecord {
-        let printable = |byte: &u8| if matches!(byte, 0x20..=0x7e) { char::from(*byte) } else { '?' };
-        let serial = opened.serial.iter().take_while(|byte| **byte != 0).map(printable).collect();
         PartRecord {
             station: self.config.station.clone(),
             epoch: self.epoch,
@@ -706,7 +705,7 @@ impl Line {
             acquisition_id: opened.acquisition_id,
             result_id: 0,
             encoder: opened.encoder,
-            serial,
+            serial: opened.serial_text(),
             recipe: opened.recipe,
             config_checksum: self.config.config_checksum,
             verdict: outcome.verdict,
