@@ -5,7 +5,12 @@
 //! | `parts.rs` | one part becomes pixels, with or without a defect |
 //! | `mod.rs` | a whole data set of such parts |
 
+pub mod facts;
+pub mod gate;
+pub mod oracle;
 pub mod parts;
+pub mod plc_program;
+pub mod schedule;
 
 use crate::vision::{Image, Mask};
 use parts::DefectKind;

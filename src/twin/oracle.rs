@@ -145,7 +145,7 @@ pub fn judge(terms: &Terms, evidence: &Evidence) -> Judgement {
         }
         line_2.extend(contradictions(cycle, told, measured));
         let late = lateness(terms, cycle, told, &exposed);
-        ok_after_deadline += late.len();
+        ok_after_deadline += usize::from(late.is_some());
         line_3.extend(late);
         line_3.extend(stale(terms, cycle));
         line_3.extend(passed_wrongly(cycle, told, measured));
