@@ -9,6 +9,8 @@ mod page;
 mod progress;
 mod table;
 mod teach;
+mod twin;
+mod validate;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -44,6 +46,10 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Measure how fast this machine is
     Bench(bench::BenchArgs),
+    /// Run a virtual line around a station, and judge whether the station keeps its promises
+    Twin(twin::TwinArgs),
+    /// Check a station's configuration: its file, its models, its timing
+    Validate(validate::ValidateArgs),
 }
 
 /// How results are printed.
@@ -129,6 +135,8 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Model(args) => model::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Twin(args) => twin::run(&args),
+        Command::Validate(args) => validate::run(&args),
     }
 }
 

@@ -140,6 +140,11 @@ impl<T> Receiver<T> {
         })
     }
 
+    /// Whether none is waiting.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
     /// An item, if one is waiting.
     pub fn try_receive(&self) -> Option<T> {
         self.0.try_recv().ok()

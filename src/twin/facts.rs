@@ -1,7 +1,7 @@
 //! What was seen of a run, each fact by whoever saw it: the PLC its cycles, the camera its exposures. The oracle compares them with the
 //! station's records. Pure.
 
-use crate::part::{CycleId, Nanos, Verdict};
+use crate::part::{CycleId, Nanos, PartRecord, Verdict};
 
 /// The PLC's name of a part: unique within a run, as the PLC gives each of its starts a session of its own.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -10,6 +10,16 @@ pub struct CycleKey {
     pub plc_session: u16,
     /// The cycle.
     pub cycle_id: CycleId,
+}
+
+impl CycleKey {
+    /// The cycle that a record is about; `None` if its ID was none.
+    pub fn of(record: &PartRecord) -> Option<Self> {
+        record.cycle_id.map(|cycle_id| Self {
+            plc_session: record.plc_session,
+            cycle_id,
+        })
+    }
 }
 
 impl std::fmt::Display for CycleKey {

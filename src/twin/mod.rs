@@ -1,19 +1,34 @@
-//! A production that exists only in memory: parts for demos and tests where no photographs are at hand. Pure.
+//! The digital twin of a line: parts for demos and tests where no photographs are at hand, and what a line does with them.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `parts.rs` | one part becomes pixels, with or without a defect |
 //! | `mod.rs` | a whole data set of such parts |
+//! | `camera.rs` | a camera whose frames go through shared memory |
 
+pub mod camera;
+mod camera_thread;
+pub mod delivery;
 pub mod facts;
 pub mod gate;
+mod modbus;
 pub mod oracle;
 pub mod parts;
+mod pictures;
 pub mod plc_program;
+mod plc_thread;
+pub mod report;
+mod run;
 pub mod schedule;
+mod settings;
+mod station_process;
 
 use crate::vision::{Image, Mask};
 use parts::DefectKind;
+
+pub use report::{PartRun, TwinReport};
+pub use run::{TwinError, Watcher, run};
+pub use settings::{CameraSettings, Settings};
 
 /// How many parts a rendered data set has. The same set always has the same pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

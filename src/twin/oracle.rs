@@ -15,6 +15,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::time::Duration;
 
 use super::facts::{Answer, Cycle, CycleKey, Exposure, StrayOk};
+use crate::line::image::Counts;
 use crate::part::{Nanos, PartRecord, Reason, Verdict};
 
 /// What the oracle holds a station to.
@@ -47,6 +48,16 @@ pub struct Evidence {
     pub records: Option<Vec<PartRecord>>,
     /// The starts of the station that belong to this run.
     pub boot_ids: BTreeSet<u16>,
+    /// The station's counters before the first part and after the last; `None` if they cannot be compared, as something restarted.
+    pub counts: Option<(Counts, Counts)>,
+}
+
+impl Evidence {
+    /// The records of this run, rather than those an earlier one left in the black box.
+    pub fn own_records(&self) -> impl Iterator<Item = &PartRecord> {
+        let is_own = |record: &&PartRecord| !record.recovered || self.boot_ids.contains(&record.boot_id);
+        self.records.iter().flatten().filter(is_own)
+    }
 }
 
 /// A promise that was kept, broken, or could not be checked.
@@ -116,11 +127,11 @@ struct Books<'a> {
 /// Judges a run.
 pub fn judge(terms: &Terms, evidence: &Evidence) -> Judgement {
     let measured = evidence.records.is_some();
-    let records = evidence.records.as_deref().unwrap_or_default();
     let known: BTreeSet<CycleKey> = evidence.cycles.iter().map(|cycle| cycle.key).collect();
-    let ours: Vec<&PartRecord> = records.iter().filter(|record| is_ours(record, &evidence.boot_ids)).collect();
+    let ours: Vec<&PartRecord> = evidence.own_records().collect();
     let Books { by_cycle, breaches } = keep_books(&ours, &known);
     let mut line_1 = breaches;
+    line_1.extend(miscounted(evidence, &ours).filter(|_| measured));
     let mut line_2 = Vec::new();
     let mut line_3 = strays(&evidence.strays);
     let mut lost = 0;
@@ -163,9 +174,16 @@ pub fn judge(terms: &Terms, evidence: &Evidence) -> Judgement {
     }
 }
 
-/// Whether a record is of this run, rather than left in the black box by an earlier one.
-fn is_ours(record: &PartRecord, boot_ids: &BTreeSet<u16>) -> bool {
-    !record.recovered || boot_ids.contains(&record.boot_id)
+/// LINE-1 in the counters: as many outcomes counted as recorded.
+fn miscounted(evidence: &Evidence, records: &[&PartRecord]) -> Option<Breach> {
+    let (before, after) = evidence.counts?;
+    let counted = after.total.wrapping_sub(before.total) as usize;
+    let outcomes = records.iter().filter(|record| !record.late_findings && !record.test_part).count();
+    (counted != outcomes).then(|| Breach {
+        // Whatever broke first is named first; this only says that something did.
+        at: Nanos(u64::MAX),
+        what: format!("the station counted {counted} outcomes, but told of {outcomes}"),
+    })
 }
 
 /// What a record is about; two records of one key must agree in this.
@@ -207,14 +225,14 @@ fn keep_books<'a>(records: &[&'a PartRecord], known: &BTreeSet<CycleKey>) -> Boo
             }
             // What was measured late has views to check, too.
             if record.late_findings
-                && let Some(told) = cycle_of(record).and_then(|key| by_cycle.get_mut(&key))
+                && let Some(told) = CycleKey::of(record).and_then(|key| by_cycle.get_mut(&key))
             {
                 told.push(record);
             }
             continue;
         }
         by_key.insert((record.epoch, record.sequence), record);
-        match cycle_of(record).filter(|key| known.contains(key)) {
+        match CycleKey::of(record).filter(|key| known.contains(key)) {
             Some(key) => by_cycle.entry(key).or_default().push(record),
             None => complain(format!(
                 "it is of cycle {} of PLC session {}, which the PLC never triggered",
@@ -224,13 +242,6 @@ fn keep_books<'a>(records: &[&'a PartRecord], known: &BTreeSet<CycleKey>) -> Boo
         }
     }
     Books { by_cycle, breaches }
-}
-
-fn cycle_of(record: &PartRecord) -> Option<CycleKey> {
-    record.cycle_id.map(|cycle_id| CycleKey {
-        plc_session: record.plc_session,
-        cycle_id,
-    })
 }
 
 /// For each session, the place of the last cycle that the station took: it has told of every cycle before that one.

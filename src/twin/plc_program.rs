@@ -179,6 +179,11 @@ impl PlcProgram {
         self.alive
     }
 
+    /// The part triggered last, while it is watched.
+    pub fn latest(&self) -> Option<&Cycle> {
+        self.tracked.back().map(|tracked| &tracked.cycle)
+    }
+
     /// Parts that are watched.
     pub fn tracked(&self) -> usize {
         self.tracked.len()
