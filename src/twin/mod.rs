@@ -21,6 +21,8 @@ pub mod report;
 mod run;
 pub mod schedule;
 mod settings;
+#[cfg(test)]
+mod simulation;
 mod station_process;
 
 use crate::vision::{Image, Mask};

@@ -24,7 +24,7 @@ use crate::part::Nanos;
 use crate::plc::signals::{STATION_REGISTERS, plc_registers, station_image, station_signal};
 
 /// How long a reply may take.
-pub const RESPONSE_TIMEOUT: Duration = Duration::from_millis(300);
+pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(300);
 
 /// The wait before connecting again: at first, and at most.
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
@@ -41,24 +41,24 @@ const WINDOW: std::ops::Range<usize> = 100..STATION_REGISTERS;
 /// Why a request failed.
 #[derive(Debug, thiserror::Error)]
 #[error("{reason}")]
-pub struct WireError {
+pub(super) struct WireError {
     /// In words.
-    pub reason: String,
+    pub(super) reason: String,
     /// When the request's last byte left, if it did.
-    pub sent: Option<Nanos>,
+    pub(super) sent: Option<Nanos>,
 }
 
 /// When a request left and its reply came.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct RoundTrip {
+pub(super) struct RoundTrip {
     /// The last byte of the request left.
-    pub sent: Nanos,
+    pub(super) sent: Nanos,
     /// The last byte of the reply arrived.
-    pub replied: Nanos,
+    pub(super) replied: Nanos,
 }
 
 /// The wire to a station.
-pub struct Wire {
+pub(super) struct Wire {
     address: SocketAddr,
     mode: ResultMode,
     link: Option<Link>,
@@ -82,7 +82,7 @@ struct Moments {
 
 impl Wire {
     /// A wire to the station at `address`, not connected yet.
-    pub fn new(address: SocketAddr, mode: ResultMode) -> Self {
+    pub(super) fn new(address: SocketAddr, mode: ResultMode) -> Self {
         Self {
             address,
             mode,
@@ -94,24 +94,24 @@ impl Wire {
     }
 
     /// Whether a connection is there.
-    pub fn is_up(&self) -> bool {
+    pub(super) fn is_up(&self) -> bool {
         self.link.is_some()
     }
 
     /// Why there is none, as far as is known.
-    pub fn trouble(&self) -> Option<&str> {
+    pub(super) fn trouble(&self) -> Option<&str> {
         self.trouble.as_deref()
     }
 
     /// Closes the connection; the next may be made at once.
-    pub fn disconnect(&mut self) {
+    pub(super) fn disconnect(&mut self) {
         self.link = None;
         self.retry_at = Nanos::default();
         self.wait = RECONNECT.0;
     }
 
     /// Connects, if it is time to. Returns whether a new connection was made.
-    pub async fn connect(&mut self) -> bool {
+    pub(super) async fn connect(&mut self) -> bool {
         if self.link.is_some() || now() < self.retry_at {
             return false;
         }
@@ -153,10 +153,10 @@ impl Wire {
     ///
     /// # Errors
     /// When no fitting reply came in time; the connection is closed then.
-    pub async fn write(&mut self, image: &PlcImage) -> Result<RoundTrip, WireError> {
+    pub(super) async fn write(&mut self, image: &PlcImage) -> Result<RoundTrip, WireError> {
         let registers = plc_registers(image);
         let words = &registers[..WRITTEN];
-        let (_, trip) = self.call(async |context| context.write_multiple_registers(0, words).await).await?;
+        let ((), trip) = self.call(async |context| context.write_multiple_registers(0, words).await).await?;
         Ok(trip)
     }
 
@@ -164,7 +164,7 @@ impl Wire {
     ///
     /// # Errors
     /// When no fitting reply came in time; the connection is closed then.
-    pub async fn read(&mut self) -> Result<Reading, WireError> {
+    pub(super) async fn read(&mut self) -> Result<Reading, WireError> {
         let mut registers = [0; STATION_REGISTERS];
         let mut trip = self.read_into(&mut registers, 0..STATUS).await?;
         if self.mode == ResultMode::Window {

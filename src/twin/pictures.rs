@@ -37,15 +37,15 @@ pub enum PictureError {
 }
 
 /// What one part may look like.
-pub struct Picture {
+pub(super) struct Picture {
     /// At the camera's size.
-    pub image: Image,
+    pub(super) image: Image,
     /// What is wrong with it; `None` for a good part.
-    pub defect: Option<String>,
+    pub(super) defect: Option<String>,
 }
 
 /// What all parts may look like.
-pub struct Pictures {
+pub(super) struct Pictures {
     good: Vec<Picture>,
     defective: Vec<Picture>,
 }
@@ -55,7 +55,7 @@ impl Pictures {
     ///
     /// # Errors
     /// When the data set cannot be used, or has no defects although some parts are to have some.
-    pub fn load(dataset: Option<&Path>, seed: u64, size: (u32, u32), with_defects: bool) -> Result<Self, PictureError> {
+    pub(super) fn load(dataset: Option<&Path>, seed: u64, size: (u32, u32), with_defects: bool) -> Result<Self, PictureError> {
         let bytes = 3 * size.0 as usize * size.1 as usize;
         let each = (BYTES_MAX / (2 * bytes).max(1)).clamp(1, EACH_MAX);
         let mut resize = Resize(Preprocessor::new(size.0, size.1), size);
@@ -68,7 +68,7 @@ impl Pictures {
     fn render(seed: u64, each: usize, with_defects: bool, resize: &mut Resize) -> Result<Self, PictureError> {
         let mut render = |index: usize, kind: Option<DefectKind>| {
             Ok(Picture {
-                image: resize.to_camera(&parts::render(seed, index as u64, kind).image)?,
+                image: resize.fit(&parts::render(seed, index as u64, kind).image)?,
                 defect: kind.map(|kind| kind.name().to_owned()),
             })
         };
@@ -92,7 +92,7 @@ impl Pictures {
             let chosen: Vec<&LabelledImage> = images.choose_multiple(&mut random, count).collect();
             let read = |image: &LabelledImage| {
                 Ok(Picture {
-                    image: resize.to_camera(&read_image(&image.path)?)?,
+                    image: resize.fit(&read_image(&image.path)?)?,
                     defect: image.is_defect().then(|| image.class.clone()),
                 })
             };
@@ -105,7 +105,7 @@ impl Pictures {
     }
 
     /// What this part looks like.
-    pub fn of(&self, part: &Part) -> Option<&Picture> {
+    pub(super) fn of(&self, part: &Part) -> Option<&Picture> {
         let pictures = if part.defective { &self.defective } else { &self.good };
         pictures.get(part.picture as usize % pictures.len().max(1))
     }
@@ -114,7 +114,7 @@ impl Pictures {
 struct Resize(Preprocessor, (u32, u32));
 
 impl Resize {
-    fn to_camera(&mut self, image: &Image) -> Result<Image, PreprocessError> {
+    fn fit(&mut self, image: &Image) -> Result<Image, PreprocessError> {
         let (width, height) = self.1;
         Ok(Image {
             width,

@@ -146,7 +146,7 @@ struct Line {
     news: Sender<News>,
     plc: Option<JoinHandle<()>>,
     /// They stay while the station runs.
-    cameras: Arc<Vec<Mounted>>,
+    _cameras: Arc<Vec<Mounted>>,
     camera: Option<JoinHandle<Vec<Exposure>>>,
     records: Vec<PartRecord>,
     /// The first record of each cycle, by its place.
@@ -184,7 +184,7 @@ impl Line {
             stop,
             news,
             plc: Some(plc),
-            cameras,
+            _cameras: cameras,
             camera: Some(camera),
             records: Vec::new(),
             by_cycle: HashMap::new(),

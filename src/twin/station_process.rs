@@ -7,12 +7,11 @@ use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde::Deserialize;
 
-use crate::flow::{Sender, now};
+use crate::flow::Sender;
 use crate::part::PartRecord;
 
 /// Lines of its log that are kept for when it fails.
@@ -20,9 +19,6 @@ const LOG_LINES: usize = 20;
 
 /// Longest line that is read; a longer one is cut, and is no record then.
 const LINE_BYTES: u64 = 1 << 20;
-
-/// How often it is asked whether it has ended.
-const PATIENCE: Duration = Duration::from_millis(10);
 
 /// What the station says.
 #[derive(Debug, Clone, PartialEq)]
@@ -147,18 +143,6 @@ impl StationProcess {
     pub(super) fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-    }
-
-    /// Whether it ended by itself before `limit`.
-    pub(super) fn wait(&mut self, limit: Duration) -> bool {
-        let until = now() + limit;
-        while self.exited().is_none() {
-            if now() >= until {
-                return false;
-            }
-            thread::sleep(PATIENCE);
-        }
-        true
     }
 
     /// Whether everything it said has been passed on.
