@@ -25,7 +25,7 @@ use crate::journal::numbers::{Numbers, NumbersError};
 use crate::line::Line;
 use crate::line::config::TriggerSource;
 use crate::line::image::StationImage;
-use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError};
+use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError, SILENCE_MAX};
 use crate::plc::{PlcEvent, Shown};
 use crate::telemetry::endpoint::{self, EndpointError};
 use crate::telemetry::{LineEvents, Metrics};
@@ -174,7 +174,7 @@ pub fn start(
     let plc_config = ModbusConfig {
         listen: config.plc.listen,
         writers: config.plc.writers.clone(),
-        ..ModbusConfig::default()
+        silence_max: SILENCE_MAX,
     };
     let plc = ModbusServer::start(&plc_config, Arc::clone(&shown), move |event: PlcEvent| {
         let _ = to_line.send(LineInput::Plc(event));
@@ -352,7 +352,7 @@ fn cameras(config: &StationConfig, inputs: &Sender<LineInput>) -> Result<Vec<Arc
         });
         Ok(match &camera.source {
             CameraSource::Folder(folder) => Arc::new(FolderCamera::start(&camera.name, folder, sink)?),
-            CameraSource::GStreamer {
+            CameraSource::Pipeline {
                 description,
                 clock,
                 frames_held_max,
