@@ -15,7 +15,7 @@ use gstreamer::{self as gst, MessageView};
 use gstreamer_app::{AppSink, AppSinkCallbacks};
 use gstreamer_video::{VideoCapsBuilder, VideoColorMatrix, VideoColorRange, VideoFormat, VideoInfo, VideoMeta};
 
-use super::{Camera, CameraError, Capture, CaptureSink, Frame, PixelFormat, Pixels, Plane};
+use super::{Camera, CameraClock, CameraError, Capture, CaptureSink, Frame, PixelFormat, Pixels, Plane};
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull};
 use crate::part::Nanos;
 
@@ -34,18 +34,6 @@ const EVENTS_MAX: usize = 16;
 /// What GStreamer says where a buffer has no number.
 const OFFSET_NONE: u64 = u64::MAX;
 const FORMATS: &str = "GRAY8, RGB, BGR, NV12, I420, YUY2";
-
-/// How the time of exposure is known.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub enum CameraClock {
-    /// Base time of the pipeline plus running time of the buffer: what sources with a driver's time stamps give.
-    #[default]
-    Pipeline,
-    /// The buffer's own time stamp is `CLOCK_MONOTONIC` of this machine.
-    Monotonic,
-    /// The moment the frame arrives here.
-    Arrival,
-}
 
 /// What a camera behind GStreamer needs to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]

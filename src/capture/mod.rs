@@ -43,6 +43,18 @@ pub trait Camera: Send + Sync {
     }
 }
 
+/// How the time of exposure is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CameraClock {
+    /// Base time of the pipeline plus running time of the buffer: what sources with a driver's time stamps give.
+    #[default]
+    Pipeline,
+    /// The buffer's own time stamp is `CLOCK_MONOTONIC` of this machine.
+    Monotonic,
+    /// The moment the frame arrives here.
+    Arrival,
+}
+
 /// Why a camera cannot be set up at all (as opposed to: does not deliver now).
 #[derive(Debug, thiserror::Error)]
 #[error("failed to set up camera \"{camera}\": {reason}")]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use super::reader::{ConfigErrors, Document};
 use super::station_file;
 use super::timing::{GateTiming, Pace, ms, time_to_outcome};
-pub use crate::capture::gstreamer::CameraClock;
+pub use crate::capture::CameraClock;
 pub use crate::vision::stamp::StampPlace;
 use crate::line::config::{LineConfig, ResultMode, TriggerSource};
 use crate::line::event::CameraIndex;

@@ -29,7 +29,7 @@ use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError, SILENCE_MAX};
 use crate::plc::{PlcEvent, Shown};
 use crate::telemetry::endpoint::{self, EndpointError};
 use crate::telemetry::{LineEvents, Metrics};
-use crate::vision::inspector::Criteria;
+use crate::vision::inspector::Overrides;
 
 /// Things that may wait for the line thread. It never stands still, so senders wait for microseconds at most.
 const INPUTS_MAX: usize = 1024;
@@ -160,9 +160,6 @@ pub fn start(
     let shown: Shown = Arc::new(ArcSwap::from_pointee(line.image().clone()));
     let metrics = Arc::new(Metrics::new());
     let stop = CancellationToken::new();
-    for record in unreported {
-        let _ = reports.send(Report::Part(Box::new(record)));
-    }
 
     // What can fail comes first, so that nothing is half running.
     let mut threads = Vec::new();
@@ -179,6 +176,10 @@ pub fn start(
     let plc = ModbusServer::start(&plc_config, Arc::clone(&shown), move |event: PlcEvent| {
         let _ = to_line.send(LineInput::Plc(event));
     })?;
+    let _ = reports.send(Report::Listening(plc.address()));
+    for record in unreported {
+        let _ = reports.send(Report::Part(Box::new(record)));
+    }
 
     let reporter_cursor = Arc::clone(&reported_below);
     let report = move || {
@@ -384,9 +385,9 @@ fn workers(
             camera: camera.map_or_else(String::new, |camera| camera.name.clone()),
             model: inspection.model.clone(),
             region: inspection.region,
-            criteria: Criteria {
+            overrides: Overrides {
                 threshold: inspection.threshold,
-                min_area_px: inspection.min_area_px,
+                min_area_px: inspection.min_area_px.unwrap_or(0),
             },
             defect_code: inspection.defect_code,
             stamp: camera.and_then(|camera| camera.stamp),

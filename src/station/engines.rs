@@ -13,7 +13,7 @@ use crate::line::event::{Inspected, Job};
 use crate::model::package::{Package, PackageError};
 use crate::part::{Nanos, Reason, Region, Verdict, View};
 use crate::vision::EngineOptions;
-use crate::vision::inspector::{Criteria, InspectError, Inspection, Inspector};
+use crate::vision::inspector::{InspectError, Inspection, Inspector, Overrides};
 use crate::vision::stamp::{self, StampPlace};
 
 /// A frame to judge.
@@ -54,7 +54,7 @@ pub struct InspectionPlan {
     /// What of the frame is looked at; `None` is all of it.
     pub region: Option<Region>,
     /// Where the limits differ from the package's.
-    pub criteria: Criteria,
+    pub overrides: Overrides,
     /// Number of a defect.
     pub defect_code: u16,
     /// Where the part number is stamped into the camera's frames.
@@ -166,7 +166,7 @@ impl Worker {
         let Some(inspector) = self.inspectors.get_mut(&plan.model) else {
             return undecided(Reason::Internal, Some(frame));
         };
-        let attempt = catch_unwind(AssertUnwindSafe(|| inspector.inspect_frame(frame, plan.region, &plan.criteria)));
+        let attempt = catch_unwind(AssertUnwindSafe(|| inspector.inspect_frame(frame, plan.region, plan.overrides)));
         let stamp = plan.stamp.and_then(|place| stamp::read(frame, place));
         let inspected = match attempt {
             Ok(Ok(inspection)) => judged(inspection, frame, plan.defect_code),

@@ -2,6 +2,7 @@
 //! black box, then image, then everything else.
 
 use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -47,6 +48,8 @@ pub enum LineInput {
 /// What leaves the station.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Report {
+    /// The PLC is served here.
+    Listening(SocketAddr),
     /// A part has its outcome.
     Part(Box<PartRecord>),
     /// The station became ready, or not; or its error changed.

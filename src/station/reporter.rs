@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -24,6 +25,9 @@ pub enum ReportFormat {
 #[derive(Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 enum JsonLine<'a> {
+    Listening {
+        plc: SocketAddr,
+    },
     Part(&'a PartRecord),
     State {
         ready: bool,
@@ -81,6 +85,7 @@ pub fn run(reports: &Receiver<Report>, format: ReportFormat, output: &mut dyn Wr
 
 fn write(report: &Report, format: ReportFormat, output: &mut dyn Write) -> io::Result<()> {
     let mut line = match (format, report) {
+        (ReportFormat::Json, Report::Listening(plc)) => serde_json::to_vec(&JsonLine::Listening { plc: *plc })?,
         (ReportFormat::Json, Report::Part(record)) => serde_json::to_vec(&JsonLine::Part(record))?,
         (
             ReportFormat::Json,
@@ -95,6 +100,7 @@ fn write(report: &Report, format: ReportFormat, output: &mut dyn Write) -> io::R
             error: error(*error_code).map(ErrorCode::name),
             boot_id: *boot_id,
         })?,
+        (ReportFormat::Text, Report::Listening(plc)) => format!("serving the PLC on {plc}").into_bytes(),
         (ReportFormat::Text, Report::Part(record)) => part_line(record).into_bytes(),
         (ReportFormat::Text, Report::State { ready, error_code, .. }) => state_line(*ready, *error_code).into_bytes(),
     };

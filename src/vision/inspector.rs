@@ -82,22 +82,7 @@ pub struct Inspector {
     score_output: usize,
 }
 
-/// tmp
-#[derive(Debug, Clone, PartialEq)]
-pub struct Criteria {
-    /// tmp
-    pub threshold: Option<f32>,
-    /// tmp
-    pub min_area_px: Option<u32>,
-}
-
 impl Inspector {
-    /// tmp
-    pub fn inspect_frame(&mut self, frame: &crate::capture::Frame, _region: Option<crate::part::Region>, _criteria: &Criteria) -> Result<Inspection, InspectError> {
-        let rgb = (0..frame.height as usize).flat_map(|y| frame.row(0, y).unwrap_or(&[]).iter().copied()).collect();
-        self.inspect(&Image { width: frame.width, height: frame.height, rgb })
-    }
-
     /// An inspector for an active model.
     pub fn new(model: ActiveModel) -> Self {
         let manifest = &model.package.manifest;
