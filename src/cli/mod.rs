@@ -9,6 +9,7 @@ mod page;
 mod progress;
 mod table;
 mod teach;
+mod validate;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -44,6 +45,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Measure how fast this machine is
     Bench(bench::BenchArgs),
+    /// Check a station's configuration: its file, its models, its timing
+    Validate(validate::ValidateArgs),
 }
 
 /// How results are printed.
@@ -129,6 +132,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Model(args) => model::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Validate(args) => validate::run(&args),
     }
 }
 
