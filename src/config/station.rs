@@ -52,7 +52,7 @@ pub struct StationConfig {
 pub struct PlcConfig {
     /// Where the station listens.
     pub listen: SocketAddr,
-    /// Who may write: at least one address, canonical (no IPv4 inside IPv6), in order.
+    /// Who may write: at least one address, canonical (no IPv4 inside IPv6), none twice.
     pub writers: Vec<IpAddr>,
     /// How often the PLC asks and writes.
     pub poll: Duration,
