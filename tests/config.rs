@@ -131,8 +131,10 @@ fn a_line_of_version_1_is_still_read() {
 fn every_example_is_a_station_without_surprises() {
     for (example, warnings) in [("usb-camera.toml", 1), ("rtsp.toml", 1), ("twin/station.toml", 0)] {
         let station = StationConfig::read(&repository("examples").join(example)).unwrap_or_else(|errors| panic!("{errors}"));
-        // Those for a real PLC listen where it can reach them; that is all there is to warn of.
-        assert_eq!(station.warnings().len(), warnings, "{example}: {:?}", station.warnings());
+        // Those for a real PLC listen where it can reach them. Where this clone lies is its owner's business.
+        let warned = station.warnings();
+        let count = warned.iter().filter(|warning| !warning.starts_with("state_directory")).count();
+        assert_eq!(count, warnings, "{example}: {warned:?}");
     }
     let line = TwinConfig::read(&repository("examples/twin/line.toml")).unwrap_or_else(|errors| panic!("{errors}"));
     assert_eq!(line.station, repository("examples/twin/station.toml"));

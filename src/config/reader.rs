@@ -253,14 +253,12 @@ impl<'d> Table<'d> {
 
     /// The value of a key that must be there.
     pub(super) fn required<T>(&mut self, key: &'static str, kind: impl Fn(&DeValue<'_>) -> Result<T, String>) -> Answer<T> {
-        match self.optional(key, &kind)? {
-            Some(value) => Ok(value),
-            // What fits is known to the kind alone, and it tells those who come with something else.
-            None => {
-                let hint = kind(&DeValue::Boolean(false)).err().map(|expected| format!("; give {expected}"));
-                Err(self.refuse(key, format!("{key} is missing{}", hint.unwrap_or_default())))
-            }
+        if let Some(value) = self.optional(key, &kind)? {
+            return Ok(value);
         }
+        // What fits is known to the kind alone, and it tells those who come with something else.
+        let hint = kind(&DeValue::Boolean(false)).err().map(|expected| format!("; give {expected}"));
+        Err(self.refuse(key, format!("{key} is missing{}", hint.unwrap_or_default())))
     }
 
     /// The value of a key that may be missing.

@@ -62,7 +62,7 @@ pub struct PlcConfig {
     pub heartbeat_timeout: Duration,
     /// How long a trigger may have torn numbers.
     pub torn: Duration,
-    /// How long after TriggerReady dropped for want of a slot an edge is still taken.
+    /// How long after `TriggerReady` dropped for want of a slot an edge is still taken.
     pub trigger_grace: Duration,
 }
 

@@ -99,7 +99,7 @@ pub struct TwinFaults {
     pub trigger_duplicate: f64,
     /// Trigger goes 1, 0, 1 within a scan.
     pub trigger_bounce: f64,
-    /// CycleId and its tail come in two writes, around the trigger.
+    /// `CycleId` and its tail come in two writes, around the trigger.
     pub torn_write: f64,
     /// The PLC starts again.
     pub plc_restart: f64,
