@@ -580,8 +580,8 @@ mod tests {
 
     #[test]
     fn more_errors_than_anyone_reads_are_counted() {
-        let text: String = (0..FAULTS_MAX + 7).map(|number| format!("unknown_{number} = 1\n")).collect();
-        let errors = document(&format!("config_version = 1\n{text}")).read("the test", |_| Ok(()));
+        let lines: Vec<String> = (0..FAULTS_MAX + 7).map(|number| format!("unknown_{number} = 1")).collect();
+        let errors = document(&format!("config_version = 1\n{}", lines.join("\n"))).read("the test", |_| Ok(()));
         let errors = errors.unwrap_err();
         assert_eq!(errors.lines().len(), FAULTS_MAX);
         assert!(errors.to_string().ends_with("\nand 7 more errors"));

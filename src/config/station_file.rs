@@ -427,7 +427,7 @@ model = "model"
 
     #[test]
     fn the_line_gets_what_it_needs() {
-        let line = read_text(STATION).unwrap().line_config(0xC0FFEE);
+        let line = read_text(STATION).unwrap().line_config(0x00C0_FFEE);
         assert_eq!(line.station, "cell-4");
         assert_eq!(
             line.trigger_source,
@@ -437,7 +437,7 @@ model = "model"
         );
         assert_eq!(line.result_mode, ResultMode::Window);
         assert_eq!((line.cameras, line.inspections), (2, vec![0, 1]));
-        assert_eq!((line.recipe, line.config_checksum), (1, 0xC0FFEE));
+        assert_eq!((line.recipe, line.config_checksum), (1, 0x00C0_FFEE));
     }
 
     #[test]
