@@ -7,6 +7,7 @@
 //! | `teach.rs` | teach, inspect and evaluate through the command line |
 //! | `parity.rs` | the emitted graph answers as the reference scorer does |
 //! | `bad_input.rs` | what cannot be used is refused, by name and with a remedy |
+//! | `config.rs` | configuration files are read as their version says; `validate` tells what is wrong |
 //! | `engine.rs` | a missing or wrong runtime library is said |
 //! | `parts.rs`, `program.rs`, `skip.rs` | the parts that are drawn, the program that is run, the checks that cannot be made here |
 
@@ -15,6 +16,7 @@
 
 mod architecture;
 mod bad_input;
+mod config;
 mod engine;
 mod licences;
 mod parity;
