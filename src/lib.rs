@@ -11,6 +11,8 @@ pub mod part;
 pub mod plc;
 pub mod recipe;
 pub mod report;
+pub mod station;
 pub mod teach;
+pub mod telemetry;
 pub mod twin;
 pub mod vision;

@@ -16,6 +16,7 @@ const PURE: &[&str] = &[
     "plc/modbus/registers.rs",
     "plc/modbus/seldom.rs",
     "plc/modbus/writer.rs",
+    "capture/frame.rs",
     "recipe/",
     "teach/calibration.rs",
     "teach/coreset.rs",
@@ -29,6 +30,7 @@ const PURE: &[&str] = &[
     "vision/overlay.rs",
     "vision/preprocess.rs",
     "vision/regions.rs",
+    "vision/stamp.rs",
 ];
 
 /// Exceptions: a crate that only computes, and the pure file that may use it.
@@ -57,9 +59,9 @@ const IMPURE_MACROS: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"
 const SDKS: &[(&str, &[&str])] = &[
     ("ort", &["vision/ort.rs"]),
     ("fast_image_resize", &["vision/preprocess.rs"]),
-    ("gstreamer", &["capture/gstreamer.rs", "twin/"]),
-    ("gstreamer_app", &["capture/gstreamer.rs", "twin/"]),
-    ("gstreamer_video", &["capture/gstreamer.rs", "twin/"]),
+    ("gstreamer", &["capture/gstreamer.rs", "twin/camera.rs"]),
+    ("gstreamer_app", &["capture/gstreamer.rs", "twin/camera.rs"]),
+    ("gstreamer_video", &["capture/gstreamer.rs", "twin/camera.rs"]),
     ("v4l", &["capture/v4l2.rs", "twin/"]),
     ("aravis", &["capture/aravis.rs", "twin/"]),
     ("tokio_modbus", &["twin/"]),
@@ -76,7 +78,12 @@ const SDKS: &[(&str, &[&str])] = &[
 ];
 
 /// Modules of takt's own that are as impure as the SDK they adapt.
-const ADAPTERS: &[&str] = &["crate::vision::ort"];
+const ADAPTERS: &[&str] = &[
+    "crate::vision::ort",
+    "crate::capture::gstreamer",
+    "crate::capture::folder",
+    "crate::twin::camera",
+];
 
 /// File names that say nothing.
 const NAMELESS: &[&str] = &["utils", "util", "helpers", "helper", "common", "misc", "manager"];

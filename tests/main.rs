@@ -7,7 +7,9 @@
 //! | `teach.rs` | teach, inspect and evaluate through the command line |
 //! | `parity.rs` | the emitted graph answers as the reference scorer does |
 //! | `bad_input.rs` | what cannot be used is refused, by name and with a remedy |
+//! | `config.rs` | configuration files are read as their version says; `validate` tells what is wrong |
 //! | `engine.rs` | a missing or wrong runtime library is said |
+//! | `capture.rs` | cameras through GStreamer, shared memory and folders; what is killed comes back |
 //! | `parts.rs`, `program.rs`, `skip.rs` | the parts that are drawn, the program that is run, the checks that cannot be made here |
 
 // clippy.toml allows these in test functions; what they call is no less a test.
@@ -15,6 +17,8 @@
 
 mod architecture;
 mod bad_input;
+mod config;
+mod capture;
 mod engine;
 mod licences;
 mod parity;

@@ -30,7 +30,7 @@ pub enum Capture {
 pub type CaptureSink = std::sync::Arc<dyn Fn(Capture) + Send + Sync>;
 
 /// A camera. It runs from its making to its drop; connecting and reconnecting is its own business.
-pub trait Camera: Send {
+pub trait Camera: Send + Sync {
     /// Name in the configuration.
     fn name(&self) -> &str;
 
@@ -41,6 +41,18 @@ pub trait Camera: Send {
     fn frames_copied(&self) -> u64 {
         0
     }
+}
+
+/// How the time of exposure is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CameraClock {
+    /// Base time of the pipeline plus running time of the buffer: what sources with a driver's time stamps give.
+    #[default]
+    Pipeline,
+    /// The buffer's own time stamp is `CLOCK_MONOTONIC` of this machine.
+    Monotonic,
+    /// The moment the frame arrives here.
+    Arrival,
 }
 
 /// Why a camera cannot be set up at all (as opposed to: does not deliver now).

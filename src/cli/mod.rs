@@ -7,6 +7,7 @@ mod inspect;
 mod model;
 mod page;
 mod progress;
+mod run;
 mod table;
 mod teach;
 mod twin;
@@ -44,6 +45,8 @@ enum Command {
     Model(model::ModelArgs),
     /// Teach and judge example parts, and write a page about it
     Demo(demo::DemoArgs),
+    /// Inspect parts at a station: cameras in, verdicts to the PLC
+    Run(run::RunArgs),
     /// Measure how fast this machine is
     Bench(bench::BenchArgs),
     /// Run a virtual line around a station, and judge whether the station keeps its promises
@@ -134,6 +137,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Model(args) => model::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Twin(args) => twin::run(&args),
         Command::Validate(args) => validate::run(&args),

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::fs::File;
 use std::io::Read as _;
-use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 use toml::Spanned;
@@ -25,8 +24,11 @@ const FILE_BYTES_MAX: u64 = 1 << 20;
 /// Most errors that are told; further ones are counted.
 const FAULTS_MAX: usize = 100;
 
-/// How alike a known key must be to be suggested: Jaro-Winkler similarity in [0, 1].
+/// How alike a known key must be to be suggested; see [`alikeness`].
 const ALIKE: f64 = 0.8;
+
+/// Longest key, in bytes, that is compared with the known ones.
+const KEY_BYTES_MAX: usize = 64;
 
 /// Everything that is wrong with a configuration file, in the order of the file, one error a line:
 /// `station.toml:14:12: failed to read camera "top": unknown key "exposure"; did you mean "exposure_us"?`
@@ -146,11 +148,17 @@ impl Document {
         // A byte order mark is no part of the text; the TOML parser does not count it either.
         let text = self.text.trim_start_matches('\u{feff}');
         let faults = Faults::default();
-        let (root, errors) = DeTable::parse_recoverable(text);
+        let (root, mut errors) = DeTable::parse_recoverable(text);
+        let start = |error: &toml::de::Error| error.span().map_or(0, |span| text.floor_char_boundary(span.start));
+        errors.sort_by_key(start);
+        let mut previous = None;
         for error in &errors {
-            let span = error.span().unwrap_or_default();
-            let message = syntax_message(text, error.message(), span.clone());
-            faults.note(span.start, what, message);
+            // What the parser says next of the same line follows from what it said first.
+            let at = start(error);
+            if previous.is_none_or(|previous| text[previous..at].contains('\n')) {
+                faults.note(at, what, syntax_message(text, error));
+            }
+            previous = Some(at);
         }
         // After a duplicate the first one stands, and the rest can be trusted. After other errors it cannot.
         if errors.iter().any(|error| error.message() != DUPLICATE) {
@@ -191,10 +199,10 @@ impl Document {
 const DUPLICATE: &str = "duplicate key";
 
 /// The TOML parser's words, with the name it leaves out.
-fn syntax_message(text: &str, message: &str, span: Range<usize>) -> String {
-    match text.get(span) {
-        Some(key) if message == DUPLICATE => format!("{DUPLICATE} {}; remove one", quoted(key)),
-        _ => format!("this is no TOML: {message}"),
+fn syntax_message(text: &str, error: &toml::de::Error) -> String {
+    match error.span().and_then(|span| text.get(span)) {
+        Some(key) if error.message() == DUPLICATE => format!("{DUPLICATE} {}; remove one", quoted(key)),
+        _ => format!("this is no TOML: {}", error.message()),
     }
 }
 
@@ -203,6 +211,17 @@ fn line_and_column(text: &str, at: usize) -> (usize, usize) {
     let before = &text[..text.floor_char_boundary(at)];
     let line_start = before.rfind('\n').map_or(0, |end| end + 1);
     (before.matches('\n').count() + 1, before[line_start..].chars().count() + 1)
+}
+
+/// How alike two keys are, from 0 to 1. One slip of the fingers is next to nothing; else what they begin with counts most.
+fn alikeness(known: &str, given: &str) -> f64 {
+    if given.len() > KEY_BYTES_MAX {
+        return 0.0;
+    }
+    match strsim::damerau_levenshtein(known, given) {
+        0 | 1 => 1.0,
+        _ => strsim::jaro_winkler(known, given),
+    }
 }
 
 /// A table of the file.
@@ -234,14 +253,12 @@ impl<'d> Table<'d> {
 
     /// The value of a key that must be there.
     pub(super) fn required<T>(&mut self, key: &'static str, kind: impl Fn(&DeValue<'_>) -> Result<T, String>) -> Answer<T> {
-        match self.optional(key, &kind)? {
-            Some(value) => Ok(value),
-            // What fits is known to the kind alone, and it tells those who come with something else.
-            None => {
-                let hint = kind(&DeValue::Boolean(false)).err().map(|expected| format!("; give {expected}"));
-                Err(self.refuse(key, format!("{key} is missing{}", hint.unwrap_or_default())))
-            }
+        if let Some(value) = self.optional(key, &kind)? {
+            return Ok(value);
         }
+        // What fits is known to the kind alone, and it tells those who come with something else.
+        let hint = kind(&DeValue::Boolean(false)).err().map(|expected| format!("; give {expected}"));
+        Err(self.refuse(key, format!("{key} is missing{}", hint.unwrap_or_default())))
     }
 
     /// The value of a key that may be missing.
@@ -256,6 +273,32 @@ impl<'d> Table<'d> {
     /// The value of a key, or what holds when it is missing.
     pub(super) fn or<T>(&mut self, key: &'static str, default: T, kind: impl Fn(&DeValue<'_>) -> Result<T, String>) -> Answer<T> {
         Ok(self.optional(key, kind)?.unwrap_or(default))
+    }
+
+    /// A list that must be there, of one value or more, none twice.
+    pub(super) fn list<T: PartialEq>(
+        &mut self,
+        key: &'static str,
+        max: usize,
+        kind: impl Fn(&DeValue<'_>) -> Result<T, String>,
+    ) -> Answer<Vec<T>> {
+        let whole = |value: &DeValue<'_>| match value.as_array() {
+            Some(values) if (1..=max).contains(&values.len()) => Ok(()),
+            _ => Err(format!("a list of 1 to {max} values")),
+        };
+        self.required(key, whole)?;
+        let values = self.entries.get(key).and_then(|value| value.get_ref().as_array());
+        let mut read = Vec::new();
+        let mut refused = Ok(());
+        for value in values.into_iter().flat_map(|values| values.iter()) {
+            let given = shown(value.get_ref());
+            match kind(value.get_ref()) {
+                Ok(value) if !read.contains(&value) => read.push(value),
+                Ok(_) => refused = Err(self.note(value, format!("{key} has {given} twice; remove one"))),
+                Err(expected) => refused = Err(self.note(value, format!("{key} has {given}; give {expected}"))),
+            }
+        }
+        refused.map(|()| read)
     }
 
     /// A table that must be there.
@@ -352,6 +395,10 @@ impl<'d> Table<'d> {
         self.faults.note(self.place_of(path), what, reason)
     }
 
+    fn note<T>(&self, value: &Spanned<T>, reason: impl fmt::Display) -> Refused {
+        self.faults.note(value.span().start, &self.what, reason)
+    }
+
     fn place_of(&self, path: &str) -> usize {
         let mut steps = path.split('.');
         let Some(mut value) = steps.next().and_then(|key| self.entries.get(key)) else {
@@ -385,7 +432,7 @@ impl<'d> Table<'d> {
     fn refuse_unasked(&self) {
         for key in self.entries.keys().filter(|key| !self.asked.contains(key.get_ref().as_ref())) {
             let name = key.get_ref().as_ref();
-            let alike = self.asked.iter().map(|known| (strsim::jaro_winkler(known, name), known));
+            let alike = self.asked.iter().map(|known| (alikeness(known, name), known));
             let nearest = alike.filter(|(alike, _)| *alike >= ALIKE).max_by(|(a, _), (b, _)| a.total_cmp(b));
             let hint = match nearest {
                 Some((_, known)) => format!("did you mean {}?", quoted(known)),
@@ -410,6 +457,155 @@ impl<'d> Table<'d> {
                 KEY,
                 format!("{KEY} is {newer}, this takt reads {CONFIG_VERSION}; update takt, or write the file as version {CONFIG_VERSION}"),
             )),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::value::{flag, whole};
+    use super::*;
+
+    fn document(text: &str) -> Document {
+        Document::new(Path::new("test.toml"), text.into()).unwrap()
+    }
+
+    /// Reads `config_version`, `[plc]` with `poll_ms` and `on`, and nothing else; returns what is wrong.
+    #[track_caller]
+    fn faults(text: &str) -> Vec<String> {
+        let read = document(text).read("the test", |root| {
+            root.table("plc", |table| {
+                let poll = table.required("poll_ms", whole(5..=1000));
+                let on = table.or("on", false, flag);
+                Ok((poll?, on?))
+            })
+        });
+        read.unwrap_err().lines().to_vec()
+    }
+
+    const FINE: &str = "config_version = 1\n[plc]\npoll_ms = 10\n";
+
+    #[test]
+    fn what_is_fine_is_read() {
+        let read = document(FINE).read("the test", |root| {
+            root.table("plc", |table| table.required("poll_ms", whole(5..=1000)))
+        });
+        assert_eq!(read, Ok(10));
+    }
+
+    #[test]
+    fn every_error_is_told_at_once_in_the_order_of_the_file() {
+        assert_eq!(
+            faults("config_version = 1\nplcs = 2\n[plc]\npol_ms = 10\non = 1\n[other]\n"),
+            [
+                "test.toml:2:1: failed to read the test: unknown key \"plcs\"; did you mean \"plc\"?",
+                "test.toml:3:1: failed to read [plc]: poll_ms is missing; give a whole number from 5 to 1000",
+                "test.toml:4:1: failed to read [plc]: unknown key \"pol_ms\"; did you mean \"poll_ms\"?",
+                "test.toml:5:6: failed to read [plc]: on is 1; give true or false",
+                "test.toml:6:2: failed to read the test: unknown key \"other\"; remove it",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_duplicate_hides_no_other_error() {
+        assert_eq!(
+            faults("config_version = 1\n[plc]\npoll_ms = 1\npoll_ms = 2\n[plc]\n"),
+            [
+                "test.toml:3:11: failed to read [plc]: poll_ms is 1; give a whole number from 5 to 1000",
+                "test.toml:4:1: failed to read the test: duplicate key \"poll_ms\"; remove one",
+                "test.toml:5:2: failed to read the test: duplicate key \"plc\"; remove one",
+            ]
+        );
+    }
+
+    #[test]
+    fn what_is_no_toml_is_told_in_the_same_form_and_nothing_else_is() {
+        let errors = faults("config_version = 1\n[plc]\npoll_ms == 3\nnonsense = 1\non = \n");
+        let places: Vec<&str> = errors
+            .iter()
+            .filter_map(|error| error.split_once("this is no TOML: "))
+            .map(|(place, _)| place)
+            .collect();
+        assert_eq!(
+            places,
+            [
+                "test.toml:3:10: failed to read the test: ",
+                "test.toml:5:6: failed to read the test: "
+            ],
+            "{errors:?}"
+        );
+        assert_eq!(places.len(), errors.len(), "{errors:?}");
+    }
+
+    #[test]
+    fn columns_count_characters_and_a_byte_order_mark_is_none() {
+        assert_eq!(
+            faults("\u{feff}config_version = 1\nplc = { \"größe\" = 1, poll_ms = 3 }\n"),
+            [
+                "test.toml:2:9: failed to read [plc]: unknown key \"größe\"; remove it",
+                "test.toml:2:32: failed to read [plc]: poll_ms is 3; give a whole number from 5 to 1000",
+            ]
+        );
+    }
+
+    #[test]
+    fn a_file_of_another_version_is_not_looked_into() {
+        let missing = "test.toml:1:1: failed to read the test: config_version is missing; give 1";
+        assert_eq!(faults("nonsense = 1\n"), [missing]);
+        let newer =
+            "test.toml:1:18: failed to read the test: config_version is 2, this takt reads 1; update takt, or write the file as version 1";
+        assert_eq!(faults("config_version = 2\nnonsense = 1\n"), [newer]);
+        let text = "test.toml:1:18: failed to read the test: config_version is \"1\"; give 1";
+        assert_eq!(faults("config_version = \"1\"\n"), [text]);
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_text_is_refused() {
+        let errors = |bytes: &[u8]| Document::new(Path::new("test.toml"), bytes.to_vec()).unwrap_err().to_string();
+        assert_eq!(
+            errors(b"a = 1\nb = \"\xff\""),
+            "test.toml:2:6: failed to read the file: this is no UTF-8; save the file as UTF-8"
+        );
+        assert_eq!(
+            errors(&vec![b' '; FILE_BYTES_MAX as usize + 1]),
+            "test.toml: failed to read the file: it has more than 1048576 bytes; a configuration is a few kilobytes, is this the right file?"
+        );
+        let missing = Document::open(Path::new("no/such.toml")).unwrap_err().to_string();
+        assert!(
+            missing.starts_with("no/such.toml: failed to read the file: No such file"),
+            "{missing}"
+        );
+    }
+
+    #[test]
+    fn more_errors_than_anyone_reads_are_counted() {
+        let lines: Vec<String> = (0..FAULTS_MAX + 7).map(|number| format!("unknown_{number} = 1")).collect();
+        let errors = document(&format!("config_version = 1\n{}", lines.join("\n"))).read("the test", |_| Ok(()));
+        let errors = errors.unwrap_err();
+        assert_eq!(errors.lines().len(), FAULTS_MAX);
+        assert!(errors.to_string().ends_with("\nand 7 more errors"));
+    }
+
+    #[test]
+    fn what_is_long_or_unprintable_is_shown_on_one_short_line() {
+        let key = "x".repeat(100_000);
+        let errors = faults(&format!("{FINE}{key} = 1\n\"a\\nb\" = 1"));
+        assert_eq!(
+            errors[0],
+            format!("test.toml:4:1: failed to read [plc]: unknown key \"{}…\"; remove it", &key[..64])
+        );
+        assert_eq!(errors[1], "test.toml:5:1: failed to read [plc]: unknown key \"a\\nb\"; remove it");
+    }
+
+    #[test]
+    fn deep_nesting_is_refused_and_not_followed() {
+        for text in [
+            format!("a = {}", "[".repeat(100_000)),
+            format!("{}b = 1", "a.".repeat(100_000)),
+            format!("[{}b]", "a.".repeat(100_000)),
+        ] {
+            assert!(document(&text).read("the test", |_| Ok(())).is_err());
         }
     }
 }

@@ -9,6 +9,8 @@ use std::time::Duration;
 use super::reader::{ConfigErrors, Document};
 use super::station_file;
 use super::timing::{GateTiming, Pace, ms, time_to_outcome};
+pub use crate::capture::CameraClock;
+pub use crate::vision::stamp::StampPlace;
 use crate::line::config::{LineConfig, ResultMode, TriggerSource};
 use crate::line::event::CameraIndex;
 use crate::part::Region;
@@ -52,7 +54,7 @@ pub struct StationConfig {
 pub struct PlcConfig {
     /// Where the station listens.
     pub listen: SocketAddr,
-    /// Who may write: at least one address, canonical (no IPv4 inside IPv6), in order.
+    /// Who may write: at least one address, canonical (no IPv4 inside IPv6), none twice.
     pub writers: Vec<IpAddr>,
     /// How often the PLC asks and writes.
     pub poll: Duration,
@@ -62,7 +64,7 @@ pub struct PlcConfig {
     pub heartbeat_timeout: Duration,
     /// How long a trigger may have torn numbers.
     pub torn: Duration,
-    /// How long after TriggerReady dropped for want of a slot an edge is still taken.
+    /// How long after `TriggerReady` dropped for want of a slot an edge is still taken.
     pub trigger_grace: Duration,
 }
 
@@ -122,40 +124,6 @@ pub enum CameraSource {
     },
     /// Images of a folder in the order of their names, one per trigger, round and round. Absolute.
     Folder(PathBuf),
-}
-
-/// What the times of a camera's frames mean.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum CameraClock {
-    /// Base time of the pipeline plus running time of the buffer.
-    Pipeline,
-    /// `CLOCK_MONOTONIC` of this machine.
-    Monotonic,
-    /// Nothing: the frame counts as exposed when it arrives.
-    Arrival,
-}
-
-/// Where the part number is in the pixels: 8 by 6 square cells.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct StampPlace {
-    /// Left edge, pixels.
-    pub x: u32,
-    /// Top edge, pixels.
-    pub y: u32,
-    /// Side of a cell, pixels, 1 to 64.
-    pub cell_px: u32,
-}
-
-impl StampPlace {
-    /// All its pixels.
-    pub fn region(self) -> Region {
-        Region {
-            x: self.x,
-            y: self.y,
-            width: 8 * self.cell_px,
-            height: 6 * self.cell_px,
-        }
-    }
 }
 
 /// What is inspected.

@@ -169,3 +169,85 @@ pub fn ms(time: Duration) -> String {
     let text = format!("{:.3}", time.as_secs_f64() * 1e3);
     text.trim_end_matches('0').trim_end_matches('.').to_owned()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const fn millis(millis: u64) -> Duration {
+        Duration::from_millis(millis)
+    }
+
+    fn timing(trigger_to_gate: u64) -> GateTiming {
+        GateTiming {
+            poll: millis(10),
+            scan: millis(5),
+            deadline: millis(200),
+            gate_actuation: millis(20),
+            margin: millis(10),
+            trigger_to_gate: millis(trigger_to_gate),
+        }
+    }
+
+    fn pace(result_mode: ResultMode) -> Pace {
+        Pace {
+            handshake: timing(0).handshake(),
+            part_interval_min: millis(40),
+            result_mode,
+            outcome: millis(200),
+            accept_hold: millis(550),
+        }
+    }
+
+    #[test]
+    fn the_way_to_the_gate_is_long_enough_when_it_is_as_long_as_all_terms() {
+        assert_eq!(timing(0).terms().map(|term| term.time), [30, 200, 20, 10].map(millis));
+        assert_eq!(timing(0).needed(), millis(260));
+        assert_eq!(timing(259).slack(), None);
+        assert_eq!(timing(260).slack(), Some(Duration::ZERO));
+        assert_eq!(timing(400).slack(), Some(millis(140)));
+    }
+
+    #[test]
+    fn parts_come_no_faster_than_the_slowest_limit() {
+        let window = pace(ResultMode::Window);
+        assert_eq!(window.limits().map(|limit| limit.interval), [50, 40, 50].map(millis));
+        assert!((window.trigger_rate_hz_max() - 20.0).abs() < 1e-9);
+        let single = pace(ResultMode::Single);
+        assert_eq!(single.limits().map(|limit| limit.interval), [50, 40, 200].map(millis));
+        assert!((single.trigger_rate_hz_max() - 5.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn fifteen_parts_at_the_smallest_interval_fit_into_the_window() {
+        assert_eq!(pace(ResultMode::Window).accept_hold_max(), Some(millis(400)));
+        let fits = Pace {
+            accept_hold: millis(400),
+            ..pace(ResultMode::Window)
+        };
+        assert_eq!(fits.result_limit().interval, millis(40));
+        let too_long = Pace {
+            accept_hold: millis(401),
+            ..fits
+        };
+        assert!(too_long.result_limit().interval > millis(40));
+        let hopeless = Pace {
+            part_interval_min: millis(13),
+            ..fits
+        };
+        assert_eq!(hopeless.accept_hold_max(), None);
+    }
+
+    #[test]
+    fn a_wired_trigger_holds_its_slot_from_the_announcement() {
+        let hardware = TriggerSource::Hardware { arm_window: millis(30) };
+        assert_eq!(time_to_outcome(hardware, millis(200)), millis(230));
+        let plc = TriggerSource::Plc { frame_window: millis(30) };
+        assert_eq!(time_to_outcome(plc, millis(200)), millis(200));
+    }
+
+    #[test]
+    fn milliseconds_are_as_long_as_they_need_to_be() {
+        assert_eq!([millis(0), millis(100), Duration::from_micros(1500)].map(ms), ["0", "100", "1.5"]);
+    }
+}

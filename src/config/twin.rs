@@ -99,7 +99,7 @@ pub struct TwinFaults {
     pub trigger_duplicate: f64,
     /// Trigger goes 1, 0, 1 within a scan.
     pub trigger_bounce: f64,
-    /// CycleId and its tail come in two writes, around the trigger.
+    /// `CycleId` and its tail come in two writes, around the trigger.
     pub torn_write: f64,
     /// The PLC starts again.
     pub plc_restart: f64,
@@ -265,5 +265,98 @@ fn check_reach(root: &Table<'_>, faults: &TwinFaults) {
     for (key, _) in asked.iter().filter(|(_, asked)| *asked) {
         let reason = format!("{key} needs a station that the twin runs itself; set start = true in [station], or remove it");
         root.refuse_at(&format!("faults.{key}"), "[faults]", reason);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    const LEAST: &str = "config_version = 1\n[station]\nconfig = \"station.toml\"\n";
+
+    fn read_bytes(bytes: Vec<u8>) -> Result<TwinConfig, ConfigErrors> {
+        TwinConfig::from_document(&Document::new(Path::new("/line/line.toml"), bytes)?)
+    }
+
+    fn read_text(text: &str) -> Result<TwinConfig, ConfigErrors> {
+        read_bytes(text.into())
+    }
+
+    /// Expects the least line with `tables` added to be refused with exactly these errors.
+    #[track_caller]
+    fn refused(tables: &str, expected: &[&str]) {
+        let errors = read_text(&format!("{LEAST}{tables}")).unwrap_err();
+        let expected: Vec<String> = expected.iter().map(|line| format!("/line/line.toml:{line}")).collect();
+        assert_eq!(errors.lines(), expected);
+    }
+
+    #[test]
+    fn a_line_is_five_rendered_parts_a_second_and_nothing_goes_wrong() {
+        let line = read_text(LEAST).unwrap();
+        assert_eq!(line.station, Path::new("/line/station.toml"));
+        assert!(line.start);
+        assert_eq!(line.plc.address, None);
+        assert_eq!(
+            (line.camera.width, line.camera.height, line.camera.format),
+            (640, 480, PixelFormat::Rgb)
+        );
+        assert_eq!((line.parts.count, line.parts.rate, line.parts.dataset), (200, Rate::Hz(5.0), None));
+        assert_eq!(line.encoder_pitch, 1000);
+        assert_eq!(line.faults, TwinFaults::default());
+    }
+
+    #[test]
+    fn errors_are_told_at_once() {
+        refused(
+            "[parts]\nrate_hz = \"fast\"\ncounts = 3\n[faults]\nframe_late = 1.5\n[camera]\nformat = \"rgb\"\n",
+            &[
+                "5:11: failed to read [parts]: rate_hz is \"fast\"; give a number from 0.01 to 10000, or \"max\"",
+                "6:1: failed to read [parts]: unknown key \"counts\"; did you mean \"count\"?",
+                "8:14: failed to read [faults]: frame_late is 1.5; give a number from 0 to 1",
+                "10:10: failed to read [camera]: format is \"rgb\"; give \"RGB\" or \"BGR\" or \"GRAY8\" or \"NV12\" or \"I420\" or \"YUY2\"",
+            ],
+        );
+    }
+
+    #[test]
+    fn a_rate_is_a_number_or_max() {
+        for (given, rate) in [("12.5", Rate::Hz(12.5)), ("20", Rate::Hz(20.0)), ("\"max\"", Rate::Max)] {
+            let line = read_text(&format!("{LEAST}[parts]\nrate_hz = {given}\n")).unwrap();
+            assert_eq!(line.parts.rate, rate);
+        }
+    }
+
+    #[test]
+    fn a_station_that_runs_elsewhere_is_neither_stopped_nor_killed() {
+        refused(
+            "start = false\n[faults]\nkills = 3\nengine_slow = 0.5\nstation_kill = 0.0\n",
+            &[
+                "6:9: failed to read [faults]: kills needs a station that the twin runs itself; set start = true in [station], or remove it",
+                "7:15: failed to read [faults]: engine_slow needs a station that the twin runs itself; set start = true in [station], or remove it",
+            ],
+        );
+    }
+
+    #[test]
+    fn formats_that_share_chroma_need_even_sides() {
+        refused(
+            "[camera]\nformat = \"YUY2\"\nwidth = 641\nheight = 481\n",
+            &["6:9: failed to read [camera]: width 641 is odd, and this format shares chroma between two pixels; give an even one"],
+        );
+        assert!(read_text(&format!("{LEAST}[camera]\nwidth = 641\nheight = 481\n")).is_ok());
+    }
+
+    proptest! {
+        #[test]
+        fn no_damage_panics(damage in prop::collection::vec((any::<Index>(), any::<u8>()), 1..8)) {
+            let mut bytes = include_bytes!("../../tests/fixtures/config/line-1.toml").to_vec();
+            for (at, byte) in damage {
+                let at = at.index(bytes.len());
+                bytes[at] = byte;
+            }
+            let _ = read_bytes(bytes);
+        }
     }
 }

@@ -144,23 +144,12 @@ pub(super) fn socket(value: &DeValue<'_>) -> Result<SocketAddr, String> {
     address.ok_or_else(|| "an IP address and a port, like \"127.0.0.1:1502\"".into())
 }
 
-/// Addresses of single machines, at least one, none twice.
-pub(super) fn addresses(max: usize) -> impl Fn(&DeValue<'_>) -> Result<Vec<IpAddr>, String> {
-    move |value| {
-        let address = |value: &DeValue<'_>| {
-            let address: IpAddr = value.as_str()?.parse().ok()?;
-            let address = address.to_canonical();
-            (!address.is_unspecified() && !address.is_multicast()).then_some(address)
-        };
-        let all = value.as_array().and_then(|values| {
-            let mut all: Vec<IpAddr> = values.iter().map(|value| address(value.get_ref())).collect::<Option<_>>()?;
-            let count = all.len();
-            all.sort_unstable();
-            all.dedup();
-            (all.len() == count && (1..=max).contains(&count)).then_some(all)
-        });
-        all.ok_or_else(|| format!("a list of 1 to {max} different IP addresses, like [\"192.168.0.10\"]"))
-    }
+/// The address of a single machine, without IPv4 inside IPv6.
+pub(super) fn machine(value: &DeValue<'_>) -> Result<IpAddr, String> {
+    let address = value.as_str().and_then(|text| text.parse().ok());
+    let address = address.map(|address: IpAddr| address.to_canonical());
+    let single = address.filter(|address| !address.is_unspecified() && !address.is_multicast());
+    single.ok_or_else(|| "the IP address of a machine, like \"192.168.0.10\"".into())
 }
 
 fn number_of(integer: &DeInteger<'_>) -> Option<u64> {

@@ -23,7 +23,7 @@ pub fn bounded<T>(name: &'static str, capacity: usize, when_full: WhenFull) -> (
     let sender = Sender {
         name,
         when_full,
-        // Dropping the oldest takes receiving it; other senders must not keep a channel open that nobody receives from.
+        // Dropping the oldest takes receiving it. Such a channel never looks closed to its senders.
         oldest: (when_full == WhenFull::DropOldest).then(|| receiver.clone()),
         sender,
         dropped: Arc::default(),
@@ -53,7 +53,7 @@ impl<T> Clone for Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Puts an item in. Returns the item that did not fit, or the item itself once nobody receives any more.
+    /// Puts an item in.
     ///
     /// # Errors
     /// With the item that was dropped: this one, or under [`WhenFull::DropOldest`] an older one.
@@ -140,7 +140,7 @@ impl<T> Receiver<T> {
         })
     }
 
-    /// Whether none is waiting.
+    /// Whether no item is waiting.
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

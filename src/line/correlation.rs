@@ -28,7 +28,7 @@ pub(super) struct FrameSeen {
     pub(super) exposed_at: Nanos,
     pub(super) arrived_at: Nanos,
     /// Exposures before this one are missing or came out of order.
-    uncertain: bool,
+    pub(super) uncertain: bool,
 }
 
 /// What was found out.

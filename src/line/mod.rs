@@ -724,16 +724,9 @@ impl Line {
     }
 
     fn count(&mut self, opened: &Opened, outcome: Outcome) {
-        if opened.test_part {
-            return;
+        if !opened.test_part {
+            self.counts.add(outcome);
         }
-        let count = match outcome.verdict {
-            Verdict::Ok => &mut self.counts.ok,
-            Verdict::NotOk => &mut self.counts.not_ok,
-            Verdict::NotDecidable => &mut self.counts.not_decidable,
-        };
-        *count = count.wrapping_add(1);
-        self.counts.total = self.counts.total.wrapping_add(1);
     }
 
     // ---- readiness and the image ----
