@@ -10,6 +10,7 @@ use image::codecs::jpeg::JpegEncoder;
 use super::model::facts;
 use crate::report::{EvaluationReport, Fact, Metric, PartRow, Picture, Stage, pictured_parts, render};
 use crate::teach::evaluate::{Evaluation, Judged};
+use crate::twin::TwinReport;
 use crate::vision::inspector::Inspector;
 use crate::vision::overlay;
 
@@ -28,6 +29,14 @@ pub(super) struct Page<'a> {
     pub(super) stages: &'a [(crate::teach::progress::Stage, Duration)],
     /// Folder that image names are shown relative to.
     pub(super) root: &'a Path,
+    /// A run of the virtual line with this model, if there was one.
+    pub(super) line: Option<&'a LineRun>,
+}
+
+/// A run of the virtual line.
+pub(super) struct LineRun {
+    pub(super) report: TwinReport,
+    pub(super) deadline: Duration,
 }
 
 /// Writes the page to `file`.
