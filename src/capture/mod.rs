@@ -3,8 +3,12 @@
 //! | file | what it does |
 //! |---|---|
 //! | `frame.rs` | pixels as the camera gave them, never copied |
+//! | `gstreamer.rs` | the adapter to GStreamer: any source that it can read |
+//! | `folder.rs` | a folder of images, one per trigger |
 
+pub mod folder;
 mod frame;
+pub mod gstreamer;
 
 pub use frame::{Frame, PixelFormat, Pixels, Plane};
 
@@ -32,6 +36,11 @@ pub trait Camera: Send {
 
     /// Asks for one exposure, if the camera makes exposures on demand; otherwise does nothing.
     fn trigger(&self);
+
+    /// How many frames were copied since the start because too many of the camera's own buffers were held.
+    fn frames_copied(&self) -> u64 {
+        0
+    }
 }
 
 /// Why a camera cannot be set up at all (as opposed to: does not deliver now).

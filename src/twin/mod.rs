@@ -1,10 +1,12 @@
-//! A production that exists only in memory: parts for demos and tests where no photographs are at hand. Pure.
+//! The digital twin of a line: parts for demos and tests where no photographs are at hand, and what a line does with them.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `parts.rs` | one part becomes pixels, with or without a defect |
 //! | `mod.rs` | a whole data set of such parts |
+//! | `camera.rs` | a camera whose frames go through shared memory |
 
+pub mod camera;
 pub mod parts;
 
 use crate::vision::{Image, Mask};
