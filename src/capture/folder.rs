@@ -64,7 +64,10 @@ impl Camera for FolderCamera {
         if let Some(triggers) = &self.triggers
             && triggers.send(flow::now()).is_err()
         {
-            tracing::warn!(camera = self.name, "images cannot be read as fast as they are triggered; one trigger lost");
+            tracing::warn!(
+                camera = self.name,
+                "images cannot be read as fast as they are triggered; one trigger lost"
+            );
         }
     }
 }

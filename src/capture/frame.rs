@@ -106,7 +106,10 @@ impl Frame {
     /// Whether every row lies inside the bytes.
     pub fn is_whole(&self) -> bool {
         let sizes = self.format.plane_sizes(self.width, self.height);
-        sizes.iter().enumerate().all(|(plane, (_, rows))| *rows == 0 || self.row(plane, rows - 1).is_some())
+        sizes
+            .iter()
+            .enumerate()
+            .all(|(plane, (_, rows))| *rows == 0 || self.row(plane, rows - 1).is_some())
     }
 }
 

@@ -4,8 +4,8 @@
 //! Buffers that takt holds are the camera's own; beyond `frames_held_max` of them frames are copied and counted.
 
 use std::fmt::Write as _;
-use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, Once, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -245,7 +245,11 @@ impl Driver {
             layout: None,
         };
         // A panic in there is caught by the bindings and becomes an error of the pipeline.
-        appsink.set_callbacks(AppSinkCallbacks::builder().new_sample(move |appsink| receiver.receive(appsink)).build());
+        appsink.set_callbacks(
+            AppSinkCallbacks::builder()
+                .new_sample(move |appsink| receiver.receive(appsink))
+                .build(),
+        );
         let running = Running(pipeline);
         let failure = self.follow(&running.0, &up);
         let delivered = *lock(&up);
@@ -334,9 +338,18 @@ fn make_pipeline(source: &str) -> Result<(gst::Pipeline, AppSink), String> {
         .and_then(|pipeline| pipeline.by_name(SINK_NAME))
         .and_then(|element| element.downcast::<AppSink>().ok());
     let (Some(pipeline), Some(appsink)) = (pipeline, appsink) else {
-        return Err(format!("\"{source}\" is no pipeline that frames come out of; try it: gst-launch-1.0 {source} ! fakesink"));
+        return Err(format!(
+            "\"{source}\" is no pipeline that frames come out of; try it: gst-launch-1.0 {source} ! fakesink"
+        ));
     };
-    let formats = [VideoFormat::Gray8, VideoFormat::Rgb, VideoFormat::Bgr, VideoFormat::Nv12, VideoFormat::I420, VideoFormat::Yuy2];
+    let formats = [
+        VideoFormat::Gray8,
+        VideoFormat::Rgb,
+        VideoFormat::Bgr,
+        VideoFormat::Nv12,
+        VideoFormat::I420,
+        VideoFormat::Yuy2,
+    ];
     appsink.set_caps(Some(&VideoCapsBuilder::new().format_list(formats).build()));
     appsink.set_max_buffers(FRAMES_WAITING_MAX);
     appsink.set_drop(true);
@@ -368,9 +381,39 @@ fn explain_description(source: &str, error: &gst::glib::Error, missing: &[String
 /// The Debian package that has an element; where it is none of the well-known, `None`.
 fn package(element: &str) -> Option<&'static str> {
     const PACKAGES: &[(&str, &[&str])] = &[
-        ("gstreamer1.0-plugins-base", &["video", "decodebin", "uridecodebin", "playbin", "tcp", "appsrc", "gio"]),
-        ("gstreamer1.0-plugins-good", &["v4l2", "rtsp", "rtp", "udp", "jpeg", "png", "multifile", "imagefreeze", "deinterlace", "souphttp"]),
-        ("gstreamer1.0-plugins-bad", &["gdp", "shm", "h264parse", "h265parse", "bayer2rgb", "srt", "decklink", "uvch264", "va"]),
+        (
+            "gstreamer1.0-plugins-base",
+            &["video", "decodebin", "uridecodebin", "playbin", "tcp", "appsrc", "gio"],
+        ),
+        (
+            "gstreamer1.0-plugins-good",
+            &[
+                "v4l2",
+                "rtsp",
+                "rtp",
+                "udp",
+                "jpeg",
+                "png",
+                "multifile",
+                "imagefreeze",
+                "deinterlace",
+                "souphttp",
+            ],
+        ),
+        (
+            "gstreamer1.0-plugins-bad",
+            &[
+                "gdp",
+                "shm",
+                "h264parse",
+                "h265parse",
+                "bayer2rgb",
+                "srt",
+                "decklink",
+                "uvch264",
+                "va",
+            ],
+        ),
         ("gstreamer1.0-libav", &["avdec", "avenc", "avdemux"]),
         ("gstreamer1.0-plugins-ugly", &["x264"]),
         ("gstreamer1.0-aravis", &["aravis"]),
@@ -385,10 +428,14 @@ fn heard(camera: &str, pipeline: &gst::glib::WeakRef<gst::Pipeline>, message: &g
     match message.view() {
         MessageView::Error(error) => Some(Event::Failed(explain(&error.error(), error.debug().as_deref(), message.src()))),
         MessageView::Eos(_) => Some(Event::Failed(
-            "the source has ended (end of stream); use one that goes on, as a camera does".to_owned().into(),
+            "the source has ended (end of stream); use one that goes on, as a camera does"
+                .to_owned()
+                .into(),
         )),
         MessageView::StateChanged(change) if change.current() == gst::State::Playing => {
-            let is_whole = pipeline.upgrade().is_some_and(|pipeline| message.src() == Some(pipeline.upcast_ref()));
+            let is_whole = pipeline
+                .upgrade()
+                .is_some_and(|pipeline| message.src() == Some(pipeline.upcast_ref()));
             is_whole.then_some(Event::Playing)
         }
         MessageView::Warning(warning) => {
@@ -402,7 +449,9 @@ fn heard(camera: &str, pipeline: &gst::glib::WeakRef<gst::Pipeline>, message: &g
 /// An error of a pipeline in GStreamer's words, with what helps.
 fn explain(error: &gst::glib::Error, debug: Option<&str>, source: Option<&gst::Object>) -> Failure {
     // The factory's name, as in the description: the element's own is numbered, and hence different each time.
-    let factory = source.and_then(|source| source.downcast_ref::<gst::Element>()).and_then(gst::Element::factory);
+    let factory = source
+        .and_then(|source| source.downcast_ref::<gst::Element>())
+        .and_then(gst::Element::factory);
     let element = factory.map_or_else(|| "the pipeline".into(), |factory| factory.name().to_string());
     // What is meant for developers begins with a line that says where in GStreamer; what follows says more.
     let detail = debug.and_then(|debug| debug.lines().skip(1).last()).unwrap_or_default();
@@ -410,7 +459,8 @@ fn explain(error: &gst::glib::Error, debug: Option<&str>, source: Option<&gst::O
     if !detail.is_empty() && !reason.contains(detail) {
         let _ = write!(reason, " ({detail})");
     }
-    let is_format = detail.contains("not-negotiated") || error.matches(gst::CoreError::Negotiation) || error.matches(gst::StreamError::Format);
+    let is_format =
+        detail.contains("not-negotiated") || error.matches(gst::CoreError::Negotiation) || error.matches(gst::StreamError::Format);
     if !is_format {
         let _ = write!(reason, "; {}", remedy(error));
     }
@@ -432,7 +482,10 @@ fn remedy(error: &gst::glib::Error) -> &'static str {
 
 /// What the source would give, and what takt takes.
 fn offer(appsink: &AppSink) -> String {
-    let offered = appsink.static_pad("sink").and_then(|pad| pad.peer()).map(|peer| peer.query_caps(None));
+    let offered = appsink
+        .static_pad("sink")
+        .and_then(|pad| pad.peer())
+        .map(|peer| peer.query_caps(None));
     match offered {
         Some(caps) if caps.is_any() => format!(
             "the source does not say what its bytes are: add the element that knows (after shmsrc: ! gdpdepay), takt takes video/x-raw as {FORMATS}"
@@ -525,7 +578,9 @@ impl FrameReceiver {
 
     /// What the caps of a sample mean; looked at anew when they change.
     fn layout(&mut self, sample: &gst::Sample) -> Result<(PixelFormat, VideoInfo), String> {
-        let caps = sample.caps_owned().ok_or("its frames have no caps; add the element that knows them")?;
+        let caps = sample
+            .caps_owned()
+            .ok_or("its frames have no caps; add the element that knows them")?;
         if let Some((known, format, info)) = &self.layout
             && *known == caps
         {
@@ -553,7 +608,9 @@ impl FrameReceiver {
         let is_held = self
             .frames
             .held
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| (held < self.held_max).then_some(held + 1))
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |held| {
+                (held < self.held_max).then_some(held + 1)
+            })
             .is_ok();
         if is_held {
             return Ok(Arc::new(HeldBuffer {

@@ -51,7 +51,9 @@ pub enum TwinCameraError {
         format: PixelFormat,
     },
     /// GStreamer does not do it.
-    #[error("failed to set up the twin's camera: {reason}; install gstreamer1.0-plugins-base and gstreamer1.0-plugins-bad (make setup does)")]
+    #[error(
+        "failed to set up the twin's camera: {reason}; install gstreamer1.0-plugins-base and gstreamer1.0-plugins-bad (make setup does)"
+    )]
     GStreamer {
         /// In GStreamer's words.
         reason: String,
@@ -98,7 +100,10 @@ impl TwinCamera {
 
         let share = element("share")?;
         share.set_property("socket-path", socket.to_string_lossy().as_ref());
-        share.set_property("shm-size", u32::try_from((info.size() + 4096) * FRAMES_SHARED_MAX).unwrap_or(u32::MAX));
+        share.set_property(
+            "shm-size",
+            u32::try_from((info.size() + 4096) * FRAMES_SHARED_MAX).unwrap_or(u32::MAX),
+        );
         share.set_property("wait-for-connection", false);
         share.set_property("sync", false);
         share.set_property("async", false);
@@ -204,7 +209,10 @@ fn carry_headers_along(pad: &gst::Pad) {
         }
         let mut packets = gst::Buffer::new();
         if let Some(packets) = packets.get_mut() {
-            let memories = headers.iter().flat_map(|header| header.iter_memories_owned()).chain(buffer.iter_memories_owned());
+            let memories = headers
+                .iter()
+                .flat_map(|header| header.iter_memories_owned())
+                .chain(buffer.iter_memories_owned());
             memories.for_each(|memory| packets.append_memory(memory));
         }
         *buffer = packets;
@@ -264,7 +272,12 @@ fn convert(image: &Image, format: PixelFormat, info: &VideoInfo) -> Vec<u8> {
         for column in 0..width.div_ceil(2) {
             let Some(places) = places(row, column) else { return bytes };
             let (x, y) = (2 * column, rows_per_chroma * row);
-            let shared = [pixel(x, y), pixel(x + 1, y), pixel(x, y + rows_per_chroma - 1), pixel(x + 1, y + rows_per_chroma - 1)];
+            let shared = [
+                pixel(x, y),
+                pixel(x + 1, y),
+                pixel(x, y + rows_per_chroma - 1),
+                pixel(x + 1, y + rows_per_chroma - 1),
+            ];
             let mean = [0, 1, 2].map(|channel| shared.iter().map(|rgb| f32::from(rgb[channel])).sum::<f32>() / 4.0);
             for (place, value) in places.into_iter().zip(chroma(mean)) {
                 bytes[place] = value;

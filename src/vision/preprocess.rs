@@ -126,7 +126,10 @@ impl Preprocessor {
                 let (luma, uv) = (self.luma.sized::<U8>(size), u.sized::<U8x2>(size));
                 resize_plane::<U8>(resizer, frame, 0, whole, size, luma)?;
                 resize_plane::<U8x2>(resizer, frame, 1, Patch::of_halved_planes(region, 2), size, uv)?;
-                colours.convert(luma.iter().zip(uv.chunks_exact(2)).map(|(y, uv)| [*y, uv[0], uv[1]]), &mut self.target);
+                colours.convert(
+                    luma.iter().zip(uv.chunks_exact(2)).map(|(y, uv)| [*y, uv[0], uv[1]]),
+                    &mut self.target,
+                );
             }
             // The same bytes are seen as pixels of luma and something, and as half as many of something, U, something and V.
             _ => {
@@ -151,7 +154,9 @@ impl Scaled {
 
 fn bilinear() -> ResizeOptions {
     // No format has alpha; without this the second of two channels would be taken for it.
-    ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear)).use_alpha(false)
+    ResizeOptions::new()
+        .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear))
+        .use_alpha(false)
 }
 
 /// The part of a plane that is resized: whole pixels, and of these a box that may begin and end between pixels.
@@ -201,7 +206,9 @@ fn resize_plane<P: PixelTrait>(
     let mut target = TypedImage::<P>::from_buffer(width, height, target).map_err(|error| error.to_string())?;
     let [left, top, inner_width, inner_height] = patch.inner;
     let options = bilinear().crop(left, top, inner_width, inner_height);
-    resizer.resize_typed(&source, &mut target, &options).map_err(|error| error.to_string())
+    resizer
+        .resize_typed(&source, &mut target, &options)
+        .map_err(|error| error.to_string())
 }
 
 /// A part of a plane in the memory of the frame, whatever lies between its rows.
@@ -289,4 +296,211 @@ impl Colours {
 
 fn level(fixed: i32) -> u8 {
     (fixed >> 16).clamp(0, 255) as u8
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::capture::Plane;
+    use crate::part::Nanos;
+    use proptest::prelude::*;
+    use std::sync::Arc;
+
+    const WIDTH: u32 = 61;
+    const HEIGHT: u32 = 47;
+
+    /// A frame of a format with rows padded by `padding` bytes; `sample` gives the bytes of the planes by plane, row and byte in the row.
+    fn frame(format: PixelFormat, padding: usize, sample: impl Fn(usize, usize, usize) -> u8) -> Frame {
+        let mut planes = [Plane::default(); 3];
+        let mut bytes = Vec::new();
+        for (plane, (row_bytes, rows)) in format.plane_sizes(WIDTH, HEIGHT).into_iter().enumerate() {
+            planes[plane] = Plane {
+                offset: bytes.len(),
+                stride: row_bytes + padding,
+            };
+            for row in 0..rows {
+                bytes.extend((0..row_bytes).map(|byte| sample(plane, row, byte)));
+                // The last row ends with its pixels.
+                let is_last = row + 1 == rows;
+                bytes.extend(std::iter::repeat_n(0xaa, if is_last { 0 } else { padding }));
+            }
+        }
+        Frame {
+            pixels: Arc::new(bytes),
+            format,
+            width: WIDTH,
+            height: HEIGHT,
+            planes,
+            full_range: false,
+            bt709: false,
+            exposed_at: Nanos(0),
+            counter: None,
+        }
+    }
+
+    /// A wave that is smooth from pixel to pixel: 60 to 190, of any channel at a place in pixels.
+    fn wave(channel: usize, x: f64, y: f64) -> f64 {
+        let phase = channel as f64 * 2.0;
+        125.0 + 65.0 * ((x / 15.0 + phase).sin() * (y / 12.0 + phase).cos())
+    }
+
+    /// A frame of smooth waves; in the YUV formats as luma, U and V, with chroma taken in the middle of the pixels that share it.
+    fn smooth(format: PixelFormat, padding: usize) -> Frame {
+        let value = |channel: usize, x: f64, y: f64| wave(channel, x, y).round() as u8;
+        frame(format, padding, |plane, row, byte| {
+            let (row, middle) = (row as f64, 2.0 * row as f64 + 0.5);
+            match (format, plane) {
+                (PixelFormat::Rgb, _) => value(byte % 3, (byte / 3) as f64, row),
+                (PixelFormat::Bgr, _) => value(2 - byte % 3, (byte / 3) as f64, row),
+                (PixelFormat::Nv12, 1) => value(1 + byte % 2, (byte / 2 * 2) as f64 + 0.5, middle),
+                (PixelFormat::I420, 1 | 2) => value(plane, (2 * byte) as f64 + 0.5, middle),
+                (PixelFormat::Yuy2, _) if byte % 2 == 1 => value(1 + byte / 2 % 2, (byte / 4 * 4 / 2) as f64 + 0.5, row),
+                (PixelFormat::Yuy2, _) => value(0, (byte / 2) as f64, row),
+                _ => value(0, byte as f64, row),
+            }
+        })
+    }
+
+    /// The plain way, in floating point: every pixel's samples, converted to RGB.
+    fn plain_rgb(frame: &Frame, x: usize, y: usize) -> [u8; 3] {
+        let at = |plane: usize, row: usize, byte: usize| f64::from(frame.row(plane, row).unwrap()[byte]);
+        let [luma, u, v] = match frame.format {
+            PixelFormat::Rgb => return [0, 1, 2].map(|channel| at(0, y, 3 * x + channel) as u8),
+            PixelFormat::Bgr => return [2, 1, 0].map(|channel| at(0, y, 3 * x + channel) as u8),
+            PixelFormat::Gray8 => return [at(0, y, x) as u8; 3],
+            PixelFormat::Nv12 => [at(0, y, x), at(1, y / 2, x / 2 * 2), at(1, y / 2, x / 2 * 2 + 1)],
+            PixelFormat::I420 => [at(0, y, x), at(1, y / 2, x / 2), at(2, y / 2, x / 2)],
+            PixelFormat::Yuy2 => [at(0, y, 2 * x), at(0, y, x / 2 * 4 + 1), at(0, y, x / 2 * 4 + 3)],
+        };
+        // Factors as printed in ITU-R BT.601 and BT.709.
+        let [red_v, green_u, green_v, blue_u] = if frame.bt709 {
+            [1.5748, 0.1873, 0.4681, 1.8556]
+        } else {
+            [1.402, 0.3441, 0.7141, 1.772]
+        };
+        let (luma, scale) = if frame.full_range {
+            (luma, 1.0)
+        } else {
+            ((luma - 16.0) * 255.0 / 219.0, 255.0 / 224.0)
+        };
+        let (u, v) = ((u - 128.0) * scale, (v - 128.0) * scale);
+        [luma + red_v * v, luma - green_u * u - green_v * v, luma + blue_u * u].map(|value| value.round().clamp(0.0, 255.0) as u8)
+    }
+
+    /// Converts all of the frame, cuts the region out, resizes it.
+    fn reference(frame: &Frame, region: Region, width: u32, height: u32) -> Vec<u8> {
+        let rows = region.y as usize..(region.y + region.height) as usize;
+        let columns = region.x as usize..(region.x + region.width) as usize;
+        let rgb = rows
+            .flat_map(|y| columns.clone().flat_map(move |x| plain_rgb(frame, x, y)))
+            .collect();
+        let image = Image {
+            width: region.width,
+            height: region.height,
+            rgb,
+        };
+        Preprocessor::new(width, height).resize(&image).unwrap().to_vec()
+    }
+
+    fn regions() -> impl Strategy<Value = Region> {
+        (0..WIDTH - 1, 0..HEIGHT - 1)
+            .prop_flat_map(|(x, y)| (Just(x), Just(y), 1..=WIDTH - x, 1..=HEIGHT - y))
+            .prop_map(|(x, y, width, height)| Region { x, y, width, height })
+    }
+
+    proptest! {
+        #[test]
+        fn packed_formats_are_exact(
+            region in regions(), width in 1_u32..70, height in 1_u32..70, padding in 0_usize..8, seed: u8,
+        ) {
+            for format in [PixelFormat::Rgb, PixelFormat::Bgr, PixelFormat::Gray8] {
+                let noise = |_, row: usize, byte: usize| (row * 31 ^ byte * 17 ^ usize::from(seed)).wrapping_mul(0x9e37) as u8;
+                let frame = frame(format, padding, noise);
+                let mut preprocessor = Preprocessor::new(width, height);
+                let resized = preprocessor.resize_frame(&frame, Some(region)).unwrap();
+                prop_assert!(resized == reference(&frame, region, width, height), "{:?}", format);
+            }
+        }
+
+        #[test]
+        fn yuv_formats_are_near(
+            region in regions(), shrink in 1_u32..5, padding in 0_usize..8, full_range: bool, bt709: bool,
+        ) {
+            // Enough pixels for a mean, and no more than the frame has: what lies between samples is a matter of taste.
+            prop_assume!(region.width >= 8 && region.height >= 8);
+            let (width, height) = (region.width / shrink, region.height / shrink);
+            for format in [PixelFormat::Nv12, PixelFormat::I420, PixelFormat::Yuy2] {
+                let frame = Frame { full_range, bt709, ..smooth(format, padding) };
+                let mut preprocessor = Preprocessor::new(width, height);
+                let resized = preprocessor.resize_frame(&frame, Some(region)).unwrap();
+                let plain = reference(&frame, region, width, height);
+                let worst = resized.iter().zip(&plain).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
+                let mean = resized.iter().zip(&plain).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / plain.len() as f64;
+                prop_assert!(mean < 3.0, "{:?}: mean {mean} worst {worst}", format);
+                prop_assert!(worst <= 14, "{:?}: mean {mean} worst {worst}", format);
+            }
+        }
+    }
+
+    #[test]
+    fn one_preprocessor_takes_one_format_after_the_other() {
+        let whole = Region {
+            x: 0,
+            y: 0,
+            width: WIDTH,
+            height: HEIGHT,
+        };
+        let mut preprocessor = Preprocessor::new(20, 16);
+        for format in PixelFormat::ALL.into_iter().chain(PixelFormat::ALL.into_iter().rev()) {
+            let frame = smooth(format, 3);
+            let again = preprocessor.resize_frame(&frame, None).unwrap().to_vec();
+            assert_eq!(
+                again,
+                Preprocessor::new(20, 16).resize_frame(&frame, Some(whole)).unwrap(),
+                "{format:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn black_white_and_pure_colours_come_out_as_they_went_in() {
+        // Luma, U and V of black, white and red in BT.601, limited range.
+        for (yuv, rgb) in [
+            ([16, 128, 128], [0, 0, 0]),
+            ([235, 128, 128], [255, 255, 255]),
+            ([81, 90, 240], [254, 0, 0]),
+        ] {
+            for format in [PixelFormat::Nv12, PixelFormat::I420, PixelFormat::Yuy2] {
+                let frame = frame(format, 0, |plane, _, byte| match (format, plane) {
+                    (PixelFormat::Nv12, 1) => yuv[1 + byte % 2],
+                    (PixelFormat::I420, _) => yuv[plane],
+                    (PixelFormat::Yuy2, _) => [yuv[0], yuv[1], yuv[0], yuv[2]][byte % 4],
+                    _ => yuv[0],
+                });
+                let mut preprocessor = Preprocessor::new(5, 5);
+                assert_eq!(preprocessor.resize_frame(&frame, None).unwrap()[..3], rgb, "{format:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_region_outside_of_the_frame_is_refused_by_its_sizes() {
+        let mut preprocessor = Preprocessor::new(8, 8);
+        let frame = smooth(PixelFormat::Nv12, 0);
+        for (x, width) in [(60, 2), (0, 62), (u32::MAX, 2), (0, 0)] {
+            let region = Region { x, y: 0, width, height: 4 };
+            let error = preprocessor.resize_frame(&frame, Some(region)).unwrap_err().to_string();
+            assert!(error.contains("61x47") && error.contains(&format!("{width}x4")), "{error}");
+        }
+    }
+
+    #[test]
+    fn bytes_that_do_not_reach_are_refused() {
+        for format in PixelFormat::ALL {
+            let mut frame = smooth(format, 0);
+            let bytes = (*frame.pixels).as_ref();
+            frame.pixels = Arc::new(bytes[..bytes.len() - 1].to_vec());
+            assert!(Preprocessor::new(8, 8).resize_frame(&frame, None).is_err(), "{format:?}");
+        }
+    }
 }
