@@ -10,6 +10,7 @@ use syn::visit::{self, Visit};
 const PURE: &[&str] = &[
     "part/",
     "line/",
+    "capture/frame.rs",
     "recipe/",
     "teach/calibration.rs",
     "teach/coreset.rs",
@@ -23,6 +24,7 @@ const PURE: &[&str] = &[
     "vision/overlay.rs",
     "vision/preprocess.rs",
     "vision/regions.rs",
+    "vision/stamp.rs",
 ];
 
 /// Exceptions: a crate that only computes, and the pure file that may use it.
@@ -51,9 +53,9 @@ const IMPURE_MACROS: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"
 const SDKS: &[(&str, &[&str])] = &[
     ("ort", &["vision/ort.rs"]),
     ("fast_image_resize", &["vision/preprocess.rs"]),
-    ("gstreamer", &["capture/gstreamer.rs", "twin/"]),
-    ("gstreamer_app", &["capture/gstreamer.rs", "twin/"]),
-    ("gstreamer_video", &["capture/gstreamer.rs", "twin/"]),
+    ("gstreamer", &["capture/gstreamer.rs", "twin/camera.rs"]),
+    ("gstreamer_app", &["capture/gstreamer.rs", "twin/camera.rs"]),
+    ("gstreamer_video", &["capture/gstreamer.rs", "twin/camera.rs"]),
     ("v4l", &["capture/v4l2.rs", "twin/"]),
     ("aravis", &["capture/aravis.rs", "twin/"]),
     ("tokio_modbus", &["plc/modbus.rs", "twin/"]),
@@ -70,7 +72,12 @@ const SDKS: &[(&str, &[&str])] = &[
 ];
 
 /// Modules of takt's own that are as impure as the SDK they adapt.
-const ADAPTERS: &[&str] = &["crate::vision::ort"];
+const ADAPTERS: &[&str] = &[
+    "crate::vision::ort",
+    "crate::capture::gstreamer",
+    "crate::capture::folder",
+    "crate::twin::camera",
+];
 
 /// File names that say nothing.
 const NAMELESS: &[&str] = &["utils", "util", "helpers", "helper", "common", "misc", "manager"];

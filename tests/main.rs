@@ -8,6 +8,7 @@
 //! | `parity.rs` | the emitted graph answers as the reference scorer does |
 //! | `bad_input.rs` | what cannot be used is refused, by name and with a remedy |
 //! | `engine.rs` | a missing or wrong runtime library is said |
+//! | `capture.rs` | cameras through GStreamer, shared memory and folders; what is killed comes back |
 //! | `parts.rs`, `program.rs`, `skip.rs` | the parts that are drawn, the program that is run, the checks that cannot be made here |
 
 // clippy.toml allows these in test functions; what they call is no less a test.
@@ -15,6 +16,7 @@
 
 mod architecture;
 mod bad_input;
+mod capture;
 mod engine;
 mod licences;
 mod parity;
