@@ -8,7 +8,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use takt::capture::folder::FolderCamera;
-use takt::capture::gstreamer::{CameraClock, GstCamera, GstSettings};
+use takt::capture::CameraClock;
+use takt::capture::gstreamer::{GstCamera, GstSettings};
 use takt::capture::{Camera, Capture, CaptureSink, Frame, PixelFormat};
 use takt::flow;
 use takt::part::{Nanos, Region, Verdict};
@@ -23,7 +24,7 @@ use takt::vision::{EngineOptions, encode};
 use crate::parts::{self, Pixels};
 
 /// Longer than anything here takes; a test that waits so long has failed.
-const NEVER: Duration = Duration::from_secs(60);
+const NEVER: Duration = Duration::from_mins(1);
 
 const STAMP: StampPlace = StampPlace { x: 2, y: 4, cell_px: 3 };
 
@@ -241,6 +242,12 @@ impl Drop for Killed {
     fn drop(&mut self) {
         let _ = self.0.kill();
         let _ = self.0.wait();
+        // What it shared stays in memory otherwise.
+        let prefix = format!("shmpipe.{:5}.", self.0.id());
+        let shared = std::fs::read_dir("/dev/shm").into_iter().flatten().flatten();
+        for file in shared.filter(|file| file.file_name().to_string_lossy().starts_with(&prefix)) {
+            let _ = std::fs::remove_file(file.path());
+        }
     }
 }
 
@@ -297,6 +304,10 @@ fn two_twins_do_not_share_a_socket() {
     let _first = TwinCamera::start(&socket, 64, 48, PixelFormat::Rgb).unwrap();
     let second = TwinCamera::start(&socket, 64, 48, PixelFormat::Rgb).err();
     assert!(matches!(second, Some(TwinCameraError::InUse { .. })), "{second:?}");
+    let file = folder.path().join("notes.txt");
+    std::fs::write(&file, "dear").unwrap();
+    let refusal = TwinCamera::start(&file, 64, 48, PixelFormat::Rgb).err().unwrap().to_string();
+    assert!(refusal.contains("no socket") && file.exists(), "{refusal}");
     let nowhere = TwinCamera::start(&folder.path().join("no/such/camera"), 64, 48, PixelFormat::Rgb)
         .err()
         .unwrap();
@@ -375,7 +386,7 @@ fn sources_whose_frames_takt_does_not_take_are_explained() {
     for (source, expected) in [
         ("videotestsrc ! video/x-raw,format=RGBA", ["RGBA", "add ! videoconvert"]),
         ("videotestsrc ! jpegenc", ["image/jpeg", "add ! jpegdec"]),
-        ("fakesrc sizetype=fixed sizemax=100", ["does not say", "gdpdepay"]),
+        ("fakesrc sizetype=fixed sizemax=100", ["not say what", "gdpdepay"]),
         ("v4l2src device=/dev/video-nosuch", ["/dev/video-nosuch", "cable"]),
     ] {
         let (_camera, heard) = capture(settings(source));

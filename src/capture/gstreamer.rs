@@ -35,6 +35,9 @@ const EVENTS_MAX: usize = 16;
 const OFFSET_NONE: u64 = u64::MAX;
 const FORMATS: &str = "GRAY8, RGB, BGR, NV12, I420, YUY2";
 
+const NO_CAPS_REMEDY: &str =
+    "add the element that knows (after shmsrc: ! gdpdepay), or the caps themselves (! video/x-raw,format=GRAY8,width=640,height=480)";
+
 /// What a camera behind GStreamer needs to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GstSettings {
@@ -85,6 +88,7 @@ impl From<String> for Failure {
 /// Frames of one camera, over all its pipelines.
 #[derive(Default)]
 struct FrameCounts {
+    received: AtomicU64,
     held: AtomicUsize,
     copied: AtomicU64,
 }
@@ -177,11 +181,13 @@ impl Driver {
     fn drive(mut self) {
         let mut backoff = BACKOFF_MIN;
         while !self.is_stopped() {
-            let (delivered, reason) = self.run_pipeline();
+            let received = self.frames.received.load(Ordering::Relaxed);
+            let reason = self.run_pipeline();
             if self.is_stopped() {
                 return;
             }
-            if delivered {
+            // To have run is not enough: a pipeline without a format in common fails at each first frame.
+            if self.frames.received.load(Ordering::Relaxed) > received {
                 backoff = BACKOFF_MIN;
             }
             self.report(reason);
@@ -197,7 +203,6 @@ impl Driver {
     /// Tells a reason, once as long as it stays the same.
     fn report(&mut self, reason: String) {
         if self.reported.as_ref() != Some(&reason) {
-            tracing::warn!(camera = self.settings.name, reason, "camera does not deliver");
             self.reported = Some(reason.clone());
             (self.sink)(Capture::Down { reason });
         }
@@ -214,11 +219,11 @@ impl Driver {
         }
     }
 
-    /// Runs one pipeline to its end: whether it delivered, and why it ended.
-    fn run_pipeline(&mut self) -> (bool, String) {
+    /// Runs one pipeline to its end: why it ended.
+    fn run_pipeline(&mut self) -> String {
         let (pipeline, appsink) = match make_pipeline(&self.settings.source) {
             Ok(made) => made,
-            Err(reason) => return (false, reason),
+            Err(reason) => return reason,
         };
         // What an earlier pipeline said last; it is gone.
         while self.happened.try_receive().is_some() {}
@@ -240,16 +245,14 @@ impl Driver {
         );
         let running = Running(pipeline);
         let failure = self.follow(&running.0, &up);
-        let delivered = *lock(&up);
-        if delivered {
+        if *lock(&up) {
             self.reported = None;
         }
-        let reason = if failure.is_format {
+        if failure.is_format {
             format!("{}; {}", failure.reason, offer(&appsink))
         } else {
             failure.reason
-        };
-        (delivered, reason)
+        }
     }
 
     /// Starts a pipeline and listens to it until it fails or the camera is dropped.
@@ -269,18 +272,16 @@ impl Driver {
             // The element that failed has told why before; if none has, this is all that is known.
             let _ = self.events.send(Event::Failed("the pipeline does not start".to_owned().into()));
         }
-        loop {
-            let event = self.happened.receive();
-            if self.is_stopped() {
-                return String::new().into();
-            }
-            match event {
+        // Asked before each wait: the wake that goes with a stop may have been among the words of an earlier pipeline.
+        while !self.is_stopped() {
+            match self.happened.receive() {
                 Some(Event::Failed(failure)) => return failure,
                 Some(Event::Playing) if self.settings.is_triggered => say_up(up, &self.sink),
                 Some(Event::Playing | Event::Wake) => {}
-                None => return "its pipeline is gone".to_owned().into(),
+                None => break,
             }
         }
+        "it is stopped".to_owned().into()
     }
 }
 
@@ -352,7 +353,7 @@ fn make_pipeline(source: &str) -> Result<(gst::Pipeline, AppSink), String> {
 
 /// What is wrong with a description, and what helps.
 fn explain_description(source: &str, error: &gst::glib::Error, missing: &[String]) -> String {
-    if missing.is_empty() {
+    if missing.is_empty() || !error.matches(gst::ParseError::NoSuchElement) {
         return format!("GStreamer does not understand \"{source}\": {error}; try it: gst-launch-1.0 {source} ! fakesink");
     }
     let mut reason = format!("GStreamer has no element {}", missing.join(", "));
@@ -475,9 +476,7 @@ fn offer(appsink: &AppSink) -> String {
         .and_then(|pad| pad.peer())
         .map(|peer| peer.query_caps(None));
     match offered {
-        Some(caps) if caps.is_any() => format!(
-            "the source does not say what its bytes are: add the element that knows (after shmsrc: ! gdpdepay), takt takes video/x-raw as {FORMATS}"
-        ),
+        Some(caps) if caps.is_any() => format!("the source does not say what its bytes are; {NO_CAPS_REMEDY}"),
         Some(caps) if !caps.is_empty() => {
             let mut text = caps.to_string();
             if text.len() > 300 {
@@ -519,6 +518,7 @@ impl FrameReceiver {
         match self.frame(appsink, &sample, arrived) {
             Ok(frame) => {
                 say_up(&self.up, &self.sink);
+                self.frames.received.fetch_add(1, Ordering::Relaxed);
                 (self.sink)(Capture::Frame(frame));
                 Ok(gst::FlowSuccess::Ok)
             }
@@ -568,7 +568,7 @@ impl FrameReceiver {
     fn layout(&mut self, sample: &gst::Sample) -> Result<(PixelFormat, VideoInfo), String> {
         let caps = sample
             .caps_owned()
-            .ok_or("its frames have no caps; add the element that knows them")?;
+            .ok_or_else(|| format!("its frames do not say what their bytes are; {NO_CAPS_REMEDY}"))?;
         if let Some((known, format, info)) = &self.layout
             && *known == caps
         {

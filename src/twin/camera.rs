@@ -4,6 +4,9 @@
 //! GDP sends what the bytes are (caps) once, at the start. Here each frame carries it along, so that a station may come, go and be killed at
 //! any time. Without a station frames go nowhere; while one does not take them, the last few wait and older ones are lost.
 
+use std::fs;
+use std::io::ErrorKind;
+use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -168,16 +171,20 @@ impl Drop for TwinCamera {
 
 /// Removes a socket that nobody listens at any more: the sink would choose another name beside it.
 fn remove_stale(socket: &Path) -> Result<(), TwinCameraError> {
-    if !socket.exists() {
-        return Ok(());
+    let failed = |reason: String| TwinCameraError::Socket {
+        socket: socket.into(),
+        reason,
+    };
+    match fs::symlink_metadata(socket) {
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(failed(error.to_string())),
+        Ok(found) if !found.file_type().is_socket() => return Err(failed("a file that is no socket is there".into())),
+        Ok(_) => {}
     }
     if UnixStream::connect(socket).is_ok() {
         return Err(TwinCameraError::InUse { socket: socket.into() });
     }
-    std::fs::remove_file(socket).map_err(|error| TwinCameraError::Socket {
-        socket: socket.into(),
-        reason: error.to_string(),
-    })
+    fs::remove_file(socket).map_err(|error| failed(error.to_string()))
 }
 
 /// Keeps count of the stations at the shared memory.

@@ -216,7 +216,7 @@ struct Rows<'a, P> {
     width: u32,
     height: u32,
     /// Each an image of one row.
-    rows: Vec<TypedImageRef<'a, P>>,
+    lines: Vec<TypedImageRef<'a, P>>,
 }
 
 impl<'a, P: PixelTrait> Rows<'a, P> {
@@ -224,14 +224,14 @@ impl<'a, P: PixelTrait> Rows<'a, P> {
     fn new(frame: &'a Frame, plane: usize, pixels: Region) -> Option<Self> {
         let first = pixels.x as usize * P::size();
         let bytes = first..first + pixels.width as usize * P::size();
-        let rows = (pixels.y..pixels.y + pixels.height).map(|row| {
+        let lines = (pixels.y..pixels.y + pixels.height).map(|row| {
             let row = frame.row(plane, row as usize)?.get(bytes.clone())?;
             TypedImageRef::from_buffer(pixels.width, 1, row).ok()
         });
         Some(Self {
             width: pixels.width,
             height: pixels.height,
-            rows: rows.collect::<Option<_>>()?,
+            lines: lines.collect::<Option<_>>()?,
         })
     }
 }
@@ -251,7 +251,7 @@ unsafe impl<P: PixelTrait> ImageView for Rows<'_, P> {
     }
 
     fn iter_rows(&self, start_row: u32) -> impl Iterator<Item = &[P]> {
-        self.rows.iter().skip(start_row as usize).map(TypedImageRef::pixels)
+        self.lines.iter().skip(start_row as usize).map(TypedImageRef::pixels)
     }
 }
 
@@ -338,10 +338,10 @@ mod tests {
         }
     }
 
-    /// A wave that is smooth from pixel to pixel: 60 to 190, of any channel at a place in pixels.
+    /// A wave that is smooth from pixel to pixel: 85 to 165, of any channel at a place in pixels.
     fn wave(channel: usize, x: f64, y: f64) -> f64 {
         let phase = channel as f64 * 2.0;
-        125.0 + 65.0 * ((x / 15.0 + phase).sin() * (y / 12.0 + phase).cos())
+        125.0 + 40.0 * ((x / 40.0 + phase).sin() * (y / 40.0 + phase).cos())
     }
 
     /// A frame of smooth waves; in the YUV formats as luma, U and V, with chroma taken in the middle of the pixels that share it.
@@ -414,7 +414,7 @@ mod tests {
             region in regions(), width in 1_u32..70, height in 1_u32..70, padding in 0_usize..8, seed: u8,
         ) {
             for format in [PixelFormat::Rgb, PixelFormat::Bgr, PixelFormat::Gray8] {
-                let noise = |_, row: usize, byte: usize| (row * 31 ^ byte * 17 ^ usize::from(seed)).wrapping_mul(0x9e37) as u8;
+                let noise = |_, row: usize, byte: usize| ((row * 31) ^ (byte * 17) ^ usize::from(seed)).wrapping_mul(0x9e37) as u8;
                 let frame = frame(format, padding, noise);
                 let mut preprocessor = Preprocessor::new(width, height);
                 let resized = preprocessor.resize_frame(&frame, Some(region)).unwrap();
@@ -426,7 +426,6 @@ mod tests {
         fn yuv_formats_are_near(
             region in regions(), shrink in 1_u32..5, padding in 0_usize..8, full_range: bool, bt709: bool,
         ) {
-            // Enough pixels for a mean, and no more than the frame has: what lies between samples is a matter of taste.
             prop_assume!(region.width >= 8 && region.height >= 8);
             let (width, height) = (region.width / shrink, region.height / shrink);
             for format in [PixelFormat::Nv12, PixelFormat::I420, PixelFormat::Yuy2] {
@@ -435,9 +434,8 @@ mod tests {
                 let resized = preprocessor.resize_frame(&frame, Some(region)).unwrap();
                 let plain = reference(&frame, region, width, height);
                 let worst = resized.iter().zip(&plain).map(|(a, b)| a.abs_diff(*b)).max().unwrap();
-                let mean = resized.iter().zip(&plain).map(|(a, b)| f64::from(a.abs_diff(*b))).sum::<f64>() / plain.len() as f64;
-                prop_assert!(mean < 3.0, "{:?}: mean {mean} worst {worst}", format);
-                prop_assert!(worst <= 14, "{:?}: mean {mean} worst {worst}", format);
+                // The plain way repeats chroma where pixels share it, which by itself is off by one level here.
+                prop_assert!(worst <= 4, "{:?}: worst {worst}", format);
             }
         }
     }
