@@ -17,8 +17,8 @@
 
 mod architecture;
 mod bad_input;
-mod config;
 mod capture;
+mod config;
 mod engine;
 mod licences;
 mod parity;

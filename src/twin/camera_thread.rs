@@ -67,7 +67,9 @@ pub(super) fn start(
 /// Every part's frames, in order, as long as somebody takes them.
 fn make_frames(cameras: &[Mounted], pictures: &Pictures, schedule: &Schedule, ready: &Sender<(u32, Frames)>) {
     for number in 1..=schedule.count() {
-        let Some(picture) = pictures.of(&schedule.part(number)) else { continue };
+        let Some(picture) = pictures.of(&schedule.part(number)) else {
+            continue;
+        };
         let frame = |mounted: &Mounted| match mounted.settings.stamp {
             None => mounted.camera.prepare(&picture.image),
             Some(at) => {
@@ -83,12 +85,7 @@ fn make_frames(cameras: &[Mounted], pictures: &Pictures, schedule: &Schedule, re
     }
 }
 
-fn send_frames(
-    cameras: &[Mounted],
-    frames: &Receiver<(u32, Frames)>,
-    exposures: &Receiver<Expose>,
-    transfer: Duration,
-) -> Vec<Exposure> {
+fn send_frames(cameras: &[Mounted], frames: &Receiver<(u32, Frames)>, exposures: &Receiver<Expose>, transfer: Duration) -> Vec<Exposure> {
     let mut delivery = Delivery::new(transfer);
     let mut made: Vec<Exposure> = Vec::new();
     let mut open = true;

@@ -190,7 +190,9 @@ impl Wire {
 
     async fn read_into(&mut self, registers: &mut [u16; STATION_REGISTERS], range: std::ops::Range<usize>) -> Result<RoundTrip, WireError> {
         let (address, count) = (range.start as u16, range.len() as u16);
-        let (words, trip) = self.call(async |context| context.read_input_registers(address, count).await).await?;
+        let (words, trip) = self
+            .call(async |context| context.read_input_registers(address, count).await)
+            .await?;
         if words.len() != range.len() {
             let reason = format!("failed to read {count} registers: the reply has {}", words.len());
             self.fail(reason.clone());
@@ -204,10 +206,7 @@ impl Wire {
     }
 
     /// One request and its reply.
-    async fn call<T>(
-        &mut self,
-        request: impl AsyncFnOnce(&mut Context) -> tokio_modbus::Result<T>,
-    ) -> Result<(T, RoundTrip), WireError> {
+    async fn call<T>(&mut self, request: impl AsyncFnOnce(&mut Context) -> tokio_modbus::Result<T>) -> Result<(T, RoundTrip), WireError> {
         let Some(link) = &mut self.link else {
             return Err(WireError {
                 reason: "not connected".into(),

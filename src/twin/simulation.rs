@@ -330,7 +330,11 @@ impl Simulation {
 
     fn suffer(&mut self) {
         let session = self.program.session();
-        let in_force = session != 0 && self.reading.as_ref().is_some_and(|reading| reading.station.echo_plc_session == session);
+        let in_force = session != 0
+            && self
+                .reading
+                .as_ref()
+                .is_some_and(|reading| reading.station.echo_plc_session == session);
         let comes = |fault: &(Nanos, MachineFault)| self.now >= fault.0 && (fault.1 != MachineFault::PlcRestart || in_force);
         let Some(place) = self.faults.iter().position(comes) else { return };
         match self.faults.swap_remove(place).1 {
@@ -378,7 +382,9 @@ impl Simulation {
     }
 
     fn inspect(&mut self, job: Job) {
-        let Some((part, exposure)) = self.frames.get(&job.frame).copied() else { return };
+        let Some((part, exposure)) = self.frames.get(&job.frame).copied() else {
+            return;
+        };
         let outcome = if self.schedule.part(part).defective {
             Outcome::not_ok(Reason::Anomaly)
         } else {
@@ -469,7 +475,10 @@ fn parts_whose_engine_is_late_are_rejected_and_counted() {
     };
     let (judgement, evidence) = assert_kept(world);
     assert_eq!(judgement.late, Some(8));
-    let rejected = evidence.cycles.iter().filter(|cycle| cycle.gated.is_some_and(|gated| !gated.passed()));
+    let rejected = evidence
+        .cycles
+        .iter()
+        .filter(|cycle| cycle.gated.is_some_and(|gated| !gated.passed()));
     assert_eq!(rejected.count(), 8);
 }
 
@@ -531,7 +540,7 @@ fn a_station_that_breaks_its_promises_is_caught() {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
     #[test]
     fn no_line_makes_the_station_break_a_promise(
         seed: u64, window: bool, wired: bool, poll in 1_u64..20, scan in 1_u64..10, slow in 20_u64..300,
