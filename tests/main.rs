@@ -10,6 +10,8 @@
 //! | `config.rs` | configuration files are read as their version says; `validate` tells what is wrong |
 //! | `engine.rs` | a missing or wrong runtime library is said |
 //! | `capture.rs` | cameras through GStreamer, shared memory and folders; what is killed comes back |
+//! | `modbus.rs` | the station as Modbus server, and what is sent to it that should not be |
+//! | `foreign.rs` | a PLC program of another make gets its parts judged |
 //! | `parts.rs`, `program.rs`, `skip.rs` | the parts that are drawn, the program that is run, the checks that cannot be made here |
 
 // clippy.toml allows these in test functions; what they call is no less a test.
@@ -20,7 +22,9 @@ mod bad_input;
 mod capture;
 mod config;
 mod engine;
+mod foreign;
 mod licences;
+mod modbus;
 mod parity;
 mod parts;
 mod program;

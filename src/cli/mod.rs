@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, thin.
 
 mod bench;
+mod bench_station;
 mod demo;
 mod evaluate;
 mod inspect;
@@ -12,6 +13,7 @@ mod table;
 mod teach;
 mod twin;
 mod validate;
+mod virtual_cell;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;

@@ -10,17 +10,20 @@ use super::camera::{TwinCamera, TwinFrame};
 use super::delivery::Delivery;
 use super::facts::Exposure;
 use super::pictures::Pictures;
-use super::schedule::{FrameFault, Schedule};
+use super::schedule::{FrameFault, Part, Schedule};
 use super::settings::CameraSettings;
 use crate::flow::{NothingReceived, Receiver, Sender, WhenFull, bounded, now};
 use crate::part::Nanos;
-use crate::vision::stamp;
+use crate::vision::{Image, stamp};
 
 /// Parts whose frames are ready before they are needed.
 const AHEAD: usize = 4;
 
 /// Exposures asked for but not made yet.
 const EXPOSURES: usize = 64;
+
+/// Brightness of what surrounds a part.
+const BACKGROUND: u8 = 96;
 
 /// How long the thread sleeps when nothing is on its way.
 const IDLE: Duration = Duration::from_millis(100);
@@ -36,10 +39,38 @@ pub(super) struct Expose {
     pub fault: Option<FrameFault>,
 }
 
-/// A camera and where its stamp is.
+/// A camera, where the stamp and the part are in its frames, and what parts look like to it.
 pub(super) struct Mounted {
     pub camera: TwinCamera,
     pub settings: CameraSettings,
+    pub frame_px: (u32, u32),
+    pub pictures: Arc<Pictures>,
+}
+
+impl Mounted {
+    /// The frame of a part: the part where it is looked at, its number where the stamp is, grey elsewhere.
+    fn sees(&self, part: &Part) -> Image {
+        let (width, height) = self.frame_px;
+        let mut frame = Image {
+            width,
+            height,
+            rgb: vec![BACKGROUND; 3 * width as usize * height as usize],
+        };
+        if let Some(picture) = self.pictures.of(part) {
+            let area = self.settings.area;
+            let bytes = 3 * area.width as usize;
+            for (row, pixels) in (area.y as usize..).zip(picture.image.rgb.chunks_exact(bytes)) {
+                let start = 3 * (row * width as usize + area.x as usize);
+                if let Some(place) = frame.rgb.get_mut(start..start + bytes) {
+                    place.copy_from_slice(pixels);
+                }
+            }
+        }
+        if let Some(at) = self.settings.stamp {
+            stamp::write(&mut frame, at, part.number);
+        }
+        frame
+    }
 }
 
 /// The frames of one part, one per camera.
@@ -48,7 +79,6 @@ type Frames = Arc<Vec<TwinFrame>>;
 /// Starts the threads. They end when the sender is dropped; the exposures made come back from the handle.
 pub(super) fn start(
     cameras: Arc<Vec<Mounted>>,
-    pictures: Arc<Pictures>,
     schedule: Arc<Schedule>,
     transfer: Duration,
 ) -> std::io::Result<(Sender<Expose>, JoinHandle<Vec<Exposure>>)> {
@@ -56,7 +86,7 @@ pub(super) fn start(
     let darkroom = Arc::clone(&cameras);
     thread::Builder::new()
         .name("twin-frames".into())
-        .spawn(move || make_frames(&darkroom, &pictures, &schedule, &ready))?;
+        .spawn(move || make_frames(&darkroom, &schedule, &ready))?;
     let (expose, exposures) = bounded("twin/exposures", EXPOSURES, WhenFull::Block);
     let handle = thread::Builder::new()
         .name("twin-camera".into())
@@ -65,19 +95,10 @@ pub(super) fn start(
 }
 
 /// Every part's frames, in order, as long as somebody takes them.
-fn make_frames(cameras: &[Mounted], pictures: &Pictures, schedule: &Schedule, ready: &Sender<(u32, Frames)>) {
+fn make_frames(cameras: &[Mounted], schedule: &Schedule, ready: &Sender<(u32, Frames)>) {
     for number in 1..=schedule.count() {
-        let Some(picture) = pictures.of(&schedule.part(number)) else {
-            continue;
-        };
-        let frame = |mounted: &Mounted| match mounted.settings.stamp {
-            None => mounted.camera.prepare(&picture.image),
-            Some(at) => {
-                let mut image = picture.image.clone();
-                stamp::write(&mut image, at, number);
-                mounted.camera.prepare(&image)
-            }
-        };
+        let part = schedule.part(number);
+        let frame = |mounted: &Mounted| mounted.camera.prepare(&mounted.sees(&part));
         let frames = Arc::new(cameras.iter().map(frame).collect());
         if ready.send((number, frames)).is_err() {
             return;

@@ -38,7 +38,7 @@ pub enum PictureError {
 
 /// What one part may look like.
 pub(super) struct Picture {
-    /// At the camera's size.
+    /// At the size of the part in the frame.
     pub(super) image: Image,
     /// What is wrong with it; `None` for a good part.
     pub(super) defect: Option<String>,
@@ -51,13 +51,18 @@ pub(super) struct Pictures {
 }
 
 impl Pictures {
-    /// Pictures of `size` pixels, of parts from `dataset` or rendered ones.
+    /// How many pictures of each kind fit into memory if they have as many pixels as a frame.
+    pub(super) fn each(frame_px: (u32, u32)) -> usize {
+        let bytes = 3 * frame_px.0 as usize * frame_px.1 as usize;
+        (BYTES_MAX / (2 * bytes).max(1)).clamp(1, EACH_MAX)
+    }
+
+    /// Pictures of `size` pixels, of parts from `dataset` or rendered ones, at most `each` of each kind. The size decides nothing else: what
+    /// part is seen stays the same.
     ///
     /// # Errors
     /// When the data set cannot be used, or has no defects although some parts are to have some.
-    pub(super) fn load(dataset: Option<&Path>, seed: u64, size: (u32, u32), with_defects: bool) -> Result<Self, PictureError> {
-        let bytes = 3 * size.0 as usize * size.1 as usize;
-        let each = (BYTES_MAX / (2 * bytes).max(1)).clamp(1, EACH_MAX);
+    pub(super) fn load(dataset: Option<&Path>, seed: u64, size: (u32, u32), each: usize, with_defects: bool) -> Result<Self, PictureError> {
         let mut resize = Resize(Preprocessor::new(size.0, size.1), size);
         match dataset {
             None => Self::render(seed, each, with_defects, &mut resize),

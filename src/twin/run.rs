@@ -31,6 +31,9 @@ use crate::part::{Nanos, PartRecord};
 /// Pieces of news that wait to be heard; then the tellers wait.
 const NEWS: usize = 4096;
 
+/// Side of the pictures that nobody looks at.
+const MINIATURE_PX: u32 = 16;
+
 /// How often the watcher is asked whether to stop.
 const TICK: Duration = Duration::from_millis(50);
 
@@ -103,15 +106,15 @@ enum News {
 /// When the line cannot be set up or no part gets through. Broken promises are no error but in the report.
 pub fn run(settings: &Settings, watcher: &mut dyn Watcher) -> Result<TwinReport, TwinError> {
     let schedule = Arc::new(Schedule::new(settings.plan()));
-    let pictures = Pictures::load(
-        settings.dataset.as_deref(),
-        settings.seed,
-        settings.frame_px,
-        settings.defect_share > 0.0,
-    )?;
-    let pictures = Arc::new(pictures);
+    let areas = settings.cameras.iter().map(|camera| (camera.area.width, camera.area.height));
+    // Without a camera of the twin's own there is still the truth about each part.
+    let areas = areas.chain([(MINIATURE_PX, MINIATURE_PX)]);
+    let each = Pictures::each(settings.frame_px);
+    let load = |size| Pictures::load(settings.dataset.as_deref(), settings.seed, size, each, settings.defect_share > 0.0).map(Arc::new);
+    let pictures = areas.map(load).collect::<Result<Vec<_>, _>>()?;
+    let truth = Arc::clone(&pictures[pictures.len() - 1]);
     let (news, heard) = bounded("twin/news", NEWS, WhenFull::Block);
-    let defect_of = |part| pictures.of(&schedule.part(part)).and_then(|picture| picture.defect.clone());
+    let defect_of = |part| truth.of(&schedule.part(part)).and_then(|picture| picture.defect.clone());
     let mut line = Line::start(settings, &schedule, &pictures, news)?;
     let outcome = line.hear(&heard, &defect_of, watcher);
     let exposures = line.stop(&heard, watcher);
@@ -154,19 +157,20 @@ struct Line {
 }
 
 impl Line {
-    fn start(settings: &Settings, schedule: &Arc<Schedule>, pictures: &Arc<Pictures>, news: Sender<News>) -> Result<Self, TwinError> {
-        let mount = |camera: &CameraSettings| {
+    fn start(settings: &Settings, schedule: &Arc<Schedule>, pictures: &[Arc<Pictures>], news: Sender<News>) -> Result<Self, TwinError> {
+        let mount = |(camera, pictures): (&CameraSettings, &Arc<Pictures>)| {
             let (width, height) = settings.frame_px;
             Ok(Mounted {
                 camera: TwinCamera::start(&camera.socket, width, height, settings.format)?,
                 settings: camera.clone(),
+                frame_px: settings.frame_px,
+                pictures: Arc::clone(pictures),
             })
         };
-        let cameras: Result<Vec<Mounted>, TwinError> = settings.cameras.iter().map(mount).collect();
+        let cameras: Result<Vec<Mounted>, TwinError> = settings.cameras.iter().zip(pictures).map(mount).collect();
         let cameras = Arc::new(cameras?);
-        let parts = (Arc::clone(pictures), Arc::clone(schedule));
         let (exposures, camera) =
-            camera_thread::start(Arc::clone(&cameras), parts.0, parts.1, settings.transfer).map_err(TwinError::Thread)?;
+            camera_thread::start(Arc::clone(&cameras), Arc::clone(schedule), settings.transfer).map_err(TwinError::Thread)?;
         let stop = Arc::new(AtomicBool::new(false));
         let tell = news.clone();
         let tell = Box::new(move |told| drop(tell.send(News::Plc(told))));

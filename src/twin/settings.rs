@@ -11,6 +11,7 @@ use crate::capture::PixelFormat;
 use crate::config::station::CameraSource;
 use crate::config::{ConfigErrors, StationConfig, TwinConfig, twin};
 use crate::line::config::{ResultMode, TriggerSource};
+use crate::part::Region;
 use crate::twin::gate::Gate;
 use crate::vision::stamp::StampPlace;
 
@@ -21,6 +22,8 @@ pub struct CameraSettings {
     pub socket: PathBuf,
     /// Where the part number is written into the pixels.
     pub stamp: Option<StampPlace>,
+    /// Where the part is seen: what its inspections look at, together.
+    pub area: Region,
 }
 
 /// Everything a run needs to know.
@@ -109,7 +112,7 @@ impl Settings {
                 trigger_to_gate: line.parts.trigger_to_gate.unwrap_or(station.timing.trigger_to_gate),
                 actuation: station.timing.gate_actuation,
             },
-            cameras: cameras(station),
+            cameras: cameras(station, (line.camera.width, line.camera.height)),
             frame_px: (line.camera.width, line.camera.height),
             format: line.camera.format,
             exposure_delay: line.camera.exposure_delay,
@@ -190,21 +193,37 @@ impl Settings {
 }
 
 /// The cameras whose frames come through shared memory; the others are left alone.
-fn cameras(station: &StationConfig) -> Vec<CameraSettings> {
-    let cameras = station.cameras.iter().filter_map(|camera| {
+fn cameras(station: &StationConfig, frame_px: (u32, u32)) -> Vec<CameraSettings> {
+    let cameras = station.cameras.iter().enumerate().filter_map(|(index, camera)| {
         let CameraSource::Pipeline { description, .. } = &camera.source else {
             return None;
         };
+        let regions = station.recipe.inspections.iter().filter(|inspection| inspection.camera == index);
         Some(CameraSettings {
             socket: socket_of(description)?,
-            stamp: camera.stamp.map(|at| StampPlace {
-                x: at.x,
-                y: at.y,
-                cell_px: at.cell_px,
-            }),
+            stamp: camera.stamp,
+            area: area(regions.map(|inspection| inspection.region), frame_px),
         })
     });
     cameras.collect()
+}
+
+/// The smallest rectangle around all regions, as far as it is in the frame; the whole frame where one of them is.
+fn area(regions: impl Iterator<Item = Option<Region>>, (width, height): (u32, u32)) -> Region {
+    let whole = Region { x: 0, y: 0, width, height };
+    let around = |a: Region, b: Region| {
+        let (x, y) = (a.x.min(b.x), a.y.min(b.y));
+        let right = a.x.saturating_add(a.width).max(b.x.saturating_add(b.width));
+        let bottom = a.y.saturating_add(a.height).max(b.y.saturating_add(b.height));
+        Region {
+            x,
+            y,
+            width: right - x,
+            height: bottom - y,
+        }
+    };
+    let together = regions.map(|region| region.unwrap_or(whole)).reduce(around).unwrap_or(whole);
+    if together.is_within(width, height) { together } else { whole }
 }
 
 /// The `socket-path` of a pipeline that begins with `shmsrc`.
