@@ -19,8 +19,8 @@
 
 mod architecture;
 mod bad_input;
-mod config;
 mod capture;
+mod config;
 mod engine;
 mod foreign;
 mod licences;

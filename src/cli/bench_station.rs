@@ -257,7 +257,10 @@ impl Probe {
             }
             lates
         };
-        let thread = std::thread::Builder::new().name("probe".into()).spawn(probe).context("failed to start the timer probe")?;
+        let thread = std::thread::Builder::new()
+            .name("probe".into())
+            .spawn(probe)
+            .context("failed to start the timer probe")?;
         Ok(Self { stop, thread })
     }
 
@@ -271,7 +274,11 @@ fn told(bench: &StationBench) -> String {
     let ms = |us: u64| format!("{:.2} ms", us as f64 / 1e3);
     let row = |name: &str, p50: u64, p99: u64| vec![name.into(), ms(p50), ms(p99)];
     let mut rows = vec![
-        row("trigger to verdict", bench.trigger_to_verdict_us_p50, bench.trigger_to_verdict_us_p99),
+        row(
+            "trigger to verdict",
+            bench.trigger_to_verdict_us_p50,
+            bench.trigger_to_verdict_us_p99,
+        ),
         row("engine", bench.engine_us_p50, bench.engine_us_p99),
         row("what the station adds", bench.overhead_us_p50, bench.overhead_us_p99),
         vec!["late timer of this machine".into(), String::new(), ms(bench.probe_us_p99)],

@@ -145,7 +145,10 @@ pub(super) fn summary(report: &TwinReport) -> String {
     };
     let outcomes = &report.outcomes;
     let stopped = if report.stopped { ", stopped early" } else { "" };
-    line("parts", format!("{}, {} without a trigger{stopped}", report.parts, report.untriggered));
+    line(
+        "parts",
+        format!("{}, {} without a trigger{stopped}", report.parts, report.untriggered),
+    );
     line(
         "outcomes",
         format!(

@@ -71,7 +71,9 @@ fn put(file: &Path, text: &str) -> anyhow::Result<()> {
 /// A path as a TOML string, absolute.
 fn quoted(path: &Path) -> anyhow::Result<String> {
     let absolute: PathBuf = std::path::absolute(path).with_context(|| format!("failed to find {}", path.display()))?;
-    let text = absolute.to_str().with_context(|| format!("failed to use {}: its name is not UTF-8", absolute.display()))?;
+    let text = absolute
+        .to_str()
+        .with_context(|| format!("failed to use {}: its name is not UTF-8", absolute.display()))?;
     Ok(toml::Value::from(text).to_string())
 }
 

@@ -10,11 +10,11 @@ use super::reader::{ConfigErrors, Document};
 use super::station_file;
 use super::timing::{GateTiming, Pace, ms, time_to_outcome};
 pub use crate::capture::CameraClock;
-pub use crate::vision::stamp::StampPlace;
 use crate::line::config::{LineConfig, ResultMode, TriggerSource};
 use crate::line::event::CameraIndex;
 use crate::part::Region;
 use crate::vision::EngineOptions;
+pub use crate::vision::stamp::StampPlace;
 
 /// Folders that are emptied when the machine starts, or sooner.
 const FLEETING: [&str; 5] = ["/tmp", "/run", "/var/run", "/var/tmp", "/dev/shm"];

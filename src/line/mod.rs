@@ -662,9 +662,13 @@ impl Line {
     fn void_open(&mut self, reason: Reason) {
         let open: Vec<Sequence> = self.ledger.open.keys().copied().collect();
         for sequence in open {
+            let outcome = Outcome::not_decidable(reason);
+            // Findings that come later are told with this very outcome.
+            if let Some(part) = self.ledger.open.get_mut(&sequence) {
+                part.outcome = Some(outcome);
+            }
             let Some(part) = self.ledger.close(sequence) else { continue };
             self.cameras.iter_mut().for_each(|camera| camera.close(sequence));
-            let outcome = Outcome::not_decidable(reason);
             self.count(&part.opened, outcome);
             let mut record = self.record(&part.opened, outcome, part.opened.triggered_at);
             record.measured = part.measured();

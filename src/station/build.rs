@@ -202,7 +202,10 @@ pub fn start(
         numbers_wanted,
         numbers,
         reported_below,
-        events: LineEvents::new(config.cameras.iter().map(|camera| camera.name.clone()).collect(), Arc::clone(&metrics)),
+        events: LineEvents::new(
+            config.cameras.iter().map(|camera| camera.name.clone()).collect(),
+            Arc::clone(&metrics),
+        ),
         metrics,
         exposing: if exposes { cameras.clone() } else { Vec::new() },
     };
@@ -342,7 +345,10 @@ impl Drop for LineEnd {
 }
 
 fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StationError> {
-    Builder::new().name(name.into()).spawn(run).map_err(|source| StationError::Thread { name, source })
+    Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|source| StationError::Thread { name, source })
 }
 
 fn cameras(config: &StationConfig, inputs: &Sender<LineInput>) -> Result<Vec<Arc<dyn Camera>>, CameraError> {

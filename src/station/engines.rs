@@ -118,7 +118,10 @@ pub fn start(
             }
         }
     };
-    Builder::new().name(name.clone()).spawn(work).map_err(|source| EngineStartError::Thread { name, source })
+    Builder::new()
+        .name(name.clone())
+        .spawn(work)
+        .map_err(|source| EngineStartError::Thread { name, source })
 }
 
 struct Worker {
@@ -175,7 +178,10 @@ impl Worker {
                 undecided(reason_of(&error), Some(frame))
             }
             Err(_) => {
-                tracing::error!(inspection = plan.name, "failed to inspect a frame: the engine panicked; its model is loaded anew");
+                tracing::error!(
+                    inspection = plan.name,
+                    "failed to inspect a frame: the engine panicked; its model is loaded anew"
+                );
                 self.reload(job.job.inspection);
                 undecided(Reason::EngineFailed, Some(frame))
             }
@@ -188,7 +194,9 @@ impl Worker {
 
     /// A session that panicked is not trusted again.
     fn reload(&mut self, inspection: usize) {
-        let Some(model) = self.plans.get(inspection).map(|plan| plan.model.clone()) else { return };
+        let Some(model) = self.plans.get(inspection).map(|plan| plan.model.clone()) else {
+            return;
+        };
         self.inspectors.remove(&model);
         let loaded = Package::open(&model).and_then(|package| package.activate(self.options));
         match loaded {

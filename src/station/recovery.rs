@@ -67,7 +67,11 @@ fn latest_counts(before: &Numbers, recovered: &Recovered) -> Counts {
     let decided = recovered.parts.iter().filter_map(|kept| kept.decided);
     let latest = decided.max_by_key(|decided: &Decided| decided.counts.total.wrapping_sub(persisted.total) as i32);
     let mut counts = latest.map_or(persisted, |decided| decided.counts);
-    counts.duplicate = if recovered.parts.is_empty() { duplicate } else { recovered.duplicates };
+    counts.duplicate = if recovered.parts.is_empty() {
+        duplicate
+    } else {
+        recovered.duplicates
+    };
     counts
 }
 
@@ -133,7 +137,12 @@ mod tests {
         let numbers = before.next_start();
         let recovered = Recovered {
             // Decided out of order: the second part was counted after the third.
-            parts: vec![kept(1, Some((Outcome::OK, 1))), kept(2, Some((Outcome::OK, 3))), kept(3, Some((Outcome::OK, 2))), kept(4, None)],
+            parts: vec![
+                kept(1, Some((Outcome::OK, 1))),
+                kept(2, Some((Outcome::OK, 3))),
+                kept(3, Some((Outcome::OK, 2))),
+                kept(4, None),
+            ],
             reported_below: 3,
             duplicates: 6,
         };
@@ -146,9 +155,20 @@ mod tests {
             ..Counts::default()
         };
         assert_eq!(recovery.memory.counts, expected);
-        assert_eq!((recovery.memory.next_sequence, recovery.memory.plc_session, recovery.memory.history.len()), (5, 5, 4));
+        assert_eq!(
+            (
+                recovery.memory.next_sequence,
+                recovery.memory.plc_session,
+                recovery.memory.history.len()
+            ),
+            (5, 5, 4)
+        );
         assert_eq!(recovery.memory.next_acquisition, before.acquisition_below);
-        let closed: Vec<(u64, Option<Reason>, Counts)> = recovery.closed.iter().map(|(record, counts)| (record.sequence, record.reason, *counts)).collect();
+        let closed: Vec<(u64, Option<Reason>, Counts)> = recovery
+            .closed
+            .iter()
+            .map(|(record, counts)| (record.sequence, record.reason, *counts))
+            .collect();
         assert_eq!(closed, [(4, Some(Reason::Restart), expected)]);
         let unreported: Vec<u64> = recovery.unreported.iter().map(|record| record.sequence).collect();
         assert_eq!(unreported, [3, 4]);

@@ -66,7 +66,13 @@ impl Departed {
 }
 
 /// Writes reports until nobody sends any more. A reader that went away ends the writing, not the station.
-pub fn run(reports: &Receiver<Report>, format: ReportFormat, output: &mut dyn Write, mut departed: Departed, reported_below: &Arc<AtomicU64>) {
+pub fn run(
+    reports: &Receiver<Report>,
+    format: ReportFormat,
+    output: &mut dyn Write,
+    mut departed: Departed,
+    reported_below: &Arc<AtomicU64>,
+) {
     let mut broken = false;
     while let Some(report) = reports.receive() {
         if !broken && let Err(error) = write(&report, format, output) {
@@ -130,7 +136,9 @@ fn part_line(record: &PartRecord) -> String {
     };
     let late = if record.late_findings { "  (late findings)" } else { "" };
     let milliseconds = record.stages.total_us as f64 / 1e3;
-    format!("{cycle:>10}  {mark:<13}  {reason:<13}  {score:<14}  {milliseconds:>7.1} ms{late}").trim_end().into()
+    format!("{cycle:>10}  {mark:<13}  {reason:<13}  {score:<14}  {milliseconds:>7.1} ms{late}")
+        .trim_end()
+        .into()
 }
 
 #[cfg(test)]

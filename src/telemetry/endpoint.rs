@@ -33,7 +33,16 @@ pub fn start(address: SocketAddr, metrics: Arc<Metrics>, stop: CancellationToken
     let text = (header::CONTENT_TYPE, "application/openmetrics-text; version=1.0.0; charset=utf-8");
     let router = Router::new()
         .route("/metrics", get(move || async move { ([text], metrics.text()) }))
-        .route("/health", get(move || async move { if health.is_ready() { (StatusCode::OK, "ready\n") } else { (StatusCode::SERVICE_UNAVAILABLE, "not ready\n") } }));
+        .route(
+            "/health",
+            get(move || async move {
+                if health.is_ready() {
+                    (StatusCode::OK, "ready\n")
+                } else {
+                    (StatusCode::SERVICE_UNAVAILABLE, "not ready\n")
+                }
+            }),
+        );
     let serve = async move {
         let served = axum::serve(listener, router).with_graceful_shutdown(stop.clone().cancelled_owned());
         tokio::select! {

@@ -53,11 +53,18 @@ impl LineEvents {
                 ("trigger_repeated", 1)
             }
             Note::CyclesSkipped { from, count } => {
-                warn!(from = from.get(), count, "cycle IDs were skipped; each is recorded as not decidable");
+                warn!(
+                    from = from.get(),
+                    count, "cycle IDs were skipped; each is recorded as not decidable"
+                );
                 ("cycle_skipped", u64::from(*count))
             }
             Note::CycleJump { from, to } => {
-                warn!(from = from.get(), to = to.get(), "cycle IDs jumped backwards or too far; nothing is recorded for the gap");
+                warn!(
+                    from = from.get(),
+                    to = to.get(),
+                    "cycle IDs jumped backwards or too far; nothing is recorded for the gap"
+                );
                 ("cycle_jump", 1)
             }
             Note::AckIgnored { result_id } => {
@@ -73,7 +80,10 @@ impl LineEvents {
                 ("frame_late", 1)
             }
             Note::FrameWithoutTrigger { camera } => {
-                warn!(camera = self.camera(*camera), "frame without a trigger: a part passed that the PLC did not announce");
+                warn!(
+                    camera = self.camera(*camera),
+                    "frame without a trigger: a part passed that the PLC did not announce"
+                );
                 ("frame_without_trigger", 1)
             }
             Note::FramesLost { camera, count } => {
@@ -85,7 +95,10 @@ impl LineEvents {
                 ("plc_session_changed", 1)
             }
             Note::SerialUnprintable { cycle_id } => {
-                warn!(cycle_id = cycle_id.get(), "serial number has characters that cannot be printed; they read '?'");
+                warn!(
+                    cycle_id = cycle_id.get(),
+                    "serial number has characters that cannot be printed; they read '?'"
+                );
                 ("serial_unprintable", 1)
             }
             Note::ErrorChanged { code } => {

@@ -71,7 +71,11 @@ impl Metrics {
         registry.register("line_events", "What happened at the line besides parts", metrics.events.clone());
         registry.register("frames", "Frames that arrived", metrics.frames.clone());
         registry.register("camera_up", "Whether the camera delivers", metrics.camera_up.clone());
-        registry.register("records_dropped", "Records that found their reader too slow", metrics.records_dropped.clone());
+        registry.register(
+            "records_dropped",
+            "Records that found their reader too slow",
+            metrics.records_dropped.clone(),
+        );
         registry.register("error_code", "Lowest active ErrorCode, 0 for none", metrics.error_code.clone());
         registry.register("ready", "Whether the station inspects", metrics.ready.clone());
         metrics
@@ -115,7 +119,9 @@ impl Metrics {
 
     /// A camera delivers, or does not.
     pub fn camera_up(&self, camera: &str, up: bool) {
-        self.camera_up.get_or_create(&CameraLabels { camera: camera.into() }).set(i64::from(up));
+        self.camera_up
+            .get_or_create(&CameraLabels { camera: camera.into() })
+            .set(i64::from(up));
     }
 
     /// A record found its reader too slow.

@@ -106,12 +106,7 @@ fn make_frames(cameras: &[Mounted], schedule: &Schedule, ready: &Sender<(u32, Fr
     }
 }
 
-fn send_frames(
-    cameras: &[Mounted],
-    frames: &Receiver<(u32, Frames)>,
-    exposures: &Receiver<Expose>,
-    transfer: Duration,
-) -> Vec<Exposure> {
+fn send_frames(cameras: &[Mounted], frames: &Receiver<(u32, Frames)>, exposures: &Receiver<Expose>, transfer: Duration) -> Vec<Exposure> {
     let mut delivery = Delivery::new(transfer);
     let mut made: Vec<Exposure> = Vec::new();
     let mut open = true;

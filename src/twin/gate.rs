@@ -73,7 +73,10 @@ mod tests {
         assert_eq!(GATE.decide(&ok, false), GateReason::StationLost);
         assert_eq!(GATE.decide(&cycle(Some((Verdict::Ok, 1381))), true), GateReason::NoResult);
         assert_eq!(GATE.decide(&cycle(Some((Verdict::NotOk, 1100))), true), GateReason::NotOk);
-        assert_eq!(GATE.decide(&cycle(Some((Verdict::NotDecidable, 1100))), true), GateReason::NotDecidable);
+        assert_eq!(
+            GATE.decide(&cycle(Some((Verdict::NotDecidable, 1100))), true),
+            GateReason::NotDecidable
+        );
         assert_eq!(GATE.decide(&cycle(None), true), GateReason::NoResult);
     }
 

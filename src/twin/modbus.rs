@@ -190,7 +190,9 @@ impl Wire {
 
     async fn read_into(&mut self, registers: &mut [u16; STATION_REGISTERS], range: std::ops::Range<usize>) -> Result<RoundTrip, WireError> {
         let (address, count) = (range.start as u16, range.len() as u16);
-        let (words, trip) = self.call(async |context| context.read_input_registers(address, count).await).await?;
+        let (words, trip) = self
+            .call(async |context| context.read_input_registers(address, count).await)
+            .await?;
         if words.len() != range.len() {
             let reason = format!("failed to read {count} registers: the reply has {}", words.len());
             self.fail(reason.clone());
@@ -204,10 +206,7 @@ impl Wire {
     }
 
     /// One request and its reply.
-    async fn call<T>(
-        &mut self,
-        request: impl AsyncFnOnce(&mut Context) -> tokio_modbus::Result<T>,
-    ) -> Result<(T, RoundTrip), WireError> {
+    async fn call<T>(&mut self, request: impl AsyncFnOnce(&mut Context) -> tokio_modbus::Result<T>) -> Result<(T, RoundTrip), WireError> {
         let Some(link) = &mut self.link else {
             return Err(WireError {
                 reason: "not connected".into(),
@@ -275,5 +274,72 @@ impl AsyncWrite for Stamped {
 
     fn poll_shutdown(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(task)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::io::{Read, Write};
+    use std::net::TcpListener;
+    use std::thread;
+
+    /// Writes once to a station that makes this of the request's first bytes.
+    fn written_to(reply: impl FnOnce(Vec<u8>) -> Vec<u8> + Send + 'static) -> (Result<RoundTrip, WireError>, bool) {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let address = listener.local_addr().unwrap();
+        let station = thread::spawn(move || {
+            let (mut stream, _) = listener.accept().unwrap();
+            let mut request = vec![0; 13 + 2 * WRITTEN];
+            stream.read_exact(&mut request).unwrap();
+            request.truncate(12);
+            let reply = reply(request);
+            stream.write_all(&reply).unwrap();
+            // Until the other side closes.
+            let _ = stream.read(&mut [0]);
+        });
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        let mut wire = Wire::new(address, ResultMode::Window);
+        let result = runtime.block_on(async {
+            assert!(wire.connect().await, "{:?}", wire.trouble());
+            wire.write(&PlcImage::default()).await
+        });
+        let up = wire.is_up();
+        drop(wire);
+        drop(runtime);
+        station.join().unwrap();
+        (result, up)
+    }
+
+    /// The reply to FC16 repeats address and count.
+    fn fitting(mut request: Vec<u8>) -> Vec<u8> {
+        request[5] = 6;
+        request
+    }
+
+    #[test]
+    fn a_reply_that_fits_tells_when_both_left() {
+        let (trip, up) = written_to(fitting);
+        let trip = trip.unwrap();
+        assert!(trip.sent <= trip.replied && up);
+    }
+
+    #[test]
+    fn a_reply_to_another_request_is_never_taken() {
+        let (result, up) = written_to(|request| {
+            let mut reply = fitting(request);
+            reply[1] ^= 1;
+            reply
+        });
+        assert!(result.unwrap_err().sent.is_some());
+        assert!(!up);
+    }
+
+    #[test]
+    fn an_exception_closes_the_connection_and_says_why() {
+        let (result, up) = written_to(|request| [&request[..4], &[0, 3, request[6], 0x90, 2]].concat());
+        let error = result.unwrap_err();
+        assert!(error.reason.contains("refused"), "{error}");
+        assert!(!up);
     }
 }

@@ -7,7 +7,7 @@
 //! | LINE-3 | nothing passes but by a fresh Ok of that very cycle; no Ok is shown late, for too long, or across a restart |
 //!
 //! What cannot be known is not held against the station: an edge that link or restart may have swallowed needs no answer, and no record
-//! unless a later trigger of its session was taken (then the jump of the cycle ID tells). A repeated edge is no trigger. What was left in
+//! unless triggers of its session were answered before and taken after it (then the jump of the cycle ID tells). A repeated edge is no trigger. What was left in
 //! the black box by an earlier run is no business of this one. Lateness on the wire counts only where it is proven: the last poll without
 //! the result was *sent* after the latest moment the deadline can have been.
 
@@ -137,15 +137,17 @@ pub fn judge(terms: &Terms, evidence: &Evidence) -> Judgement {
     let mut lost = 0;
     let mut wrong_part = 0;
     let mut ok_after_deadline = 0;
-    let taken_last = last_taken(&evidence.cycles);
+    let spans = spans(&evidence.cycles);
     let exposed = Exposures::of(&evidence.exposures);
 
     for (place, cycle) in evidence.cycles.iter().enumerate() {
         line_1.extend(answers(cycle));
         let told = by_cycle.get(&cycle.key).map_or(&[] as &[_], Vec::as_slice);
         if measured {
-            let overtaken = taken_last.get(&cycle.key.plc_session).is_some_and(|last| *last > place);
-            let breach = conservation(terms, cycle, told, overtaken);
+            let tellable = spans
+                .get(&cycle.key.plc_session)
+                .is_some_and(|(first, last)| (*first..*last).contains(&place));
+            let breach = conservation(terms, cycle, told, tellable);
             lost += usize::from(told.is_empty() && breach.is_some());
             line_1.extend(breach);
         }
@@ -161,7 +163,9 @@ pub fn judge(terms: &Terms, evidence: &Evidence) -> Judgement {
         line_3.extend(stale(terms, cycle));
         line_3.extend(passed_wrongly(cycle, told, measured));
     }
-    let late = ours.iter().filter(|record| !record.late_findings && record.reason == Some(Reason::Deadline));
+    let late = ours
+        .iter()
+        .filter(|record| !record.late_findings && record.reason == Some(Reason::Deadline));
     let late: BTreeSet<(u64, u64)> = late.map(|record| (record.epoch, record.sequence)).collect();
     Judgement {
         line_1: Finding::of(line_1, measured),
@@ -186,17 +190,13 @@ fn miscounted(evidence: &Evidence, records: &[&PartRecord]) -> Option<Breach> {
     })
 }
 
-/// What a record is about; two records of one key must agree in this.
-fn content(record: &PartRecord) -> impl PartialEq + '_ {
+/// What a record is about; two records of one key must agree in this. What the engine added later was never shown.
+fn content(record: &PartRecord, shown: bool) -> impl PartialEq + '_ {
+    let of_showing = (record.result_id, record.acquisition_id);
     (
-        record.cycle_id,
-        record.plc_session,
-        record.verdict,
-        record.reason,
-        record.result_id,
-        record.acquisition_id,
-        record.encoder,
-        &record.serial,
+        (record.cycle_id, record.plc_session, record.verdict, record.reason),
+        shown.then_some(of_showing),
+        (record.encoder, &record.serial),
     )
 }
 
@@ -214,7 +214,8 @@ fn keep_books<'a>(records: &[&'a PartRecord], known: &BTreeSet<CycleKey>) -> Boo
             });
         };
         if let Some(first) = by_key.get(&(record.epoch, record.sequence)) {
-            if content(first) != content(record) {
+            let shown = !first.late_findings && !record.late_findings;
+            if content(first, shown) != content(record, shown) {
                 complain(format!(
                     "told twice, first as {}, then as {}",
                     outcome(first.verdict, first.reason),
@@ -244,10 +245,17 @@ fn keep_books<'a>(records: &[&'a PartRecord], known: &BTreeSet<CycleKey>) -> Boo
     Books { by_cycle, breaches }
 }
 
-/// For each session, the place of the last cycle that the station took: it has told of every cycle before that one.
-fn last_taken(cycles: &[Cycle]) -> HashMap<u16, usize> {
-    let taken = cycles.iter().enumerate().filter(|(_, cycle)| cycle.answer == Some(Answer::Taken));
-    taken.map(|(place, cycle)| (cycle.key.plc_session, place)).collect()
+/// For each session, the places of the first cycle that was answered and of the last that was taken: the station can tell, and must have
+/// told, of every cycle between them.
+fn spans(cycles: &[Cycle]) -> HashMap<u16, (usize, usize)> {
+    let mut spans: HashMap<u16, (usize, usize)> = HashMap::new();
+    for (place, cycle) in cycles.iter().enumerate().filter(|(_, cycle)| cycle.answer.is_some()) {
+        let span = spans.entry(cycle.key.plc_session).or_insert((place, place));
+        if cycle.answer == Some(Answer::Taken) {
+            span.1 = place;
+        }
+    }
+    spans
 }
 
 /// LINE-1 on the wire: every edge is answered, a repeated one as the first.
@@ -256,17 +264,22 @@ fn answers(cycle: &Cycle) -> Option<Breach> {
         return Some(breach(cycle, "its trigger was never answered, though the station was alive"));
     }
     let missed = cycle.answer == Some(Answer::Taken) && cycle.repeat_answer == Some(Answer::Missed);
-    missed.then(|| breach(cycle, "its trigger was taken, but the same trigger repeated was answered with MissedTrigger"))
+    missed.then(|| {
+        breach(
+            cycle,
+            "its trigger was taken, but the same trigger repeated was answered with MissedTrigger",
+        )
+    })
 }
 
 /// LINE-1 in the records: exactly one, and one that fits the answer.
-fn conservation(terms: &Terms, cycle: &Cycle, told: &[&PartRecord], overtaken: bool) -> Option<Breach> {
+fn conservation(terms: &Terms, cycle: &Cycle, told: &[&PartRecord], tellable: bool) -> Option<Breach> {
     let outcomes: Vec<&&PartRecord> = told.iter().filter(|record| !record.late_findings).collect();
     let [record] = outcomes[..] else {
         if outcomes.is_empty() {
             let must = match cycle.answer {
                 Some(_) => true,
-                None => terms.sequential && overtaken,
+                None => terms.sequential && tellable,
             };
             return must.then(|| breach(cycle, "it is in no record"));
         }
@@ -277,12 +290,21 @@ fn conservation(terms: &Terms, cycle: &Cycle, told: &[&PartRecord], overtaken: b
     match cycle.answer {
         Some(Answer::Missed) if !missed => Some(breach(
             cycle,
-            format_args!("its trigger was answered with MissedTrigger, but its record says {}", outcome(record.verdict, record.reason)),
+            format_args!(
+                "its trigger was answered with MissedTrigger, but its record says {}",
+                outcome(record.verdict, record.reason)
+            ),
         )),
-        Some(Answer::Taken) if matches!(record.reason, Some(Reason::Missed | Reason::NeverSeen)) => Some(breach(
-            cycle,
-            format_args!("its trigger was taken, but its record says {}", outcome(record.verdict, record.reason)),
-        )),
+        // The second edge of a bounce repeats a trigger that may have been missed; the repetition is taken all the same.
+        Some(Answer::Taken) if record.reason == Some(Reason::NeverSeen) || record.reason == Some(Reason::Missed) && cycle.repeats == 0 => {
+            Some(breach(
+                cycle,
+                format_args!(
+                    "its trigger was taken, but its record says {}",
+                    outcome(record.verdict, record.reason)
+                ),
+            ))
+        }
         _ => None,
     }
 }
@@ -307,16 +329,18 @@ fn strangers(terms: &Terms, cycle: &Cycle, record: &PartRecord, exposed: &Exposu
     let stranger = |view: &crate::part::View| {
         let name = &view.inspection;
         match view.stamp {
-            Some(stamp) if stamp != cycle.part => {
-                Some(format!("inspection \"{name}\" judged a frame whose pixels show part {stamp}"))
-            }
+            Some(stamp) if stamp != cycle.part => Some(format!("inspection \"{name}\" judged a frame whose pixels show part {stamp}")),
             None if terms.stamped && view.verdict != Verdict::NotDecidable => {
                 Some(format!("inspection \"{name}\" judged a frame whose stamp cannot be read"))
             }
             _ => {
-                let by_number = view.frame_counter.and_then(|counter| exposed.by_counter.get(&counter).map(|part| (counter, *part)));
+                let by_number = view
+                    .frame_counter
+                    .and_then(|counter| exposed.by_counter.get(&counter).map(|part| (counter, *part)));
                 let (counter, part) = by_number.filter(|(_, part)| *part != cycle.part)?;
-                Some(format!("inspection \"{name}\" judged frame {counter}, which was exposed for part {part}"))
+                Some(format!(
+                    "inspection \"{name}\" judged frame {counter}, which was exposed for part {part}"
+                ))
             }
         }
     };
@@ -345,12 +369,18 @@ fn contradictions(cycle: &Cycle, told: &[&PartRecord], measured: bool) -> Option
     let reason = Reason::from_code(read.reason_code);
     if read.reason_code != 0 && reason != record.reason {
         let read = reason.map_or("unknown", Reason::name);
-        return Some(breach(cycle, format_args!("the PLC read the reason {read}, but {recorded} is recorded")));
+        return Some(breach(
+            cycle,
+            format_args!("the PLC read the reason {read}, but {recorded} is recorded"),
+        ));
     }
     (record.result_id != read.result_id).then(|| {
         breach(
             cycle,
-            format_args!("the PLC read it as result {}, but it is recorded as result {}", read.result_id, record.result_id),
+            format_args!(
+                "the PLC read it as result {}, but it is recorded as result {}",
+                read.result_id, record.result_id
+            ),
         )
     })
 }
@@ -392,7 +422,10 @@ fn stale(terms: &Terms, cycle: &Cycle) -> Option<Breach> {
     let shown = polled.since(read.received).as_millis();
     Some(breach(
         cycle,
-        format_args!("Ok was still shown after {shown} ms; it may stay {} ms", terms.accept_hold.as_millis()),
+        format_args!(
+            "Ok was still shown after {shown} ms; it may stay {} ms",
+            terms.accept_hold.as_millis()
+        ),
     ))
 }
 
@@ -412,7 +445,10 @@ fn strays(strays: &[StrayOk]) -> Vec<Breach> {
 fn passed_wrongly(cycle: &Cycle, told: &[&PartRecord], measured: bool) -> Option<Breach> {
     cycle.gated.filter(|gated| gated.passed())?;
     if let Some(reason) = cycle.voided {
-        return Some(breach(cycle, format_args!("it passed the gate though it had to be {}", reason.text())));
+        return Some(breach(
+            cycle,
+            format_args!("it passed the gate though it had to be {}", reason.text()),
+        ));
     }
     let Some(read) = cycle.read.filter(|read| read.verdict == Verdict::Ok) else {
         return Some(breach(cycle, "it passed the gate without an Ok"));

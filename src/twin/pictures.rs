@@ -88,7 +88,8 @@ impl Pictures {
     }
 
     fn read(folder: &Path, seed: u64, each: usize, with_defects: bool, resize: &mut Resize) -> Result<Self, PictureError> {
-        let (defective, good): (Vec<LabelledImage>, Vec<LabelledImage>) = test_images(folder)?.into_iter().partition(LabelledImage::is_defect);
+        let (defective, good): (Vec<LabelledImage>, Vec<LabelledImage>) =
+            test_images(folder)?.into_iter().partition(LabelledImage::is_defect);
         if with_defects && defective.is_empty() {
             return Err(PictureError::NoDefects(folder.into()));
         }

@@ -524,3 +524,181 @@ fn serial(part: u32) -> [u8; 32] {
     }
     serial
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: ProgramSettings = ProgramSettings {
+        mode: ResultMode::Single,
+        gate: Gate {
+            trigger_to_gate: Duration::from_millis(400),
+            actuation: Duration::from_millis(20),
+        },
+        heartbeat_timeout: Duration::from_secs(1),
+        answer_timeout: Duration::from_secs(2),
+        ready_wait: None,
+        settle: Duration::from_secs(1),
+    };
+
+    /// A PLC and what it reads, a scan every 10 ms.
+    struct Bench {
+        program: PlcProgram,
+        station: StationImage,
+        now: u64,
+    }
+
+    impl Bench {
+        /// In session, with a station that lives and is ready.
+        fn running(fault: Option<TriggerFault>) -> Self {
+            let mut bench = Self {
+                program: PlcProgram::new(SETTINGS),
+                station: StationImage {
+                    boot_id: 7,
+                    ..StationImage::default()
+                },
+                now: 1000,
+            };
+            bench.scan();
+            bench.station.echo_plc_session = bench.program.session();
+            for _ in 0..2 {
+                bench.station.heartbeat += 1;
+                bench.scan();
+            }
+            bench.station.trigger_ready = true;
+            let arrival = Arrival {
+                part: 5,
+                encoder: 100,
+                at: Nanos::from_millis(bench.now),
+                fault,
+            };
+            assert!(bench.program.announce(arrival));
+            bench
+        }
+
+        fn scan(&mut self) -> Vec<PlcImage> {
+            self.now += 10;
+            let now = Nanos::from_millis(self.now);
+            let reading = Reading {
+                whole: true,
+                heartbeat: self.station.heartbeat,
+                boot_id: self.station.boot_id,
+                polled: now,
+                received: now,
+                station: self.station.clone(),
+            };
+            let images = self.program.scan(now, Some(&reading));
+            for image in images.iter().filter(|image| image.is(control::TRIGGER)) {
+                self.program.trigger_written(image, now, Some(now));
+            }
+            images
+        }
+    }
+
+    fn shape(images: &[PlcImage]) -> Vec<(u32, u32, bool)> {
+        let shape = |image: &PlcImage| (image.cycle_id, image.cycle_id_tail, image.is(control::TRIGGER));
+        images.iter().map(shape).collect()
+    }
+
+    #[test]
+    fn the_trigger_rises_one_scan_after_its_block_and_falls_with_its_answer() {
+        let mut bench = Bench::running(None);
+        assert_eq!(shape(&bench.scan()), [(1, 1, false)]);
+        assert_eq!(shape(&bench.scan()), [(1, 1, true)]);
+        // Another trigger's answer is none.
+        (bench.station.trigger_ack, bench.station.trigger_ready) = (true, false);
+        assert_eq!(shape(&bench.scan()), [(1, 1, true)]);
+        bench.station.echo_trigger_id = 1;
+        assert_eq!(shape(&bench.scan()), [(1, 1, false)]);
+        assert!(!bench.program.is_free(), "the answer still stands");
+        bench.station.trigger_ack = false;
+        bench.scan();
+        assert!(bench.program.is_free());
+        assert_eq!(bench.program.latest().and_then(|cycle| cycle.answer), Some(Answer::Taken));
+    }
+
+    #[test]
+    fn faults_of_the_trigger_are_what_they_are_called() {
+        let raised = |fault| {
+            let mut bench = Bench::running(Some(fault));
+            [bench.scan(), bench.scan()].map(|images| shape(&images))
+        };
+        assert_eq!(
+            raised(TriggerFault::Bounce),
+            [vec![(1, 1, false)], vec![(1, 1, true), (1, 1, false), (1, 1, true)]]
+        );
+        assert_eq!(raised(TriggerFault::Torn), [vec![(1, 0, false)], vec![(1, 0, true), (1, 1, true)]]);
+
+        let mut bench = Bench::running(Some(TriggerFault::Duplicate));
+        (bench.station.echo_trigger_id, bench.station.trigger_ready) = (1, true);
+        let mut edges = 0;
+        let mut before = false;
+        for _ in 0..12 {
+            let image = bench.scan()[0];
+            let now = image.is(control::TRIGGER);
+            edges += usize::from(now && !before);
+            before = now;
+            bench.station.trigger_ack = now;
+        }
+        assert_eq!(edges, 2);
+        assert_eq!(bench.program.latest().map(|cycle| cycle.repeat_answer), Some(Some(Answer::Taken)));
+    }
+
+    #[test]
+    fn a_session_follows_the_one_the_station_knows_and_is_never_zero() {
+        let session = |echo: u16, before: u16| {
+            let mut program = PlcProgram::new(SETTINGS);
+            program.session_before = before;
+            program.begin_session(echo);
+            program.session()
+        };
+        assert_eq!(
+            [session(0, 0), session(41, 3), session(u16::MAX, 0), session(0, 41)],
+            [1, 42, 1, 42]
+        );
+    }
+
+    #[test]
+    fn a_restart_of_the_station_voids_what_is_on_its_way() {
+        let mut bench = Bench::running(None);
+        bench.scan();
+        bench.scan();
+        bench.station.boot_id = 8;
+        bench.station.heartbeat = 0;
+        assert_eq!(shape(&bench.scan()), [(1, 1, false)]);
+        // Whatever the station says now, and however alive it is.
+        (bench.station.result_valid, bench.station.accept) = (true, true);
+        (bench.station.verdict, bench.station.echo_cycle_id) = (Some(Verdict::Ok), 1);
+        let mut gated = Vec::new();
+        for _ in 0..45 {
+            bench.station.heartbeat += 1;
+            bench.scan();
+            gated.extend(bench.program.take_gated());
+        }
+        let reasons: Vec<_> = gated.iter().filter_map(|cycle| cycle.gated).map(|gated| gated.reason).collect();
+        assert_eq!(reasons, [GateReason::StationRestarted]);
+        assert_eq!(
+            bench.program.strays().first().map(|stray| (stray.cycle_id, stray.boot_id)),
+            Some((1, 8))
+        );
+    }
+
+    #[test]
+    fn the_heartbeat_counts_after_two_changes_and_until_it_stops() {
+        let mut watch = Watch::default();
+        let second = Duration::from_secs(1);
+        for (at, heartbeat, alive) in [
+            (0, 4, false),
+            (100, 5, false),
+            (200, 6, true),
+            (1200, 6, true),
+            (1201, 6, false),
+            (1300, 7, false),
+            (1400, 8, true),
+        ] {
+            let at = Nanos::from_millis(at);
+            watch.see(heartbeat, at);
+            assert_eq!(watch.alive(at, second), alive, "{at:?}");
+        }
+    }
+}

@@ -93,13 +93,7 @@ pub(super) struct PlcThread {
 }
 
 impl PlcThread {
-    pub(super) fn new(
-        settings: Settings,
-        schedule: Arc<Schedule>,
-        exposures: Sender<Expose>,
-        tell: Tell,
-        stop: Arc<AtomicBool>,
-    ) -> Self {
+    pub(super) fn new(settings: Settings, schedule: Arc<Schedule>, exposures: Sender<Expose>, tell: Tell, stop: Arc<AtomicBool>) -> Self {
         Self {
             program: PlcProgram::new(settings.program()),
             wire: Wire::new(settings.address, settings.result_mode),
@@ -154,7 +148,11 @@ impl PlcThread {
                     self.write().await;
                 }
             }
-            self.rest(if self.settings.scan.is_zero() { poll_at } else { poll_at.min(scan_at) });
+            self.rest(if self.settings.scan.is_zero() {
+                poll_at
+            } else {
+                poll_at.min(scan_at)
+            });
         }
         // The counters are final once the last result was read; the image of this poll has them.
         self.program.go_offline();
@@ -360,7 +358,11 @@ impl PlcThread {
     fn suffer(&mut self, time: Nanos) {
         // A PLC restarts only where its session is in force: two sessions of one number could not be told apart.
         let session = self.program.session();
-        let in_force = session != 0 && self.reading.as_ref().is_some_and(|reading| reading.station.echo_plc_session == session);
+        let in_force = session != 0
+            && self
+                .reading
+                .as_ref()
+                .is_some_and(|reading| reading.station.echo_plc_session == session);
         let comes = |fault: &(Nanos, MachineFault)| time >= fault.0 && (fault.1 != MachineFault::PlcRestart || in_force);
         let Some(place) = self.faults.iter().position(comes) else { return };
         match self.faults.swap_remove(place).1 {

@@ -50,12 +50,17 @@ impl PartRun {
             plc_session: cycle.key.plc_session,
             verdict: cycle.read.map(|read| read.verdict),
             recorded: record.map(|record| record.verdict),
-            reason: record
-                .map_or_else(|| cycle.read.and_then(|read| Reason::from_code(read.reason_code)), |record| record.reason),
+            reason: record.map_or_else(
+                || cycle.read.and_then(|read| Reason::from_code(read.reason_code)),
+                |record| record.reason,
+            ),
             gate: cycle.gated.map(|gated| gated.reason),
             trigger_sent_ns: cycle.sent,
             verdict_received_ns: received,
-            trigger_to_verdict_us: cycle.sent.zip(received).map(|(sent, received)| received.since(sent).as_micros() as u64),
+            trigger_to_verdict_us: cycle
+                .sent
+                .zip(received)
+                .map(|(sent, received)| received.since(sent).as_micros() as u64),
             engine_us: record.map(|record| record.stages.infer_us).filter(|time| *time > 0),
         }
     }
@@ -170,7 +175,9 @@ pub struct TwinReport {
 impl TwinReport {
     /// Whether no promise was broken.
     pub fn is_kept(&self) -> bool {
-        [&self.line_1, &self.line_2, &self.line_3].iter().all(|promise| promise.pass != Some(false))
+        [&self.line_1, &self.line_2, &self.line_3]
+            .iter()
+            .all(|promise| promise.pass != Some(false))
     }
 }
 

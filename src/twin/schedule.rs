@@ -202,7 +202,11 @@ impl Schedule {
 }
 
 fn share(probability: f64) -> f64 {
-    if probability.is_finite() { probability.clamp(0.0, 1.0) } else { 0.0 }
+    if probability.is_finite() {
+        probability.clamp(0.0, 1.0)
+    } else {
+        0.0
+    }
 }
 
 fn moment(random: &mut ChaCha8Rng, within: Duration) -> Duration {
@@ -243,7 +247,11 @@ mod tests {
         assert!(parts.windows(2).all(|pair| pair[1].encoder.wrapping_sub(pair[0].encoder) == 1000));
         let defective = parts.iter().filter(|part| part.defective).count();
         assert!((60..=140).contains(&defective), "{defective} of 400");
-        assert!(parts.iter().all(|part| part.frame_fault.is_none() && part.trigger_fault.is_none() && part.machine_fault.is_none()));
+        assert!(
+            parts
+                .iter()
+                .all(|part| part.frame_fault.is_none() && part.trigger_fault.is_none() && part.machine_fault.is_none())
+        );
     }
 
     #[test]
@@ -258,7 +266,13 @@ mod tests {
         let (calm, faulty) = (parts(plan()), parts(faulty));
         assert!(faulty.iter().any(|part| part.frame_fault == Some(FrameFault::Missed)));
         for (calm, faulty) in calm.iter().zip(faulty) {
-            assert_eq!(*calm, Part { frame_fault: None, ..faulty });
+            assert_eq!(
+                *calm,
+                Part {
+                    frame_fault: None,
+                    ..faulty
+                }
+            );
         }
     }
 
@@ -272,7 +286,10 @@ mod tests {
             ..plan()
         };
         let killed = parts(kills);
-        let moments: Vec<Duration> = killed.iter().filter_map(|part| part.machine_fault.map(|(_, after)| after)).collect();
+        let moments: Vec<Duration> = killed
+            .iter()
+            .filter_map(|part| part.machine_fault.map(|(_, after)| after))
+            .collect();
         assert_eq!(moments.len(), 50);
         assert!(moments.iter().all(|after| *after < Duration::from_millis(200)));
     }

@@ -11,8 +11,8 @@ use crate::capture::PixelFormat;
 use crate::config::station::CameraSource;
 use crate::config::{ConfigErrors, StationConfig, TwinConfig, twin};
 use crate::line::config::{ResultMode, TriggerSource};
-use crate::twin::gate::Gate;
 use crate::part::Region;
+use crate::twin::gate::Gate;
 use crate::vision::stamp::StampPlace;
 
 /// A camera of the station that the twin stands in for.
@@ -210,12 +210,7 @@ fn cameras(station: &StationConfig, frame_px: (u32, u32)) -> Vec<CameraSettings>
 
 /// The smallest rectangle around all regions, as far as it is in the frame; the whole frame where one of them is.
 fn area(regions: impl Iterator<Item = Option<Region>>, (width, height): (u32, u32)) -> Region {
-    let whole = Region {
-        x: 0,
-        y: 0,
-        width,
-        height,
-    };
+    let whole = Region { x: 0, y: 0, width, height };
     let around = |a: Region, b: Region| {
         let (x, y) = (a.x.min(b.x), a.y.min(b.y));
         let right = a.x.saturating_add(a.width).max(b.x.saturating_add(b.width));

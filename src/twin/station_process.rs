@@ -86,7 +86,12 @@ impl StationProcess {
         Ok(station)
     }
 
-    fn read(&mut self, name: &str, from: impl Read + Send + 'static, mut take: impl FnMut(String) -> bool + Send + 'static) -> io::Result<()> {
+    fn read(
+        &mut self,
+        name: &str,
+        from: impl Read + Send + 'static,
+        mut take: impl FnMut(String) -> bool + Send + 'static,
+    ) -> io::Result<()> {
         let reader = move || {
             let mut from = BufReader::new(from);
             while let Some(line) = next_line(&mut from) {
