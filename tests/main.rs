@@ -8,6 +8,8 @@
 //! | `parity.rs` | the emitted graph answers as the reference scorer does |
 //! | `bad_input.rs` | what cannot be used is refused, by name and with a remedy |
 //! | `engine.rs` | a missing or wrong runtime library is said |
+//! | `modbus.rs` | the station as Modbus server, and what is sent to it that should not be |
+//! | `foreign.rs` | a PLC program of another make gets its parts judged |
 //! | `parts.rs`, `program.rs`, `skip.rs` | the parts that are drawn, the program that is run, the checks that cannot be made here |
 
 // clippy.toml allows these in test functions; what they call is no less a test.
@@ -16,7 +18,9 @@
 mod architecture;
 mod bad_input;
 mod engine;
+mod foreign;
 mod licences;
+mod modbus;
 mod parity;
 mod parts;
 mod program;
