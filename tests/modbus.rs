@@ -409,9 +409,10 @@ fn an_answer_comes_from_one_image() {
     // Both halves of each number are the same, so that registers can be compared with each other.
     let images: Vec<Arc<StationImage>> = (1..200).map(|number| Arc::new(image(number * 0x0001_0001))).collect();
     station.shown.store(Arc::clone(&images[0]));
+    let address = station.server.address();
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let mut plc = station.client(PLC);
+            let mut plc = Client::connect(PLC, address);
             let mut seen = BTreeSet::new();
             while seen.len() < 50 {
                 let block = plc.read(4, 0, 44);
