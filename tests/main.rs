@@ -12,7 +12,8 @@
 //! | `capture.rs` | cameras through GStreamer, shared memory and folders; what is killed comes back |
 //! | `modbus.rs` | the station as Modbus server, and what is sent to it that should not be |
 //! | `foreign.rs` | a PLC program of another make gets its parts judged |
-//! | `parts.rs`, `program.rs`, `skip.rs` | the parts that are drawn, the program that is run, the checks that cannot be made here |
+//! | `station.rs` | the station as a process: what it shows, records, survives and refuses |
+//! | `cell.rs`, `parts.rs`, `program.rs`, `skip.rs` | a station to test, the parts that are drawn, the program that is run, the checks that cannot be made here |
 
 // clippy.toml allows these in test functions; what they call is no less a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -20,6 +21,7 @@
 mod architecture;
 mod bad_input;
 mod capture;
+mod cell;
 mod config;
 mod engine;
 mod foreign;
@@ -29,4 +31,5 @@ mod parity;
 mod parts;
 mod program;
 mod skip;
+mod station;
 mod teach;

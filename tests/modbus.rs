@@ -106,13 +106,13 @@ fn image(number: u32) -> StationImage {
 }
 
 /// A client that sends what it is told, bytes as they are.
-struct Client {
+pub(crate) struct Client {
     stream: TcpStream,
     transaction: u16,
 }
 
 impl Client {
-    fn connect(from: Ipv4Addr, to: SocketAddr) -> Self {
+    pub(crate) fn connect(from: Ipv4Addr, to: SocketAddr) -> Self {
         // The standard library cannot choose the address that a connection comes from.
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().build().unwrap();
         let stream = runtime.block_on(async {
@@ -141,14 +141,14 @@ impl Client {
     }
 
     /// Registers read by function 3 or 4.
-    fn read(&mut self, function: u8, start: u16, count: u16) -> Vec<u16> {
+    pub(crate) fn read(&mut self, function: u8, start: u16, count: u16) -> Vec<u16> {
         let answer = self.ask(&pdu(function, &[start, count]));
         assert_eq!((answer[0], usize::from(answer[1])), (function, answer.len() - 2));
         words(&answer[2..])
     }
 
     /// Function 16.
-    fn write(&mut self, start: u16, values: &[u16]) -> Vec<u8> {
+    pub(crate) fn write(&mut self, start: u16, values: &[u16]) -> Vec<u8> {
         self.ask(&write_registers(start, values))
     }
 
@@ -409,9 +409,10 @@ fn an_answer_comes_from_one_image() {
     // Both halves of each number are the same, so that registers can be compared with each other.
     let images: Vec<Arc<StationImage>> = (1..200).map(|number| Arc::new(image(number * 0x0001_0001))).collect();
     station.shown.store(Arc::clone(&images[0]));
+    let address = station.server.address();
     thread::scope(|scope| {
         let reader = scope.spawn(|| {
-            let mut plc = station.client(PLC);
+            let mut plc = Client::connect(PLC, address);
             let mut seen = BTreeSet::new();
             while seen.len() < 50 {
                 let block = plc.read(4, 0, 44);
