@@ -31,9 +31,9 @@ impl std::fmt::Display for CycleKey {
 /// How the station answered a Trigger edge.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Answer {
-    /// TriggerAck.
+    /// `TriggerAck`.
     Taken,
-    /// MissedTrigger.
+    /// `MissedTrigger`.
     Missed,
 }
 

@@ -34,7 +34,7 @@ pub struct ProgramSettings {
     pub heartbeat_timeout: Duration,
     /// How long the station may take to answer a trigger while its heartbeat goes on.
     pub answer_timeout: Duration,
-    /// How long a part can wait for TriggerReady; then it is triggered all the same. `None`: parts can wait.
+    /// How long a part can wait for `TriggerReady`; then it is triggered all the same. `None`: parts can wait.
     pub ready_wait: Option<Duration>,
     /// How long after the gate a part's result is still watched.
     pub settle: Duration,
@@ -45,9 +45,9 @@ pub struct ProgramSettings {
 pub struct Reading {
     /// What the station said.
     pub station: StationImage,
-    /// Whether ResultId equalled ResultIdTail.
+    /// Whether `ResultId` equalled `ResultIdTail`.
     pub whole: bool,
-    /// Heartbeat and BootId as they were read together with the results.
+    /// Heartbeat and `BootId` as they were read together with the results.
     pub heartbeat: u16,
     /// See `heartbeat`.
     pub boot_id: u16,
@@ -75,7 +75,7 @@ pub struct Arrival {
 enum Handshake {
     /// Nothing to trigger.
     Idle,
-    /// CycleId to CycleIdTail are written.
+    /// `CycleId` to `CycleIdTail` are written.
     Prepared(Arrival),
     /// Trigger is 1. `repeated`: for the second time.
     Raised { arrival: Arrival, since: Nanos, repeated: bool },
@@ -401,7 +401,7 @@ impl PlcProgram {
         Vec::new()
     }
 
-    /// Writes CycleId to CycleIdTail of the next part.
+    /// Writes `CycleId` to `CycleIdTail` of the next part.
     fn prepare(&mut self) {
         let Some(arrival) = self.waiting.pop_front() else { return };
         let cycle_id = self.next_cycle;

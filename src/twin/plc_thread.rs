@@ -17,7 +17,7 @@ use crate::line::image::{Counts, PlcImage, control};
 use crate::part::Nanos;
 
 /// How long parts may wait for a station that takes none.
-const PATIENCE: Duration = Duration::from_secs(120);
+const PATIENCE: Duration = Duration::from_mins(2);
 
 /// How long parts on their way are waited for once the run is to stop.
 const STOP: Duration = Duration::from_secs(10);
@@ -178,7 +178,9 @@ impl PlcThread {
         if self.stop.load(Ordering::Relaxed) {
             let since = *self.stopping_since.get_or_insert(time);
             self.next_part = self.schedule.count() + 1;
-            if time.since(since) > STOP {
+            // Nothing is on its way, and nobody is there to take what waits.
+            let hopeless = self.program.tracked() == 0 && !self.program.station_alive();
+            if hopeless || time.since(since) > STOP {
                 return true;
             }
         }

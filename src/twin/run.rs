@@ -258,7 +258,9 @@ impl Line {
                 self.records.push(*record);
             }
             StationLine::State { ready: true, .. } => watcher.note("station: ready"),
+            StationLine::State { error_code: 0, .. } => watcher.note("station: not ready"),
             StationLine::State { error_code, .. } => watcher.note(&format!("station: not ready (ErrorCode {error_code})")),
+            StationLine::Other => {}
             StationLine::Log(line) => watcher.note(&format!("station: {line}")),
             // What a kill cut off; a whole line of this kind would show as a record that is missing.
             StationLine::Garbage(line) => watcher.note(&format!("station: not understood: {line}")),

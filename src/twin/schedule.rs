@@ -41,7 +41,7 @@ pub struct Faults {
     pub trigger_duplicate: f64,
     /// Trigger goes 1 0 1 within a scan.
     pub trigger_bounce: f64,
-    /// CycleId and its tail are written before and after the trigger.
+    /// `CycleId` and its tail are written before and after the trigger.
     pub torn_write: f64,
     /// The PLC restarts after the trigger.
     pub plc_restart: f64,
@@ -73,7 +73,7 @@ pub enum TriggerFault {
     Duplicate,
     /// Trigger goes 1 0 1 within a scan.
     Bounce,
-    /// CycleId and its tail are written apart.
+    /// `CycleId` and its tail are written apart.
     Torn,
 }
 

@@ -562,7 +562,7 @@ proptest! {
         };
         let plan = Plan { seed, faults, count: 25, ..World::default().plan };
         let mode = if window { ResultMode::Window } else { ResultMode::Single };
-        let world = World { mode, wired, poll, scan, slow, plan, ..World::default() };
+        let world = World { mode, wired, poll, scan, plan, slow, ..World::default() };
         let (judgement, evidence) = Simulation::new(world).run();
         prop_assert!(judgement.line_1.is_kept() && judgement.line_2.is_kept() && judgement.line_3.is_kept(), "{judgement:#?}");
         // Nothing that passed was defective: this engine is never wrong.
@@ -664,7 +664,7 @@ const DAMAGES: &[Damage] = &[
     }),
     ("a frame without a stamp", 2, |evidence, place| {
         with_record(evidence, place, Verdict::Ok, |record| {
-            record.views.iter_mut().for_each(|view| view.stamp = None)
+            record.views.iter_mut().for_each(|view| view.stamp = None);
         })
     }),
     ("the frame number of another part", 2, |evidence, place| {
@@ -676,7 +676,7 @@ const DAMAGES: &[Damage] = &[
     }),
     ("the PLC read NotOk, Ok is recorded", 2, |evidence, place| {
         with_record(evidence, place, Verdict::NotOk, |record| {
-            (record.verdict, record.reason) = (Verdict::Ok, None)
+            (record.verdict, record.reason) = (Verdict::Ok, None);
         })
     }),
     ("another result", 2, |evidence, place| {

@@ -32,6 +32,8 @@ pub(super) enum StationLine {
         /// What is wrong, 0 for nothing.
         error_code: u16,
     },
+    /// Something else that programs may want to know.
+    Other,
     /// A line of its log.
     Log(String),
     /// A line on standard output that is none of these.
@@ -179,12 +181,15 @@ enum Said {
         #[serde(default)]
         error_code: u16,
     },
+    #[serde(other)]
+    Other,
 }
 
 fn parse(line: String) -> StationLine {
     match serde_json::from_str(&line) {
         Ok(Said::Part(record)) => StationLine::Part(record),
         Ok(Said::State { ready, error_code }) => StationLine::State { ready, error_code },
+        Ok(Said::Other) => StationLine::Other,
         Err(_) => StationLine::Garbage(line),
     }
 }
@@ -203,6 +208,7 @@ mod tests {
                 error_code: 20
             }
         );
+        assert_eq!(parse(r#"{"event":"listening","plc":"127.0.0.1:1502"}"#.into()), StationLine::Other);
         // As much of a record as a kill in the middle of a line leaves.
         let cut = r#"{"event":"part","station":"cell"#;
         assert_eq!(parse(cut.into()), StationLine::Garbage(cut.into()));
