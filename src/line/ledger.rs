@@ -40,6 +40,13 @@ impl OpenPart {
         self.frames.iter().all(Option::is_some)
     }
 
+    /// From when on no other exposure can turn up that might be its own.
+    pub(super) fn certain_from(&self) -> Nanos {
+        let judged = self.outcome.is_some_and(|outcome| outcome.verdict != Verdict::NotDecidable);
+        let frames = self.frames.iter().flatten().filter(|_| judged);
+        frames.map(|frame| frame.certain_from).max().unwrap_or_default()
+    }
+
     /// Whether every inspection is done.
     pub(super) fn is_inspected(&self) -> bool {
         self.inspected.iter().all(Option::is_some)
@@ -128,6 +135,13 @@ impl Ledger {
     pub(super) fn decide(&mut self, part: Sequence, outcome: Outcome) {
         if let Some(part) = self.open.get_mut(&part) {
             part.outcome.get_or_insert(outcome);
+        }
+    }
+
+    /// Decides a part against what was decided: nothing of it was shown yet.
+    pub(super) fn overrule(&mut self, part: Sequence, outcome: Outcome) {
+        if let Some(part) = self.open.get_mut(&part) {
+            part.outcome = Some(outcome);
         }
     }
 
