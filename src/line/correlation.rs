@@ -50,6 +50,8 @@ pub(super) enum Match {
 struct Window {
     part: Sequence,
     edge: Nanos,
+    /// Whether the trigger was missed: nobody asks for its frame, but it was in view.
+    missed: bool,
     frame: Option<FrameSeen>,
 }
 
@@ -83,12 +85,17 @@ impl Correlation {
         self.unclaimed.drain(..).map(|frame| Match::Released(frame.frame)).collect()
     }
 
-    /// A part was triggered at `edge` and needs a frame of this camera.
-    pub(super) fn open(&mut self, part: Sequence, edge: Nanos) -> Vec<Match> {
+    /// A part was triggered at `edge` and needs a frame of this camera; or it was missed, and needs none.
+    pub(super) fn open(&mut self, part: Sequence, edge: Nanos, missed: bool) -> Vec<Match> {
         if self.windows.len() == WINDOWS_MAX {
             self.windows.pop_front();
         }
-        self.windows.push_back(Window { part, edge, frame: None });
+        self.windows.push_back(Window {
+            part,
+            edge,
+            missed,
+            frame: None,
+        });
         let mut matches = Vec::new();
         if matches!(self.source, TriggerSource::Hardware { .. }) {
             // A frame that was given to an earlier part may lie in this window too, if this trigger was slow to arrive.
@@ -226,15 +233,16 @@ impl Correlation {
         }
     }
 
-    /// The first frame exposed after the edge; it must not serve two parts that wait for one.
+    /// The first frame exposed after the edge; it must not serve two parts that wait for one, nor one that another, missed, has followed.
     fn place_plc(&mut self, frame: FrameSeen, matches: &mut Vec<Match>) {
         let waiting: Vec<usize> = self
             .covering(frame.exposed_at)
-            .filter(|index| self.windows[*index].frame.is_none())
+            .filter(|index| self.windows[*index].frame.is_none() && !self.windows[*index].missed)
             .collect();
+        let followed = |edge: Nanos| self.windows.iter().any(|other| other.missed && other.edge > edge && other.edge <= frame.exposed_at);
         match waiting[..] {
             [] => self.keep(frame, matches),
-            [only] => {
+            [only] if !followed(self.windows[only].edge) => {
                 self.windows[only].frame = Some(frame);
                 matches.push(Match::Shows(self.windows[only].part, frame));
                 matches.push(Match::Released(frame.frame));

@@ -310,7 +310,8 @@ impl Line {
                 inspection,
                 inspected,
             } => {
-                if let Some(late) = self.ledger.inspected(part, inspection, *inspected) {
+                let camera = self.config.inspections.get(inspection);
+                if let Some(late) = camera.and_then(|camera| self.ledger.inspected(part, inspection, *camera, *inspected)) {
                     self.record_late(&late, now);
                 }
             }
@@ -461,12 +462,12 @@ impl Line {
         self.latest = Some(part);
         self.single.replace();
         self.plc.answer(Answer::Acknowledged);
-        self.arm_cameras(part, edge);
+        self.arm_cameras(part, edge, false);
     }
 
-    fn arm_cameras(&mut self, part: Sequence, edge: Nanos) {
+    fn arm_cameras(&mut self, part: Sequence, edge: Nanos, missed: bool) {
         for camera in 0..self.cameras.len() {
-            let matches = self.cameras[camera].open(part, edge);
+            let matches = self.cameras[camera].open(part, edge, missed);
             self.take_matches(camera, matches);
         }
     }
@@ -487,10 +488,8 @@ impl Line {
             self.counts.missed = self.counts.missed.wrapping_add(1);
         }
         self.record_unshown(opened, Outcome::not_decidable(Reason::Missed), edge);
-        // A camera that does not wait to be asked sees it all the same: that frame must not be taken for its neighbour's.
-        if !matches!(self.config.trigger_source, TriggerSource::Plc { .. }) {
-            self.arm_cameras(part, edge);
-        }
+        // It passes the cameras all the same: what they saw of it must not be taken for its neighbour.
+        self.arm_cameras(part, edge, true);
         let cycle_id = self.plc.image.cycle_id;
         self.pending.notes.push(Note::TriggerMissed { cycle_id, cause });
         self.plc.answer(Answer::Missed);

@@ -90,6 +90,15 @@ fn missing_frames_are_counted() {
 }
 
 #[test]
+fn a_frame_exposed_after_a_missed_part_came_is_not_taken_for_the_part_before_it() {
+    let mut bench = Bench::single(PLC);
+    bench.trigger(1).release().pass(20).trigger(2).release().pass(3).frame();
+    assert_eq!((bench.outcome_of(1), bench.outcome_of(2)), (UNCERTAIN, undecided(Reason::Missed)));
+    bench.pass(10).part(3, Outcome::OK);
+    assert_eq!(bench.outcome_of(3), Outcome::OK, "the missed one does not stand in the way of the next");
+}
+
+#[test]
 fn the_frame_of_a_part_that_was_voided_is_not_taken_for_the_next() {
     let mut bench = Bench::window(PLC);
     bench.trigger(1).release().write(|plc| plc.plc_session = 4).trigger(1).release().pass(4);

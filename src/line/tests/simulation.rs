@@ -43,7 +43,8 @@ struct Outcomes {
 #[derive(Debug)]
 enum What {
     Scan,
-    Expose { part: u64 },
+    /// Of this part, or of whatever is in view.
+    Expose { part: Option<u64> },
     FreeRun,
     Tell { life: u16, event: Event },
     Reconnect,
@@ -54,8 +55,10 @@ enum What {
 struct World {
     triggers: BTreeMap<Nanos, u64>,
     frames: HashMap<FrameId, u64>,
-    /// Free run: when a frame was exposed; it shows the part nearest to it.
+    /// When a frame was exposed, where that says what it shows: the part in view.
     exposed: HashMap<FrameId, Nanos>,
+    /// The camera runs by itself: in view is the part nearest to the exposure, else the one that was triggered last.
+    runs_free: bool,
 }
 
 impl Truth for World {
@@ -69,7 +72,7 @@ impl Truth for World {
         }
         let at = *self.exposed.get(&frame)?;
         let before = self.triggers.range(..=at).next_back();
-        let after = self.triggers.range(at..).next();
+        let after = self.triggers.range(at..).next().filter(|_| self.runs_free);
         let nearest = before.into_iter().chain(after).min_by_key(|(edge, _)| edge.apart(at));
         nearest.map(|(_, part)| *part)
     }
@@ -166,7 +169,10 @@ impl Simulation {
             order: 0,
             shown: Vec::new(),
             plc,
-            world: World::default(),
+            world: World {
+                runs_free: matches!(plan.source, TriggerSource::FreeRun { .. }),
+                ..World::default()
+            },
             black_box: BlackBox::default(),
             memory,
             next_frame: 0,
@@ -186,6 +192,7 @@ impl Simulation {
         simulation.tell(simulation.clock, Event::ModelsReady(true));
         while (simulation.plc.part as usize) < plan.parts && simulation.oracle.broken.is_empty() {
             simulation.step();
+            assert!(simulation.order < 100_000 + 2000 * plan.parts as u64, "it does not get on: {:?}", simulation.line.image());
         }
         simulation.drain();
         let oracle = simulation.oracle;
@@ -228,15 +235,13 @@ impl Simulation {
 
     fn step(&mut self) {
         let wake = self.line.wake_at(self.clock).max(self.clock);
-        let Some(((at, _), what)) = self.queue.pop_first() else { return };
-        if wake < at {
-            self.order += 1;
-            self.queue.insert((at, self.order - 1), what);
+        if self.queue.first_key_value().is_some_and(|((at, _), _)| wake < *at) {
             self.tell(wake, Event::Tick);
             let asleep = self.plan.sabotage.is_some() || self.line.wake_at(self.clock) > wake;
             assert!(asleep, "the line never sleeps");
             return;
         }
+        let Some(((at, _), what)) = self.queue.pop_first() else { return };
         match what {
             What::Scan => self.scan(at),
             What::Expose { part } => self.expose(at, part),
@@ -278,9 +283,9 @@ impl Simulation {
         }
         if matches!(self.plan.source, TriggerSource::Plc { .. }) {
             for opened in commit.opened.iter().filter(|opened| opened.acquisition_id != 0) {
-                let part = self.world.triggers[&opened.triggered_at];
                 let delay = self.micros(500, 4000);
-                self.at(self.clock + delay, What::Expose { part });
+                let at = opened.triggered_at.max(self.clock) + delay;
+                self.at(at, What::Expose { part: None });
             }
         }
         for job in commit.jobs {
@@ -386,26 +391,32 @@ impl Simulation {
     // ---- cameras ----
 
     /// An exposure, and how its frame travels.
-    fn expose(&mut self, at: Nanos, part: u64) {
+    fn expose(&mut self, at: Nanos, part: Option<u64>) {
         if self.chance(10) {
             return; // the camera missed its trigger: not even a number
         }
         let frame = self.new_frame();
-        self.world.frames.insert(frame, part);
+        self.see(at, frame, part);
         self.deliver(at, frame);
         if self.chance(10) {
             // The camera's trigger bounced: it is exposed once more.
             let again = self.new_frame();
-            self.world.frames.insert(again, part);
             let later = at + self.micros(300, 1500);
+            self.see(later, again, part);
             self.deliver(later, again);
+        }
+    }
+
+    fn see(&mut self, at: Nanos, frame: FrameId, part: Option<u64>) {
+        match part {
+            Some(part) => drop(self.world.frames.insert(frame, part)),
+            None => drop(self.world.exposed.insert(frame, at)),
         }
     }
 
     fn free_run(&mut self, at: Nanos) {
         let frame = self.new_frame();
-        self.world.exposed.insert(frame, at);
-        self.world.exposed.retain(|_, exposed| *exposed > at.before(ms(1000)));
+        self.see(at, frame, None);
         self.deliver(at, frame);
         self.at(at + ms(10), What::FreeRun);
     }
@@ -527,7 +538,7 @@ impl Simulation {
         if matches!(self.plan.source, TriggerSource::Hardware { .. }) && !self.plc.repeats && self.parts_made < part {
             self.parts_made = part;
             let arrival = at + self.micros(3_000, 27_000);
-            self.at(arrival, What::Expose { part });
+            self.at(arrival, What::Expose { part: Some(part) });
         }
         let smallest = if matches!(self.plan.source, TriggerSource::Plc { .. }) { 20 } else { 62 };
         self.plc.next_part_at = at + ms(smallest) + self.micros(0, 20_000);
@@ -552,7 +563,7 @@ impl Simulation {
                     if matches!(self.plan.source, TriggerSource::Hardware { .. }) {
                         let part = self.plc.part;
                         self.parts_made = part;
-                        self.at(at + ms(1), What::Expose { part });
+                        self.at(at + ms(1), What::Expose { part: Some(part) });
                     }
                     return;
                 }
