@@ -239,7 +239,11 @@ impl Correlation {
             .covering(frame.exposed_at)
             .filter(|index| self.windows[*index].frame.is_none() && !self.windows[*index].missed)
             .collect();
-        let followed = |edge: Nanos| self.windows.iter().any(|other| other.missed && other.edge > edge && other.edge <= frame.exposed_at);
+        let followed = |edge: Nanos| {
+            self.windows
+                .iter()
+                .any(|other| other.missed && other.edge > edge && other.edge <= frame.exposed_at)
+        };
         match waiting[..] {
             [] => self.keep(frame, matches),
             [only] if !followed(self.windows[only].edge) => {

@@ -22,7 +22,16 @@ fn frame_ago(bench: &mut Bench, counter: u64, ago: u64) {
 
 /// The cycle IDs that were given frames to judge, with the frames.
 fn judged(bench: &Bench) -> Vec<(u32, u64)> {
-    let cycle = |job: &Job| bench.opened.iter().find(|opened| opened.part == job.part).unwrap().cycle_id.unwrap().get();
+    let cycle = |job: &Job| {
+        bench
+            .opened
+            .iter()
+            .find(|opened| opened.part == job.part)
+            .unwrap()
+            .cycle_id
+            .unwrap()
+            .get()
+    };
     bench.jobs.iter().map(|job| (cycle(job), job.frame.0)).collect()
 }
 
@@ -67,7 +76,11 @@ fn a_frame_that_comes_twice_is_taken_once() {
     assert_eq!(bench.notes.last(), Some(&Note::FrameRepeated { camera: 0 }));
     let exposed = bench.now;
     bench.pass(1).frame_of(0, None, exposed).frame_of(0, None, exposed);
-    assert_eq!(bench.notes.last(), Some(&Note::FrameRepeated { camera: 0 }), "by its time, without a number");
+    assert_eq!(
+        bench.notes.last(),
+        Some(&Note::FrameRepeated { camera: 0 }),
+        "by its time, without a number"
+    );
 }
 
 #[test]
@@ -85,7 +98,17 @@ fn missing_frames_are_counted() {
         frame_ago(&mut bench, counter, 0);
         bench.pass(1);
     }
-    let lost: Vec<u64> = bench.notes.iter().filter_map(|note| if let Note::FramesLost { count, .. } = note { Some(*count) } else { None }).collect();
+    let lost: Vec<u64> = bench
+        .notes
+        .iter()
+        .filter_map(|note| {
+            if let Note::FramesLost { count, .. } = note {
+                Some(*count)
+            } else {
+                None
+            }
+        })
+        .collect();
     assert_eq!(lost, [2, u64::MAX - 5]);
 }
 
@@ -95,15 +118,28 @@ fn a_frame_exposed_after_a_missed_part_came_is_not_taken_for_the_part_before_it(
     bench.trigger(1).release().pass(20).trigger(2).release().pass(3).frame();
     assert_eq!((bench.outcome_of(1), bench.outcome_of(2)), (UNCERTAIN, undecided(Reason::Missed)));
     bench.pass(10).part(3, Outcome::OK);
-    assert_eq!(bench.outcome_of(3), Outcome::OK, "the missed one does not stand in the way of the next");
+    assert_eq!(
+        bench.outcome_of(3),
+        Outcome::OK,
+        "the missed one does not stand in the way of the next"
+    );
 }
 
 #[test]
 fn the_frame_of_a_part_that_was_voided_is_not_taken_for_the_next() {
     let mut bench = Bench::window(PLC);
-    bench.trigger(1).release().write(|plc| plc.plc_session = 4).trigger(1).release().pass(4);
+    bench
+        .trigger(1)
+        .release()
+        .write(|plc| plc.plc_session = 4)
+        .trigger(1)
+        .release()
+        .pass(4);
     bench.frame();
-    assert_eq!((judged(&bench), bench.outcomes().last()), (vec![], Some(&(1, Verdict::NotDecidable, Some(Reason::Correlation)))));
+    assert_eq!(
+        (judged(&bench), bench.outcomes().last()),
+        (vec![], Some(&(1, Verdict::NotDecidable, Some(Reason::Correlation))))
+    );
 }
 
 // ---- source hardware ----
@@ -125,7 +161,10 @@ fn nothing_is_shown_while_a_second_exposure_may_turn_up() {
     bench.trigger(1).release().pass(7);
     frame_ago(&mut bench, 1, 2);
     bench.judge(Outcome::OK).pass(24);
-    assert!(!bench.image().result_valid, "the window is over after 30 ms, and a frame takes 2 ms");
+    assert!(
+        !bench.image().result_valid,
+        "the window is over after 30 ms, and a frame takes 2 ms"
+    );
     bench.pass(1);
     assert!(bench.image().accept);
 }
@@ -209,7 +248,10 @@ fn a_frame_without_a_trigger_is_a_part_that_nobody_announced() {
     bench.frame().pass(29);
     assert_eq!(bench.error(), 0);
     bench.pass(1);
-    assert_eq!((bench.error(), bench.image().warning, bench.image().error), (ErrorCode::FrameWithoutTrigger.code(), true, false));
+    assert_eq!(
+        (bench.error(), bench.image().warning, bench.image().error),
+        (ErrorCode::FrameWithoutTrigger.code(), true, false)
+    );
     assert!(bench.image().trigger_ready, "a warning runs on");
     bench.set(control::CLEAR_ERROR);
     assert_eq!(bench.error(), 0);
@@ -219,7 +261,12 @@ fn a_frame_without_a_trigger_is_a_part_that_nobody_announced() {
 fn numbers_mean_nothing_after_the_camera_was_away() {
     let mut bench = Bench::single(HARDWARE);
     frame_ago(&mut bench, 900, 0);
-    bench.event(Event::CameraDown(0)).event(Event::CameraUp(0)).trigger(1).release().pass(5);
+    bench
+        .event(Event::CameraDown(0))
+        .event(Event::CameraUp(0))
+        .trigger(1)
+        .release()
+        .pass(5);
     frame_ago(&mut bench, 0, 0);
     bench.judge(Outcome::OK).pass(40);
     assert_eq!(bench.outcome_of(1), Outcome::OK);
@@ -272,5 +319,8 @@ fn the_frame_of_a_part_that_was_shown_is_not_given_to_the_next() {
     frame_ago(&mut bench, 1, 0);
     bench.judge(Outcome::OK).pass(9).trigger(2).release().pass(30);
     frame_ago(&mut bench, 2, 1);
-    assert_eq!((judged(&bench), bench.outcome_of(1), bench.outcome_of(2)), (vec![(1, 0)], Outcome::OK, UNCERTAIN));
+    assert_eq!(
+        (judged(&bench), bench.outcome_of(1), bench.outcome_of(2)),
+        (vec![(1, 0)], Outcome::OK, UNCERTAIN)
+    );
 }

@@ -204,14 +204,6 @@ impl Bench {
         }
     }
 
-    /// Milliseconds since the bench was made.
-    fn at(&mut self, milliseconds: u64) -> &mut Self {
-        let at = Nanos::from_millis(START_MS + milliseconds);
-        assert!(at >= self.now);
-        let left = at.since(self.now).as_nanos() as u64;
-        if left > 0 { self.pass_nanos(left) } else { self }
-    }
-
     fn hear(&mut self, written: u16) -> &mut Self {
         let (at, image) = (self.now, self.plc);
         self.event(Event::PlcWrote { at, image, written })

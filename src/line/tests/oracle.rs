@@ -42,6 +42,9 @@ struct Result {
     passing: bool,
 }
 
+/// What the PLC says with a trigger: session, number, encoder, serial number, recipe.
+type Block = (u16, Option<CycleId>, u32, [u8; 32], u16);
+
 /// A Trigger edge as the PLC meant it.
 struct Trigger {
     answered: bool,
@@ -66,7 +69,7 @@ pub(super) struct Oracle {
     next_sequence: u64,
     opened: HashMap<u64, Opened>,
     /// Blocks that were opened or missed: what a repeated trigger may repeat.
-    blocks: HashSet<(u16, Option<CycleId>, u32, [u8; 32], u16)>,
+    blocks: HashSet<Block>,
     decided: HashMap<u64, (Verdict, Option<Reason>)>,
     undecided: BTreeSet<u64>,
     exposed: HashMap<FrameId, Nanos>,
@@ -154,7 +157,16 @@ impl Oracle {
                 self.triggered += 1;
                 self.unanswered = Some((at, self.told_at));
                 self.number_before = image.cycle_id;
-                let unique = self.triggers.insert(at, Trigger { answered: false, part: None }).is_none();
+                let unique = self
+                    .triggers
+                    .insert(
+                        at,
+                        Trigger {
+                            answered: false,
+                            part: None,
+                        },
+                    )
+                    .is_none();
                 assert!(unique, "two edges at one time");
             }
             if !level {
@@ -190,7 +202,10 @@ impl Oracle {
             let meant = edge.and_then(|edge| truth.part_of_trigger(edge));
             let seen = truth.part_in_frame(job.frame);
             self.expect(meant.is_none() || seen.is_none() || meant == seen, || {
-                format!("LINE-2: part {} was given the frame of part {seen:?} instead of {meant:?}", job.part.0)
+                format!(
+                    "LINE-2: part {} was given the frame of part {seen:?} instead of {meant:?}",
+                    job.part.0
+                )
             });
         }
         for record in &commit.decided {
@@ -204,16 +219,24 @@ impl Oracle {
     fn opened(&mut self, opened: &Opened, commit: &Commit) {
         let sequence = opened.part.0;
         let expected = self.next_sequence;
-        self.expect(sequence == expected, || format!("LINE-1: sequence {sequence} instead of {expected}"));
+        self.expect(sequence == expected, || {
+            format!("LINE-1: sequence {sequence} instead of {expected}")
+        });
         self.next_sequence = sequence + 1;
         let acquired = opened.acquisition_id != 0;
         if acquired {
             let fresh = self.acquisitions.insert(opened.acquisition_id);
             self.expect(fresh, || format!("LINE-1: AcquisitionId {} repeats", opened.acquisition_id));
         }
-        let reason = commit.decided.iter().find(|record| record.sequence == sequence).and_then(|record| record.reason);
+        let reason = commit
+            .decided
+            .iter()
+            .find(|record| record.sequence == sequence)
+            .and_then(|record| record.reason);
         let skipped = !acquired && matches!(reason, Some(Reason::NeverSeen | Reason::Restart));
-        self.expect(acquired || reason.is_some(), || format!("LINE-1: part {sequence} was neither acquired nor missed"));
+        self.expect(acquired || reason.is_some(), || {
+            format!("LINE-1: part {sequence} was neither acquired nor missed")
+        });
         if !skipped {
             let edge = opened.triggered_at;
             let ended_once = match self.triggers.get_mut(&edge) {
@@ -226,7 +249,13 @@ impl Oracle {
             self.results.values_mut().for_each(|result| result.gone = true);
         }
         self.undecided.insert(sequence);
-        self.blocks.insert((opened.plc_session, opened.cycle_id, opened.encoder, opened.serial, opened.recipe_asked));
+        self.blocks.insert((
+            opened.plc_session,
+            opened.cycle_id,
+            opened.encoder,
+            opened.serial,
+            opened.recipe_asked,
+        ));
         self.opened.insert(sequence, opened.clone());
     }
 
@@ -235,16 +264,19 @@ impl Oracle {
         let outcome = (record.verdict, record.reason);
         if record.late_findings {
             let stands = self.decided.get(&sequence) == Some(&outcome);
-            return self.expect(stands, || format!("LINE-1: late findings changed the outcome of part {sequence} to {outcome:?}"));
+            return self.expect(stands, || {
+                format!("LINE-1: late findings changed the outcome of part {sequence} to {outcome:?}")
+            });
         }
         let Some(opened) = self.opened.get(&sequence).cloned() else {
             return self.expect(false, || format!("LINE-1: part {sequence} was decided and never opened"));
         };
         let first = self.undecided.remove(&sequence) && self.decided.insert(sequence, outcome).is_none();
         self.expect(first, || format!("LINE-1: part {sequence} was decided twice"));
-        self.expect(record.cycle_id == opened.cycle_id && record.plc_session == opened.plc_session, || {
-            format!("LINE-1: the record of part {sequence} has another cycle ID than its trigger")
-        });
+        self.expect(
+            record.cycle_id == opened.cycle_id && record.plc_session == opened.plc_session,
+            || format!("LINE-1: the record of part {sequence} has another cycle ID than its trigger"),
+        );
         self.count(record);
         *self.reasons.entry(record.reason.map_or("ok", Reason::name)).or_default() += 1;
         let is_ok = record.verdict == Verdict::Ok;
@@ -255,7 +287,9 @@ impl Oracle {
                 format!("LINE-3: part {sequence} became Ok at {now:?}, it was due at {due:?}")
             });
             let part = truth.part_of_trigger(opened.triggered_at);
-            self.expect(part.is_none_or(|part| truth.is_good(part)), || format!("LINE-2: part {sequence} is Ok and the part was not"));
+            self.expect(part.is_none_or(|part| truth.is_good(part)), || {
+                format!("LINE-2: part {sequence} is Ok and the part was not")
+            });
         }
         if record.result_id != 0 {
             let result = Result {
@@ -275,7 +309,12 @@ impl Oracle {
 
     /// When the outcome of a part is due; `None` if no frame of it was ever judged.
     fn due(&self, sequence: u64, edge: Nanos) -> Option<Nanos> {
-        let exposed = self.frames.get(&sequence)?.iter().filter_map(|frame| self.exposed.get(frame)).min()?;
+        let exposed = self
+            .frames
+            .get(&sequence)?
+            .iter()
+            .filter_map(|frame| self.exposed.get(frame))
+            .min()?;
         let from = match self.config.trigger_source {
             TriggerSource::Hardware { .. } => *exposed,
             _ => edge,
@@ -298,11 +337,16 @@ impl Oracle {
 
     fn shown(&mut self, now: Nanos, image: &StationImage) {
         self.answers(image);
-        let told = Counts { duplicate: 0, ..image.counts };
+        let told = Counts {
+            duplicate: 0,
+            ..image.counts
+        };
         let counts = self.counts;
         self.expect(told == counts, || format!("LINE-1: counted {told:?} instead of {counts:?}"));
         let ready = self.plc.is(control::ONLINE | control::TRIGGER_ENABLE) && self.trigger_level == Some(false);
-        self.expect(!image.trigger_ready || ready, || "wire: TriggerReady without the PLC's consent".into());
+        self.expect(!image.trigger_ready || ready, || {
+            "wire: TriggerReady without the PLC's consent".into()
+        });
         self.expect(!image.accept || (image.result_valid && image.verdict == Some(Verdict::Ok)), || {
             format!("LINE-3: Accept without a valid Ok, cycle {}", image.echo_cycle_id)
         });
@@ -311,7 +355,9 @@ impl Oracle {
             passing.insert(image.result_id, image.echo_cycle_id);
         }
         for (index, slot) in image.window.iter().enumerate() {
-            self.expect(slot.cycle_id.is_none() || slot.result_id as usize % 16 == index, || format!("wire: slot {index} holds result {}", slot.result_id));
+            self.expect(slot.cycle_id.is_none() || slot.result_id as usize % 16 == index, || {
+                format!("wire: slot {index} holds result {}", slot.result_id)
+            });
             if slot.verdict == 1 {
                 passing.insert(slot.result_id, slot.cycle_id.map_or(0, CycleId::get));
             }
@@ -343,14 +389,24 @@ impl Oracle {
             Some(_) if image.station_mode != StationMode::Auto || image.simulated => Some("the mode is not Auto"),
             Some(_) => None,
         };
-        self.expect(why.is_none(), || format!("LINE-3: cycle {cycle} passes with result {result_id}, but {}", why.unwrap_or_default()));
+        self.expect(why.is_none(), || {
+            format!(
+                "LINE-3: cycle {cycle} passes with result {result_id}, but {}",
+                why.unwrap_or_default()
+            )
+        });
     }
 
     fn answers(&mut self, image: &StationImage) {
-        let (before, after) = ((self.image.trigger_ack, self.image.missed_trigger), (image.trigger_ack, image.missed_trigger));
+        let (before, after) = (
+            (self.image.trigger_ack, self.image.missed_trigger),
+            (image.trigger_ack, image.missed_trigger),
+        );
         self.expect(after != (true, true), || "wire: TriggerAck and MissedTrigger at once".into());
         let (had, has) = (before != (false, false), after != (false, false));
-        self.expect(!has || self.trigger_level == Some(true), || "wire: an answer without Trigger".into());
+        self.expect(!has || self.trigger_level == Some(true), || {
+            "wire: an answer without Trigger".into()
+        });
         let (kept, number) = (!had || before == after || self.may_fall, self.image.echo_trigger_id);
         self.expect(kept, || format!("wire: the answer to {number} changed"));
         let edge = self.unanswered;
@@ -358,13 +414,23 @@ impl Oracle {
             self.unanswered = None;
             let number = self.plc.cycle_id;
             let numbers = [number, self.number_before];
-            self.expect(numbers.contains(&image.echo_trigger_id), || format!("wire: trigger {number} was answered as {}", image.echo_trigger_id));
+            self.expect(numbers.contains(&image.echo_trigger_id), || {
+                format!("wire: trigger {number} was answered as {}", image.echo_trigger_id)
+            });
             let part = self.triggers.get_mut(&edge).and_then(|trigger| {
                 trigger.answered = true;
                 trigger.part
             });
-            let acquired = part.and_then(|part| self.opened.get(&part)).map(|opened| opened.acquisition_id != 0);
-            let block = (self.session, CycleId::new(number), self.plc.encoder, self.plc.serial, self.plc.recipe_number);
+            let acquired = part
+                .and_then(|part| self.opened.get(&part))
+                .map(|opened| opened.acquisition_id != 0);
+            let block = (
+                self.session,
+                CycleId::new(number),
+                self.plc.encoder,
+                self.plc.serial,
+                self.plc.recipe_number,
+            );
             let repeats = self.blocks.contains(&block);
             let right = match acquired {
                 Some(acquired) => acquired == image.trigger_ack,
@@ -404,8 +470,16 @@ impl Oracle {
     /// Every part has had time for its outcome.
     pub(super) fn finish(&mut self) {
         let first = self.undecided.first().copied();
-        self.expect(first.is_none(), || format!("LINE-1: part {} has no outcome", first.unwrap_or_default()));
-        let lost = self.triggers.iter().find(|(_, trigger)| trigger.part.is_none() && !trigger.answered).map(|(edge, _)| *edge);
-        self.expect(lost.is_none() || lost == self.unanswered.map(|(edge, _)| edge), || format!("LINE-1: the trigger at {lost:?} ended in nothing"));
+        self.expect(first.is_none(), || {
+            format!("LINE-1: part {} has no outcome", first.unwrap_or_default())
+        });
+        let lost = self
+            .triggers
+            .iter()
+            .find(|(_, trigger)| trigger.part.is_none() && !trigger.answered)
+            .map(|(edge, _)| *edge);
+        self.expect(lost.is_none() || lost == self.unanswered.map(|(edge, _)| edge), || {
+            format!("LINE-1: the trigger at {lost:?} ended in nothing")
+        });
     }
 }

@@ -70,17 +70,24 @@ fn a_torn_trigger_is_missed_after_torn_ms() {
 fn a_torn_trigger_that_ends_otherwise_has_its_record() {
     type End = fn(&mut Bench);
     let ends: [End; 4] = [
-        |bench| drop(bench.release()),
-        |bench| drop(bench.event(Event::PlcLost)),
-        |bench| drop(bench.event(Event::PlcConnected)),
-        |bench| drop(bench.write(|plc| plc.plc_session = 4)),
+        |bench| _ = bench.release(),
+        |bench| _ = bench.event(Event::PlcLost),
+        |bench| _ = bench.event(Event::PlcConnected),
+        |bench| _ = bench.write(|plc| plc.plc_session = 4),
     ];
     for end in ends {
         let mut bench = Bench::single(PLC);
         bench.write(|plc| plc.cycle_id = 5).set(control::TRIGGER);
         end(&mut bench);
         assert_eq!(bench.outcomes(), [(5, Verdict::NotDecidable, Some(Reason::Missed))]);
-        assert_eq!((bench.records[0].plc_session, bench.image().trigger_ack, bench.image().missed_trigger), (3, false, false));
+        assert_eq!(
+            (
+                bench.records[0].plc_session,
+                bench.image().trigger_ack,
+                bench.image().missed_trigger
+            ),
+            (3, false, false)
+        );
     }
 }
 
@@ -244,7 +251,11 @@ fn numbers_wrap_and_zero_is_none() {
     );
     bench.come_up();
     bench.part(1, Outcome::OK).part(2, Outcome::OK);
-    let ids: Vec<_> = bench.records.iter().map(|record| (record.acquisition_id, record.result_id)).collect();
+    let ids: Vec<_> = bench
+        .records
+        .iter()
+        .map(|record| (record.acquisition_id, record.result_id))
+        .collect();
     assert_eq!(ids, [(u32::MAX, u32::MAX), (1, 1)]);
 }
 
@@ -276,7 +287,10 @@ fn no_number_is_given_out_that_was_not_granted() {
 fn another_recipe_is_missed() {
     let mut bench = Bench::single(PLC);
     bench.write(|plc| plc.recipe_number = 2);
-    assert_eq!((bench.image().trigger_ready, bench.error(), bench.image().recipe_ready), (false, ErrorCode::RecipeUnknown.code(), 1));
+    assert_eq!(
+        (bench.image().trigger_ready, bench.error(), bench.image().recipe_ready),
+        (false, ErrorCode::RecipeUnknown.code(), 1)
+    );
     bench.trigger(1);
     assert_eq!(missed(&bench), [MissCause::Recipe]);
     bench.release().write(|plc| plc.recipe_number = 1);
@@ -291,7 +305,11 @@ fn exposure_complete_is_cleared_with_the_acknowledgement_even_if_the_frame_was_f
     bench.plc.control |= control::TRIGGER;
     (bench.plc.cycle_id, bench.plc.cycle_id_tail) = (1, 1);
     let image = bench.plc;
-    bench.event(Event::PlcWrote { at: edge, image, written: ALL });
+    bench.event(Event::PlcWrote {
+        at: edge,
+        image,
+        written: ALL,
+    });
     assert!(bench.image().trigger_ack && !bench.image().exposure_complete);
     assert_eq!(bench.line.wake_at(bench.now), bench.now);
     bench.event(Event::Tick);
@@ -353,7 +371,11 @@ fn an_acknowledgement_from_before_the_result_was_shown_is_stale() {
     bench.plc.control |= control::RESULT_ACK;
     bench.plc.ack_result_id = 2;
     let image = bench.plc;
-    bench.event(Event::PlcWrote { at: before, image, written: ALL });
+    bench.event(Event::PlcWrote {
+        at: before,
+        image,
+        written: ALL,
+    });
     assert!(bench.image().result_valid && bench.image().accept);
 }
 
@@ -367,7 +389,11 @@ fn the_next_result_shows_only_after_result_ack_fell() {
     assert_eq!(bench.shown(), (true, false, Some(Verdict::NotOk), Reason::Anomaly.code()));
     assert_eq!(bench.image().defect_code, 7);
     bench.pass(10).ack(2).part(3, Outcome::OK).pass(100).clear(control::RESULT_ACK);
-    assert_eq!(bench.shown(), (true, false, Some(Verdict::NotDecidable), Reason::Deadline.code()), "too late by then");
+    assert_eq!(
+        bench.shown(),
+        (true, false, Some(Verdict::NotDecidable), Reason::Deadline.code()),
+        "too late by then"
+    );
 }
 
 #[test]
@@ -399,7 +425,10 @@ fn only_mode_auto_accepts() {
     for mode in [ResultMode::Single, ResultMode::Window] {
         let mut bench = Bench::ready(config(PLC, mode));
         bench.part(1, Outcome::OK).event(Event::ModelsReady(false));
-        assert_eq!((bench.image().station_mode, bench.error()), (StationMode::Preoperational, ErrorCode::ModelsNotReady.code()));
+        assert_eq!(
+            (bench.image().station_mode, bench.error()),
+            (StationMode::Preoperational, ErrorCode::ModelsNotReady.code())
+        );
         assert!(!bench.image().accept && bench.slot_verdict(1) != Some(1));
         bench.event(Event::ModelsReady(true));
         assert!(!bench.image().accept && bench.slot_verdict(1) != Some(1), "it does not come back");
@@ -427,7 +456,10 @@ fn several_views_are_all_needed() {
     for (outcomes, expected) in [
         ([Outcome::OK, Outcome::OK, Outcome::OK], Outcome::OK),
         ([Outcome::OK, undecided(Reason::EngineFailed), NOT_OK], NOT_OK),
-        ([Outcome::OK, undecided(Reason::EngineFailed), Outcome::OK], undecided(Reason::EngineFailed)),
+        (
+            [Outcome::OK, undecided(Reason::EngineFailed), Outcome::OK],
+            undecided(Reason::EngineFailed),
+        ),
     ] {
         let mut bench = Bench::ready(two(ResultMode::Single));
         bench.trigger(1).release();
@@ -494,7 +526,7 @@ fn sixteen_parts_and_the_last_slot_only_within_the_grace() {
     assert!(!bench.image().buffer_overrun);
 
     let mut bench = Bench::window(PLC);
-    (1..=15).for_each(|id| drop(bench.part(id, Outcome::OK)));
+    (1..=15).for_each(|id| _ = bench.part(id, Outcome::OK));
     bench.pass(21).trigger(16);
     assert_eq!(bench.answer(), (false, true, 16), "after the grace");
     bench.release().pass(979);
@@ -533,7 +565,7 @@ fn the_stations_heartbeat_changes_every_100_ms_and_wraps() {
 #[test]
 fn levels_found_after_a_connection_or_in_a_new_session_are_no_edges() {
     let starts: [fn(&mut Bench); 2] = [
-        |bench| drop(bench.event(Event::PlcLost).event(Event::PlcConnected)),
+        |bench| _ = bench.event(Event::PlcLost).event(Event::PlcConnected),
         |bench| bench.plc.plc_session = 4,
     ];
     for start in starts {
@@ -546,7 +578,10 @@ fn levels_found_after_a_connection_or_in_a_new_session_are_no_edges() {
         });
         let accepted = bench.image().accept;
         bench.pass(50);
-        assert_eq!((bench.answer().0, bench.answer().1, bench.image().trigger_ready), (false, false, false));
+        assert_eq!(
+            (bench.answer().0, bench.answer().1, bench.image().trigger_ready),
+            (false, false, false)
+        );
         assert_eq!(bench.image().accept, accepted, "a link loss voids nothing");
         bench.clear(control::TRIGGER | control::RESULT_ACK).trigger(2);
         assert_eq!(bench.answer(), (true, false, 2));
@@ -561,19 +596,31 @@ fn a_new_session_voids_what_is_open_and_what_is_shown() {
     bench.pass(5).write(|plc| plc.plc_session = 4);
     assert_eq!(bench.outcome_of(2), undecided(Reason::PlcRestart));
     assert_eq!(bench.records[1].measured, Some(Outcome::OK));
-    assert_eq!((bench.records[1].plc_session, bench.records[1].result_id, bench.records[1].shown_ns), (3, 0, bench.now));
+    assert_eq!(
+        (bench.records[1].plc_session, bench.records[1].result_id, bench.records[1].shown_ns),
+        (3, 0, bench.now)
+    );
     let image = bench.image();
     assert_eq!((image.echo_cycle_id, image.result_id, image.echo_plc_session), (0, 0, 4));
     assert!(!image.busy && !image.result_valid && !image.accept);
     assert_eq!(bench.notes.last(), Some(&Note::SessionChanged { from: 3, to: 4 }));
     bench.clear(control::RESULT_ACK).part(1, Outcome::OK);
-    assert_eq!((bench.image().result_id, bench.image().counts.duplicate), (2, 0), "cycle IDs are new in a new session");
+    assert_eq!(
+        (bench.image().result_id, bench.image().counts.duplicate),
+        (2, 0),
+        "cycle IDs are new in a new session"
+    );
 }
 
 #[test]
 fn findings_after_a_session_changed_keep_the_reason() {
     let mut bench = Bench::single(PLC);
-    bench.trigger(1).release().frame().write(|plc| plc.plc_session = 4).judge(Outcome::OK);
+    bench
+        .trigger(1)
+        .release()
+        .frame()
+        .write(|plc| plc.plc_session = 4)
+        .judge(Outcome::OK);
     let late = bench.records.last().unwrap();
     assert!(late.late_findings && late.reason == Some(Reason::PlcRestart) && late.measured == Some(Outcome::OK));
 }
@@ -599,7 +646,10 @@ fn a_retry_after_a_restart_is_known() {
     bench.come_up();
     bench.trigger(51);
     assert_eq!(bench.answer(), (true, false, 51));
-    assert_eq!((bench.image().acquisition_id, bench.opened.len(), bench.image().counts.duplicate), (11, 0, 1));
+    assert_eq!(
+        (bench.image().acquisition_id, bench.opened.len(), bench.image().counts.duplicate),
+        (11, 0, 1)
+    );
 }
 
 // ---- errors, stopping ----
@@ -612,9 +662,13 @@ fn an_error_whose_cause_is_there_survives_clear_error() {
     bench.set(control::CLEAR_ERROR);
     assert_eq!((bench.error(), bench.image().error), (ErrorCode::CameraLost.code(), true));
     bench.event(Event::CameraUp(0));
-    assert_eq!((bench.error(), bench.image().trigger_ready), (0, true), "the latched one was cleared");
-    let codes = bench.notes.iter().filter(|note| matches!(note, Note::ErrorChanged { .. }));
-    assert_eq!(codes.last(), Some(&Note::ErrorChanged { code: 0 }));
+    assert_eq!(
+        (bench.error(), bench.image().trigger_ready),
+        (0, true),
+        "the latched one was cleared"
+    );
+    let mut codes = bench.notes.iter().filter(|note| matches!(note, Note::ErrorChanged { .. }));
+    assert_eq!(codes.next_back(), Some(&Note::ErrorChanged { code: 0 }));
 }
 
 #[test]
@@ -638,7 +692,9 @@ fn abort_records_open_parts_and_shows_nothing() {
 #[test]
 fn serials_are_made_printable() {
     let mut bench = Bench::single(PLC);
-    bench.write(|plc| plc.serial[..4].copy_from_slice(b"A\x07\xffB")).part(1, Outcome::OK);
+    bench
+        .write(|plc| plc.serial[..4].copy_from_slice(b"A\x07\xffB"))
+        .part(1, Outcome::OK);
     assert_eq!(bench.records[0].serial, "A??B");
     assert!(bench.notes.contains(&Note::SerialUnprintable { cycle_id: CycleId::FIRST }));
 }

@@ -40,7 +40,14 @@ fn normal_single_mode_cycle_41() {
     bench.clear(control::RESULT_ACK).pass(2000);
     assert_eq!(bench.images.iter().filter(|(_, image)| image.accept).count(), 1);
     assert_eq!(bench.outcomes(), [(41, Verdict::Ok, None)]);
-    assert_eq!(bench.image().counts, Counts { total: 1, ok: 1, ..Counts::default() });
+    assert_eq!(
+        bench.image().counts,
+        Counts {
+            total: 1,
+            ok: 1,
+            ..Counts::default()
+        }
+    );
 }
 
 #[test]
@@ -73,7 +80,14 @@ fn decided_at_99_9_but_shown_at_100_is_late() {
     let job = bench.jobs[0];
     let (part, inspection) = (job.part, job.inspection);
     let inspected = inspected(Outcome::OK);
-    bench.line.advance(bench.now, Event::Inspected { part, inspection, inspected });
+    bench.line.advance(
+        bench.now,
+        Event::Inspected {
+            part,
+            inspection,
+            inspected,
+        },
+    );
     bench.now = bench.now + Duration::from_micros(100);
     bench.commit();
     assert_eq!(bench.shown(), (true, false, Some(Verdict::NotDecidable), Reason::Deadline.code()));
@@ -86,7 +100,9 @@ fn buffered_mode_is_refused() {
     let mut bench = Bench::new(config(PLC, ResultMode::Single), memory());
     bench.event(Event::ModelsReady(true)).event(Event::PlcConnected);
     bench.write(|_| {});
-    bench.set(control::TRIGGER_ENABLE | control::BUFFER_ENABLE | control::ONLINE).pass(200);
+    bench
+        .set(control::TRIGGER_ENABLE | control::BUFFER_ENABLE | control::ONLINE)
+        .pass(200);
     assert_eq!(bench.error(), ErrorCode::BufferedUnavailable.code());
     assert!(bench.image().error && !bench.image().trigger_ready);
     bench.trigger(1);
@@ -94,7 +110,11 @@ fn buffered_mode_is_refused() {
     assert_eq!(bench.outcome_of(1), undecided(Reason::Missed));
 
     bench.release().clear(control::BUFFER_ENABLE);
-    assert_eq!(bench.error(), ErrorCode::BufferedUnavailable.code(), "the mode is fixed while Online");
+    assert_eq!(
+        bench.error(),
+        ErrorCode::BufferedUnavailable.code(),
+        "the mode is fixed while Online"
+    );
     bench.clear(control::ONLINE).set(control::ONLINE);
     assert!(bench.image().trigger_ready && bench.error() == 0);
     bench.set(control::BUFFER_ENABLE);
@@ -126,7 +146,10 @@ fn kill_9_with_51_open_and_52_triggered_while_down() {
     };
     let mut bench = Bench::new(config(PLC, ResultMode::Single), memory);
     let image = bench.image();
-    assert_eq!((image.boot_id, image.echo_cycle_id, image.verdict, image.echo_plc_session), (8, 0, None, 3));
+    assert_eq!(
+        (image.boot_id, image.echo_cycle_id, image.verdict, image.echo_plc_session),
+        (8, 0, None, 3)
+    );
     assert!(!image.result_valid && !image.accept && !image.trigger_ack && !image.missed_trigger);
     assert!(!image.inspection_toggle && !image.trigger_ready && !image.busy);
     assert_eq!(image.counts, counts);
@@ -154,7 +177,12 @@ fn kill_9_with_51_open_and_52_triggered_while_down() {
         bench.outcomes(),
         [(52, Verdict::NotDecidable, Some(Reason::Restart)), (53, Verdict::Ok, None)]
     );
-    let passed: Vec<u32> = bench.images.iter().filter(|(_, image)| image.accept).map(|(_, image)| image.echo_cycle_id).collect();
+    let passed: Vec<u32> = bench
+        .images
+        .iter()
+        .filter(|(_, image)| image.accept)
+        .map(|(_, image)| image.echo_cycle_id)
+        .collect();
     assert_eq!(passed, [53], "no image after the restart passes a part triggered before it");
     assert_eq!(bench.image().result_id, 2000);
 }

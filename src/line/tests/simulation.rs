@@ -44,9 +44,14 @@ struct Outcomes {
 enum What {
     Scan,
     /// Of this part, or of whatever is in view.
-    Expose { part: Option<u64> },
+    Expose {
+        part: Option<u64>,
+    },
     FreeRun,
-    Tell { life: u16, event: Event },
+    Tell {
+        life: u16,
+        event: Event,
+    },
     Reconnect,
 }
 
@@ -192,7 +197,11 @@ impl Simulation {
         simulation.tell(simulation.clock, Event::ModelsReady(true));
         while (simulation.plc.part as usize) < plan.parts && simulation.oracle.broken.is_empty() {
             simulation.step();
-            assert!(simulation.order < 100_000 + 2000 * plan.parts as u64, "it does not get on: {:?}", simulation.line.image());
+            assert!(
+                simulation.order < 100_000 + 2000 * plan.parts as u64,
+                "it does not get on: {:?}",
+                simulation.line.image()
+            );
         }
         simulation.drain();
         let oracle = simulation.oracle;
@@ -298,7 +307,13 @@ impl Simulation {
                 acquisition_below: self.memory.acquisition_below,
                 result_below: self.memory.result_below,
             };
-            self.at(self.clock, What::Tell { life: self.memory.boot_id, event });
+            self.at(
+                self.clock,
+                What::Tell {
+                    life: self.memory.boot_id,
+                    event,
+                },
+            );
         }
     }
 
@@ -312,7 +327,11 @@ impl Simulation {
         if self.chance(5) {
             return;
         }
-        let time = if self.chance(60) { self.micros(50_000, 400_000) } else { self.micros(1_000, 30_000) };
+        let time = if self.chance(60) {
+            self.micros(50_000, 400_000)
+        } else {
+            self.micros(1_000, 30_000)
+        };
         let shown = self.world.part_in_frame(job.frame);
         let outcome = match shown {
             Some(part) if self.world.is_good(part) => Outcome::OK,
@@ -320,8 +339,18 @@ impl Simulation {
         };
         let (part, inspection): (Sequence, InspectionIndex) = (job.part, job.inspection);
         let inspected = inspected(outcome);
-        let event = Event::Inspected { part, inspection, inspected };
-        self.at(self.clock + time, What::Tell { life: self.memory.boot_id, event });
+        let event = Event::Inspected {
+            part,
+            inspection,
+            inspected,
+        };
+        self.at(
+            self.clock + time,
+            What::Tell {
+                life: self.memory.boot_id,
+                event,
+            },
+        );
     }
 
     fn keep(&mut self, commit: &Commit) {
@@ -372,17 +401,40 @@ impl Simulation {
         (0..skipped).for_each(|_| self.plc.image.cycle_id = next_id(self.plc.image.cycle_id));
         self.at(self.clock, What::Reconnect);
         let event = Event::ModelsReady(true);
-        self.at(self.clock + down, What::Tell { life: self.memory.boot_id, event });
+        self.at(
+            self.clock + down,
+            What::Tell {
+                life: self.memory.boot_id,
+                event,
+            },
+        );
     }
 
     fn digest_of(&mut self, commit: &Commit, image: &StationImage) {
         let slots = image.window.iter().fold(0, |sum: u64, slot| {
-            sum.wrapping_mul(31).wrapping_add(u64::from(slot.result_id) * 4 + u64::from(slot.verdict))
+            sum.wrapping_mul(31)
+                .wrapping_add(u64::from(slot.result_id) * 4 + u64::from(slot.verdict))
         });
-        let flags = [image.trigger_ready, image.trigger_ack, image.missed_trigger, image.accept, image.result_valid, image.busy];
+        let flags = [
+            image.trigger_ready,
+            image.trigger_ack,
+            image.missed_trigger,
+            image.accept,
+            image.result_valid,
+            image.busy,
+        ];
         let flags = flags.iter().fold(0, |sum: u64, flag| sum * 2 + u64::from(*flag));
-        let records = commit.decided.iter().map(|record| record.sequence * 64 + record.reason.map_or(0, |reason| u64::from(reason.code())));
-        let numbers = [self.clock.0, slots, flags, u64::from(image.error_code), u64::from(image.echo_trigger_id)];
+        let records = commit
+            .decided
+            .iter()
+            .map(|record| record.sequence * 64 + record.reason.map_or(0, |reason| u64::from(reason.code())));
+        let numbers = [
+            self.clock.0,
+            slots,
+            flags,
+            u64::from(image.error_code),
+            u64::from(image.echo_trigger_id),
+        ];
         for number in numbers.into_iter().chain(records) {
             self.digest = (self.digest ^ number).wrapping_mul(0x0100_0000_01b3);
         }
@@ -431,7 +483,11 @@ impl Simulation {
         if self.chance(10) {
             return; // lost on the way
         }
-        let transfer = if self.chance(20) { self.micros(20_000, 150_000) } else { self.micros(1_000, 4_000) };
+        let transfer = if self.chance(20) {
+            self.micros(20_000, 150_000)
+        } else {
+            self.micros(1_000, 4_000)
+        };
         let event = Event::Frame {
             camera: 0,
             frame,
@@ -468,7 +524,13 @@ impl Simulation {
     fn write(&mut self, at: Nanos) -> Nanos {
         if self.plc.is_connected {
             let image = self.plc.image;
-            self.at(at, What::Tell { life: self.memory.boot_id, event: Event::PlcWrote { at, image, written: ALL } });
+            self.at(
+                at,
+                What::Tell {
+                    life: self.memory.boot_id,
+                    event: Event::PlcWrote { at, image, written: ALL },
+                },
+            );
         }
         at + Duration::from_nanos(1)
     }
@@ -540,7 +602,11 @@ impl Simulation {
             let arrival = at + self.micros(3_000, 27_000);
             self.at(arrival, What::Expose { part: Some(part) });
         }
-        let smallest = if matches!(self.plan.source, TriggerSource::Plc { .. }) { 20 } else { 62 };
+        let smallest = if matches!(self.plan.source, TriggerSource::Plc { .. }) {
+            20
+        } else {
+            62
+        };
         self.plc.next_part_at = at + ms(smallest) + self.micros(0, 20_000);
         self.write(at)
     }
@@ -616,14 +682,32 @@ impl Simulation {
             80..88 => self.plc.image.plc_session = (self.plc.image.plc_session + 1).max(1),
             88..96 => {
                 self.plc.is_connected = false;
-                self.at(at, What::Tell { life: self.memory.boot_id, event: Event::PlcLost });
+                self.at(
+                    at,
+                    What::Tell {
+                        life: self.memory.boot_id,
+                        event: Event::PlcLost,
+                    },
+                );
                 let down = self.micros(1_000, 200_000);
                 self.at(at + down, What::Reconnect);
             }
             96..100 => {
                 let life = self.memory.boot_id;
-                self.at(at, What::Tell { life, event: Event::ModelsReady(false) });
-                self.at(at + ms(100), What::Tell { life, event: Event::ModelsReady(true) });
+                self.at(
+                    at,
+                    What::Tell {
+                        life,
+                        event: Event::ModelsReady(false),
+                    },
+                );
+                self.at(
+                    at + ms(100),
+                    What::Tell {
+                        life,
+                        event: Event::ModelsReady(true),
+                    },
+                );
             }
             _ => {}
         }
@@ -746,7 +830,10 @@ fn every_sabotage_is_caught_by_the_promise_it_breaks() {
                 ..plan
             };
             let outcomes = Simulation::run(plan);
-            assert!(outcomes.broken.first().is_some_and(|first| first.starts_with(promise)), "{plan:?} {outcomes:?}");
+            assert!(
+                outcomes.broken.first().is_some_and(|first| first.starts_with(promise)),
+                "{plan:?} {outcomes:?}"
+            );
         }
     }
 }
@@ -754,8 +841,18 @@ fn every_sabotage_is_caught_by_the_promise_it_breaks() {
 /// Anything at all, though more often what means something.
 fn any_event() -> impl Strategy<Value = Event> {
     let small = prop_oneof![4 => 0..4_u32, 1 => Just(CycleId::LAST.get()), 1 => any::<u32>()];
-    let numbers = (small.clone(), small.clone(), 0..4_u32, prop_oneof![4 => Just(true), 1 => Just(false)]);
-    let words = (any::<u16>(), 0..3_u16, prop_oneof![6 => Just(0_u16), 1 => 1..3_u16], prop_oneof![8 => Just(3_u16), 1 => 0..6_u16]);
+    let numbers = (
+        small.clone(),
+        small.clone(),
+        0..4_u32,
+        prop_oneof![4 => Just(true), 1 => Just(false)],
+    );
+    let words = (
+        any::<u16>(),
+        0..3_u16,
+        prop_oneof![6 => Just(0_u16), 1 => 1..3_u16],
+        prop_oneof![8 => Just(3_u16), 1 => 0..6_u16],
+    );
     let control = prop_oneof![
         3 => Just(0x003), 3 => Just(0x007), 1 => Just(0x00B), 1 => Just(0x083), 1 => Just(0x107), 1 => any::<u16>()
     ];
@@ -788,13 +885,12 @@ fn any_event() -> impl Strategy<Value = Event> {
         exposed_at: Nanos(exposed),
     });
     let verdict = prop_oneof![3 => Just(Outcome::OK), 1 => Just(NOT_OK), 1 => Just(undecided(Reason::EngineFailed))];
-    let inspected = (prop_oneof![8 => 0..40_u64, 1 => any::<u64>()], 0..3_usize, verdict).prop_map(|(part, inspection, outcome)| {
-        Event::Inspected {
+    let inspected =
+        (prop_oneof![8 => 0..40_u64, 1 => any::<u64>()], 0..3_usize, verdict).prop_map(|(part, inspection, outcome)| Event::Inspected {
             part: Sequence(part),
             inspection,
             inspected: inspected(outcome),
-        }
-    });
+        });
     let granted = (any::<u32>(), any::<u32>()).prop_map(|(acquisition_below, result_below)| Event::IdsGranted {
         acquisition_below,
         result_below,
