@@ -5,6 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
 
 use super::line_thread::LineInput;
 use crate::capture::Frame;
@@ -128,6 +129,8 @@ struct Worker {
     plans: Arc<Vec<InspectionPlan>>,
     options: EngineOptions,
     inspectors: BTreeMap<PathBuf, Inspector>,
+    /// How long a frame takes, smoothed.
+    typical: Duration,
 }
 
 impl Worker {
@@ -143,13 +146,21 @@ impl Worker {
             plans,
             options,
             inspectors,
+            typical: Duration::ZERO,
         })
     }
 
     /// Judges a frame. Whatever goes wrong, the line gets an answer.
     fn inspect(&mut self, job: &EngineJob, others_wait: bool) -> Inspected {
         let started = flow::now();
-        let mut inspected = self.judge(job, started, others_wait);
+        let mut inspected = if others_wait && started + self.typical >= job.job.deadline {
+            // It would be late, and make others late that need not be.
+            undecided(Reason::Overload, job.frame.as_ref())
+        } else {
+            let inspected = self.judge(job);
+            self.typical = (3 * self.typical + flow::now().since(started)) / 4;
+            inspected
+        };
         inspected.queue_us = u64::try_from(started.since(job.queued_at).as_micros()).unwrap_or(u64::MAX);
         if let Some(plan) = self.plans.get(job.job.inspection) {
             inspected.view.inspection.clone_from(&plan.name);
@@ -158,14 +169,10 @@ impl Worker {
         inspected
     }
 
-    fn judge(&mut self, job: &EngineJob, started: Nanos, others_wait: bool) -> Inspected {
+    fn judge(&mut self, job: &EngineJob) -> Inspected {
         let (Some(plan), Some(frame)) = (self.plans.get(job.job.inspection), &job.frame) else {
             return undecided(Reason::Internal, None);
         };
-        // Past its deadline a part is rejected already; findings for the record must not make others late.
-        if started >= job.job.deadline && others_wait {
-            return undecided(Reason::Overload, Some(frame));
-        }
         let Some(inspector) = self.inspectors.get_mut(&plan.model) else {
             return undecided(Reason::Internal, Some(frame));
         };
@@ -217,7 +224,7 @@ fn reason_of(error: &InspectError) -> Reason {
 }
 
 fn judged(inspection: Inspection, frame: &Frame, defect_code: u16) -> Inspected {
-    let micros = |time: std::time::Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Inspected {
         defect_code: if inspection.verdict == Verdict::NotOk { defect_code } else { 0 },
         queue_us: 0,
