@@ -262,7 +262,9 @@ impl Line {
             .filter(|(_, part)| part.outcome.is_none() && part.deadline <= now && self.deadlines_count())
             .map(|(sequence, part)| (*sequence, part.overdue()))
             .collect();
-        overdue.into_iter().for_each(|(part, outcome)| self.ledger.decide(part, outcome));
+        for (part, outcome) in overdue {
+            self.ledger.decide(part, outcome);
+        }
         if let Some(since) = self.plc.pending
             && now >= since + self.config.torn
             && !self.plc.is_whole()
@@ -828,11 +830,7 @@ impl Line {
             busy: !self.ledger.open.is_empty(),
             error: self.active_errors().any(|error| error.level() == Level::Error),
             warning: self.active_errors().any(|error| error.level() == Level::Warning),
-            remaining_buffers: if self.config.result_mode == ResultMode::Single && self.ledger.open.is_empty() {
-                1
-            } else {
-                0
-            },
+            remaining_buffers: u16::from(self.config.result_mode == ResultMode::Single && self.ledger.open.is_empty()),
             error_code: lowest.map_or(0, ErrorCode::code),
             heartbeat: self.heartbeat,
             recipe_ready: if self.models_ready { self.config.recipe } else { 0 },

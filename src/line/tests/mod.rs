@@ -307,7 +307,7 @@ impl Bench {
     fn outcomes(&self) -> Vec<(u32, Verdict, Option<Reason>)> {
         let records = self.records.iter().filter(|record| !record.late_findings);
         records
-            .map(|record| (record.cycle_id.map_or(0, |id| id.get()), record.verdict, record.reason))
+            .map(|record| (record.cycle_id.map_or(0, crate::part::CycleId::get), record.verdict, record.reason))
             .collect()
     }
 
