@@ -71,6 +71,7 @@ const SDKS: &[(&str, &[&str])] = &[
     ("gstreamer_video", &["capture/gstreamer.rs", "twin/camera.rs"]),
     ("v4l", &["capture/v4l2.rs", "twin/"]),
     ("aravis", &["capture/aravis.rs", "twin/"]),
+    ("libc", &["station/memory.rs"]),
     ("memmap2", &["journal/black_box.rs"]),
     ("tokio_modbus", &["twin/modbus.rs"]),
     ("async_opcua", &["plc/opcua.rs", "twin/"]),

@@ -16,11 +16,13 @@
 //! | `engines.rs` | worker threads that own the models |
 //! | `reporter.rs` | records leave the station |
 //! | `recovery.rs` | what an earlier life left |
+//! | `memory.rs` | memory is kept from part to part |
 //! | `supervisor.rs` | restarts what failed, stops in order, names who would not stop |
 
 pub mod build;
 pub mod engines;
 pub mod line_thread;
+pub mod memory;
 pub mod recovery;
 pub mod reporter;
 pub mod supervisor;

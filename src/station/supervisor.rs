@@ -3,6 +3,7 @@
 use std::io::Write;
 
 use super::build::{self, Control, Ended, StationError};
+use super::memory;
 use super::reporter::ReportFormat;
 use crate::config::station::StationConfig;
 use crate::flow::{Receiver, Sender};
@@ -18,6 +19,7 @@ pub fn run(
     control: &Sender<Control>,
     happened: &Receiver<Control>,
 ) -> Result<(), StationError> {
+    memory::keep();
     loop {
         let station = build::start(config, format, output(), control, |_| {})?;
         match station.run(happened)? {

@@ -94,8 +94,15 @@ pub(super) fn start(
     Ok((expose, handle))
 }
 
+/// Lets everybody else have the processor first: what is simulated here would not run on the station's machine.
+pub(super) fn give_way() {
+    // Refused at worst, and then it is as it was.
+    let _ = rustix::process::nice(10);
+}
+
 /// Every part's frames, in order, as long as somebody takes them.
 fn make_frames(cameras: &[Mounted], schedule: &Schedule, ready: &Sender<(u32, Frames)>) {
+    give_way();
     for number in 1..=schedule.count() {
         let part = schedule.part(number);
         let frame = |mounted: &Mounted| mounted.camera.prepare(&mounted.sees(&part));

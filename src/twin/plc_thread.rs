@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use super::camera_thread::Expose;
+use super::camera_thread::{self, Expose};
 use super::facts::{Cycle, StrayOk};
 use super::modbus::Wire;
 use super::plc_program::{Arrival, PlcProgram, Reading};
@@ -121,6 +121,9 @@ impl PlcThread {
 
     /// Runs until every part has gone by, or it is to stop.
     pub(super) fn run(mut self) {
+        if self.settings.poll.is_zero() {
+            camera_thread::give_way();
+        }
         match tokio::runtime::Builder::new_current_thread().enable_all().build() {
             Ok(runtime) => runtime.block_on(self.drive()),
             Err(error) => self.log.gave_up = Some(format!("failed to start the PLC's network: {error}")),
