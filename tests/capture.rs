@@ -7,8 +7,8 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use takt::capture::folder::FolderCamera;
 use takt::capture::CameraClock;
+use takt::capture::folder::FolderCamera;
 use takt::capture::gstreamer::{GstCamera, GstSettings};
 use takt::capture::{Camera, Capture, CaptureSink, Frame, PixelFormat};
 use takt::flow;

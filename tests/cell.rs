@@ -46,12 +46,15 @@ impl Cell {
         let folder = tempfile::tempdir().unwrap();
         let images = folder.path().join("images");
         parts::write(&images, 100, 4, false);
-        parts::write(&images, 200, 1, true);
+        parts::write(&folder.path().join("scratched"), 200, 1, true);
+        std::fs::rename(folder.path().join("scratched/000.png"), images.join("004.png")).unwrap();
         // All of 127.0.0.0/8 is loopback: no two cells share an address, whoever runs them.
         let [high, low] = (std::process::id() as u16).to_be_bytes();
         let cell = CELLS.fetch_add(1, Ordering::Relaxed) as u8;
         let plc = SocketAddr::from((Ipv4Addr::new(127, high | 0x40, low, cell), 15_020));
-        let mut text = CONFIG.replace("ADDRESS", &plc.to_string()).replace("MODEL", model().to_str().unwrap());
+        let mut text = CONFIG
+            .replace("ADDRESS", &plc.to_string())
+            .replace("MODEL", model().to_str().unwrap());
         for (from, to) in changes {
             assert!(text.contains(from), "{from}");
             text = text.replace(from, to);
@@ -115,7 +118,10 @@ impl Running {
     pub(crate) fn wait(&self, until: impl Fn(&Value) -> bool) -> Vec<Value> {
         let mut lines = Vec::new();
         loop {
-            let line = self.lines.recv_timeout(PATIENCE).unwrap_or_else(|error| panic!("{error} after {lines:#?}"));
+            let line = self
+                .lines
+                .recv_timeout(PATIENCE)
+                .unwrap_or_else(|error| panic!("{error} after {lines:#?}"));
             let found = until(&line);
             lines.push(line);
             if found {

@@ -2,9 +2,10 @@
 //! server is played here: it answers triggers as the interface says, and its verdicts follow from the cycle ID.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::thread;
@@ -103,8 +104,30 @@ impl Said {
     }
 }
 
+/// Starts the master with these options against what listens at this address, without a limit that a slow machine could break.
+pub(crate) fn start(at: SocketAddr, options: &[&str]) -> Option<Child> {
+    Some(command(at, options)?.stdout(Stdio::piped()).spawn().unwrap())
+}
+
+/// What it says, line by line; ends with it.
+pub(crate) fn lines(master: &mut Child) -> mpsc::Receiver<Value> {
+    let stdout = BufReader::new(master.stdout.take().unwrap());
+    let (sender, lines) = mpsc::channel();
+    thread::spawn(move || {
+        for line in stdout.lines().map_while(Result::ok) {
+            let _ = sender.send(serde_json::from_str(&line).unwrap());
+        }
+    });
+    lines
+}
+
 /// Runs the master with these options against what listens at this address, without a limit that a slow machine could break.
 fn master(at: SocketAddr, options: &[&str]) -> Option<thread::JoinHandle<Output>> {
+    let mut command = command(at, options)?;
+    Some(thread::spawn(move || command.output().unwrap()))
+}
+
+fn command(at: SocketAddr, options: &[&str]) -> Option<Command> {
     let mut command = match plc_master() {
         Ok(command) => command,
         Err(reason) => {
@@ -122,7 +145,7 @@ fn master(at: SocketAddr, options: &[&str]) -> Option<thread::JoinHandle<Output>
         "60000",
     ]);
     command.args(options).stdin(Stdio::null());
-    Some(thread::spawn(move || command.output().unwrap()))
+    Some(command)
 }
 
 /// What a line says to a PLC, without parts, cameras or deadlines.

@@ -13,6 +13,7 @@
 //! | `modbus.rs` | the station as Modbus server, and what is sent to it that should not be |
 //! | `foreign.rs` | a PLC program of another make gets its parts judged |
 //! | `station.rs` | the station as a process: what it shows, records, survives and refuses |
+//! | `twin.rs` | a virtual line around a real station: what goes wrong on purpose breaks no promise |
 //! | `cell.rs`, `parts.rs`, `program.rs`, `skip.rs` | a station to test, the parts that are drawn, the program that is run, the checks that cannot be made here |
 
 // clippy.toml allows these in test functions; what they call is no less a test.
@@ -33,3 +34,4 @@ mod program;
 mod skip;
 mod station;
 mod teach;
+mod twin;

@@ -1,7 +1,7 @@
 //! The station as a process: a PLC triggers, a camera sees, the verdict is shown for that very cycle, or nothing passes.
 
+use std::collections::BTreeMap;
 use std::net::TcpListener;
-use std::time::Duration;
 
 use serde_json::Value;
 use takt::line::image::{PlcImage, StationImage, control};
@@ -75,7 +75,10 @@ impl Plc {
 }
 
 fn part(running: &Running, cycle_id: u32) -> Value {
-    running.wait(|line| line["event"] == "part" && line["cycle_id"] == cycle_id).pop().unwrap()
+    running
+        .wait(|line| line["event"] == "part" && line["cycle_id"] == cycle_id)
+        .pop()
+        .unwrap()
 }
 
 #[test]
@@ -88,7 +91,10 @@ fn a_good_part_is_accepted_and_a_scratched_one_is_not() {
         assert_eq!((image.accept, image.verdict.map(|verdict| verdict.name())), (true, Some("ok")));
     }
     let image = plc.inspect(5);
-    assert_eq!((image.accept, image.verdict.map(|verdict| verdict.name()), image.defect_code), (false, Some("not_ok"), 7));
+    assert_eq!(
+        (image.accept, image.verdict.map(|verdict| verdict.name()), image.defect_code),
+        (false, Some("not_ok"), 7)
+    );
     let counts = [image.counts.total, image.counts.ok, image.counts.not_ok, image.counts.not_decidable];
     assert_eq!(counts, [5, 4, 1, 0]);
     let record = part(&running, 5);
@@ -137,18 +143,33 @@ fn after_a_kill_what_was_shown_stands_and_what_was_skipped_is_told() {
     let mut plc = plc.ready();
     plc.inspect(53);
     let lines = running.wait(|line| line["cycle_id"] == 53);
-    let told: Vec<(&Value, &Value)> = parts_of(&lines).iter().map(|record| (&record["cycle_id"], &record["reason"])).collect();
+    let told: Vec<(&Value, &Value)> = parts_of(&lines)
+        .iter()
+        .map(|record| (&record["cycle_id"], &record["reason"]))
+        .collect();
     assert!(told.contains(&(&Value::from(52), &Value::from("restart"))), "{told:?}");
     // Told before the kill or after the start, with the outcome that was shown.
     let told_before = parts_of(&before);
     let after = parts_of(&lines).into_iter().find(|record| record["cycle_id"] == 51);
-    let outcomes: Vec<&Value> = told_before.iter().copied().chain(after).filter(|record| record["cycle_id"] == 51).map(|record| &record["verdict"]).collect();
-    assert!(!outcomes.is_empty() && outcomes.iter().all(|verdict| **verdict == "ok"), "{outcomes:?}");
+    let outcomes: Vec<&Value> = told_before
+        .iter()
+        .copied()
+        .chain(after)
+        .filter(|record| record["cycle_id"] == 51)
+        .map(|record| &record["verdict"])
+        .collect();
+    assert!(
+        !outcomes.is_empty() && outcomes.iter().all(|verdict| **verdict == "ok"),
+        "{outcomes:?}"
+    );
 }
 
 #[test]
 fn a_part_that_is_not_judged_in_time_is_not_passed_and_its_findings_follow() {
-    let cell = Cell::new(&[("deadline_ms = 5000", "deadline_ms = 1"), ("frame_window_ms = 2000", "frame_window_ms = 1")]);
+    let cell = Cell::new(&[
+        ("deadline_ms = 5000", "deadline_ms = 1"),
+        ("frame_window_ms = 2000", "frame_window_ms = 1"),
+    ]);
     let running = cell.start();
     let mut plc = Plc::connect(&cell).ready();
     let image = plc.inspect(1);
@@ -203,16 +224,81 @@ fn a_model_that_does_not_prove_itself_stops_the_station() {
     let broken = cell.path().join("broken");
     std::fs::create_dir(&broken).unwrap();
     let text = std::fs::read_to_string(cell.config()).unwrap();
-    std::fs::write(cell.config(), text.replace(crate::cell::model().to_str().unwrap(), broken.to_str().unwrap())).unwrap();
+    std::fs::write(
+        cell.config(),
+        text.replace(crate::cell::model().to_str().unwrap(), broken.to_str().unwrap()),
+    )
+    .unwrap();
     let (code, _, log) = cell.launch().ended();
     assert!(matches!(code, Some(1 | 2)), "{log}");
     assert!(log.contains("model.toml") && !log.contains("panicked"), "{log}");
 }
 
-/// How long the foreign PLC may take for its parts.
-const FOREIGN_PATIENCE: Duration = Duration::from_secs(300);
+/// Verdict by session and cycle ID.
+type Verdicts = BTreeMap<(u64, u64), String>;
+
+fn verdict_of(line: &Value) -> ((u64, u64), String) {
+    let number = |name: &str| line[name].as_u64().unwrap();
+    (
+        (number("plc_session"), number("cycle_id")),
+        line["verdict"].as_str().unwrap().to_owned(),
+    )
+}
+
+/// The station's records, each once: what it tells again after a restart must be the same.
+fn recorded(lines: &[Value]) -> Verdicts {
+    let mut by_sequence: BTreeMap<u64, ((u64, u64), String)> = BTreeMap::new();
+    for record in parts_of(lines).into_iter().filter(|record| record["late_findings"] == false) {
+        let told = verdict_of(record);
+        let before = by_sequence.insert(record["sequence"].as_u64().unwrap(), told.clone());
+        assert!(
+            before.as_ref().is_none_or(|before| *before == told),
+            "told twice, and not the same: {before:?}, {told:?}"
+        );
+    }
+    let count = by_sequence.len();
+    let verdicts: Verdicts = by_sequence.into_values().collect();
+    assert_eq!(verdicts.len(), count, "a part has two records");
+    verdicts
+}
 
 #[test]
 fn a_foreign_plc_runs_two_hundred_parts_with_restarts_of_either_side() {
-    let _ = FOREIGN_PATIENCE;
+    let cell = Cell::new(&[]);
+    let mut running = cell.start();
+    let arguments = ["--parts", "200", "--poll-ms", "5", "--restart-after", "50", "--ready-timeout", "60"];
+    let Some(mut master) = crate::foreign::start(cell.plc, &arguments) else {
+        return;
+    };
+    let lines = crate::foreign::lines(&mut master);
+    let mut said: Vec<Value> = lines.iter().take(120).collect();
+    // In the middle of a part, as power would fail.
+    let mut told = running.kill();
+    running = cell.start();
+    said.extend(lines.iter());
+    assert!(master.wait().unwrap().success(), "{:#?}", said.last());
+    let (code, rest, log) = running.stop();
+    assert_eq!(code, Some(0), "{log}");
+    told.extend(rest);
+
+    let summary = said.pop().unwrap();
+    assert_eq!(summary["violations"], Value::Array(Vec::new()), "{summary:#}");
+    assert_eq!(
+        (&summary["plc_restarts"], &summary["station_restarts"]),
+        (&Value::from(1), &Value::from(1)),
+        "{summary:#}"
+    );
+    assert_eq!(said.len(), 200);
+    let recorded = recorded(&told);
+    for part in &said {
+        let (cycle, read) = verdict_of(part);
+        if read == "undefined" {
+            assert_ne!(part["pass"], true, "{part}");
+        } else {
+            assert_eq!(recorded.get(&cycle), Some(&read), "{part}");
+        }
+        // Whatever the PLC got an answer to has its record.
+        assert!(part["answer"] == "none" || recorded.contains_key(&cycle), "{part}");
+    }
+    assert!(said.iter().filter(|part| part["pass"] == true).count() > 100);
 }

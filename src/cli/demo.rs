@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 
-use super::page::{self, LineRun, Page};
+use super::line_page::line_run;
+use super::page::{self, Page};
 use super::progress::Screen;
 use super::twin::LiveLine;
 use super::virtual_cell::{self, CellPlan, STAMP_ROWS};
@@ -18,7 +19,7 @@ use crate::teach::dataset::{self, GOOD, LabelledImage, test_images};
 use crate::teach::detector::Method;
 use crate::teach::evaluate::evaluate;
 use crate::teach::{Lesson, teach};
-use crate::twin::{RenderedFile, RenderedSet};
+use crate::twin::{RenderedFile, RenderedSet, Settings, TwinReport};
 use crate::vision::EngineOptions;
 use crate::vision::decode::{DecodeError, read_image};
 use crate::vision::encode::encode_png;
@@ -86,8 +87,8 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let (evaluation, judged) = evaluate(&mut inspector, &images, &Quiet(&screen), &mut |image, seen| live.show(image, seen))?;
     print(&live.summary())?;
 
-    let line = run_line(args, &source, &images, &model)?;
-    print(&super::twin::summary(&line.report))?;
+    let (settings, line) = run_line(args, &source, &images, &model)?;
+    print(&super::twin::summary(&line))?;
 
     let file = args.out.join("report.html");
     let title = format!("takt demo: {}", lesson.name);
@@ -98,7 +99,7 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         rendered: source.rendered,
         stages: &taught.stages,
         root: &source.root,
-        line: Some(&line),
+        line: Some(line_run(&line, &settings)),
     };
     page::write(&file, &page, &mut inspector, &evaluation, &judged)?;
     print(&format!(
@@ -108,12 +109,14 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         file.display()
     ))?;
     // A slow machine makes parts late, and late parts are rejected: that is no failure. A broken promise is.
-    Ok(if line.report.is_kept() { Exit::Done } else { Exit::Failed })
+    Ok(if line.is_kept() { Exit::Done } else { Exit::Failed })
 }
 
 /// The station with its new model, and a virtual line around it that shows it the test parts.
-fn run_line(args: &DemoArgs, source: &Source, images: &[LabelledImage], model: &Path) -> anyhow::Result<LineRun> {
-    print(&format!("\nrunning a station on a virtual line: {PARTS} parts, {PARTS_HZ} per second\n"))?;
+fn run_line(args: &DemoArgs, source: &Source, images: &[LabelledImage], model: &Path) -> anyhow::Result<(Settings, TwinReport)> {
+    print(&format!(
+        "\nrunning a station on a virtual line: {PARTS} parts, {PARTS_HZ} per second\n"
+    ))?;
     let frame_px = camera_px(images)?;
     let plan = CellPlan {
         model,
@@ -121,7 +124,11 @@ fn run_line(args: &DemoArgs, source: &Source, images: &[LabelledImage], model: &
         frame_px,
         rate: format!("{PARTS_HZ:?}"),
         count: PARTS,
-        defect_share: if images.iter().any(LabelledImage::is_defect) { DEFECT_SHARE } else { 0.0 },
+        defect_share: if images.iter().any(LabelledImage::is_defect) {
+            DEFECT_SHARE
+        } else {
+            0.0
+        },
         poll_ms: 10,
         scan_ms: 5,
         part_interval_ms_min: 100,
@@ -131,15 +138,14 @@ fn run_line(args: &DemoArgs, source: &Source, images: &[LabelledImage], model: &
     let cell = virtual_cell::write(&args.out.join("line"), &plan)?;
     let mut live = LiveLine::new();
     let report = crate::twin::run(&cell.settings, &mut live)?;
-    Ok(LineRun {
-        report,
-        deadline: cell.settings.deadline,
-    })
+    Ok((cell.settings.clone(), report))
 }
 
 /// A camera that sees a part as the pictures show it, so that nothing is resized twice, with room for the stamp above.
 fn camera_px(images: &[LabelledImage]) -> anyhow::Result<(u32, u32)> {
-    let Some(first) = images.first() else { bail!("failed to run the line: there is no test image") };
+    let Some(first) = images.first() else {
+        bail!("failed to run the line: there is no test image")
+    };
     let image = read_image(&first.path)?;
     let shrink = (f64::from(SIDE_PX_MAX) / f64::from(image.width.max(image.height))).min(1.0);
     let scaled = |side: u32| ((f64::from(side) * shrink).round() as u32).max(SIDE_PX_MIN).next_multiple_of(2);

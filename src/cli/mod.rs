@@ -5,6 +5,7 @@ mod bench_station;
 mod demo;
 mod evaluate;
 mod inspect;
+mod line_page;
 mod model;
 mod page;
 mod progress;

@@ -8,9 +8,8 @@ use anyhow::Context;
 use image::codecs::jpeg::JpegEncoder;
 
 use super::model::facts;
-use crate::report::{EvaluationReport, Fact, Metric, PartRow, Picture, Stage, pictured_parts, render};
+use crate::report::{EvaluationReport, Fact, LineRun, Metric, PartRow, Picture, Stage, pictured_parts, render};
 use crate::teach::evaluate::{Evaluation, Judged};
-use crate::twin::TwinReport;
 use crate::vision::inspector::Inspector;
 use crate::vision::overlay;
 
@@ -30,13 +29,7 @@ pub(super) struct Page<'a> {
     /// Folder that image names are shown relative to.
     pub(super) root: &'a Path,
     /// A run of the virtual line with this model, if there was one.
-    pub(super) line: Option<&'a LineRun>,
-}
-
-/// A run of the virtual line.
-pub(super) struct LineRun {
-    pub(super) report: TwinReport,
-    pub(super) deadline: Duration,
+    pub(super) line: Option<LineRun>,
 }
 
 /// Writes the page to `file`.
@@ -64,6 +57,7 @@ pub(super) fn write(
             })
             .collect(),
         threshold: manifest.threshold.score,
+        line: page.line.clone(),
         parts: judged.iter().map(|part| row(part, page.root)).collect(),
     };
     // Only the parts that are shown get a picture; they are judged once more for it, instead of keeping every picture in memory.

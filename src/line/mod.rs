@@ -477,14 +477,16 @@ impl Line {
     /// A trigger that is not taken is a part all the same: it has its record, and never fires later.
     fn miss(&mut self, edge: Nanos, cause: MissCause) {
         let cycle_id = CycleId::new(self.plc.image.cycle_id).filter(|_| cause != MissCause::Torn || self.plc.is_whole());
-        if let Some(cycle_id) = cycle_id
-            && !matches!(cause, MissCause::IdReused)
-        {
+        let own_id = cycle_id.filter(|_| cause != MissCause::IdReused);
+        if let Some(cycle_id) = own_id {
             self.record_skipped(edge, cycle_id);
             self.remember(cycle_id, 0);
         }
         let number = CycleId::new(self.plc.image.cycle_id);
-        let opened = self.opened(edge, number, 0);
+        let opened = Opened {
+            owns_id: own_id.is_some(),
+            ..self.opened(edge, number, 0)
+        };
         let part = opened.part;
         if !opened.test_part {
             self.counts.missed = self.counts.missed.wrapping_add(1);
@@ -548,6 +550,7 @@ impl Line {
             recipe: self.config.recipe,
             recipe_asked: self.plc.image.recipe_number,
             test_part: self.plc.image.is(control::TEST_PART),
+            owns_id: true,
             triggered_at: edge,
         }
     }

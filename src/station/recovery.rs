@@ -77,18 +77,16 @@ fn latest_counts(before: &Numbers, recovered: &Recovered) -> Counts {
 
 /// Counts a record.
 pub fn add(counts: &mut Counts, record: &PartRecord) {
-    if record.late_findings {
+    if record.late_findings || record.test_part {
         return;
     }
     if record.reason == Some(Reason::Missed) {
         counts.missed = counts.missed.wrapping_add(1);
     }
-    if !record.test_part {
-        counts.add(Outcome {
-            verdict: record.verdict,
-            reason: record.reason,
-        });
-    }
+    counts.add(Outcome {
+        verdict: record.verdict,
+        reason: record.reason,
+    });
 }
 
 #[cfg(test)]
@@ -109,6 +107,7 @@ mod tests {
             recipe: 1,
             recipe_asked: 0,
             test_part: false,
+            owns_id: true,
             triggered_at: Nanos::default(),
         };
         let decided = decided.map(|(outcome, total)| Decided {
