@@ -180,6 +180,8 @@ runtime_directory = "run"
 [plc]
 listen = "ADDRESS"
 writers = ["127.0.0.1"]
+poll_ms = 10
+scan_ms = 10
 heartbeat_timeout_ms = 5000
 
 [trigger]

@@ -8,6 +8,7 @@
 //! | `parity.rs` | the emitted graph answers as the reference scorer does |
 //! | `bad_input.rs` | what cannot be used is refused, by name and with a remedy |
 //! | `config.rs` | configuration files are read as their version says; `validate` tells what is wrong |
+//! | `docs.rs` | tables in the documentation are what the code says |
 //! | `engine.rs` | a missing or wrong runtime library is said |
 //! | `capture.rs` | cameras through GStreamer, shared memory and folders; what is killed comes back |
 //! | `modbus.rs` | the station as Modbus server, and what is sent to it that should not be |
@@ -24,6 +25,7 @@ mod bad_input;
 mod capture;
 mod cell;
 mod config;
+mod docs;
 mod engine;
 mod foreign;
 mod licences;

@@ -119,12 +119,25 @@ pub fn main() -> Exit {
         }
     };
     let filter = EnvFilter::try_from_env("TAKT_LOG").unwrap_or_else(|_| EnvFilter::new("warn,ort=error"));
+    // Whoever logs never waits for whoever reads: lines that find the buffer full are dropped and counted.
+    let (log, log_writer) = tracing_appender::non_blocking(io::stderr());
+    let dropped = log.error_counter();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(log)
         .with_ansi(io::stderr().is_terminal())
         .init();
-    match run(cli.command) {
+    let outcome = run(cli.command);
+    // Writes what is left of the log.
+    drop(log_writer);
+    if dropped.dropped_lines() > 0 {
+        let _ = writeln!(
+            io::stderr(),
+            "{} lines of the log were dropped: its reader was too slow",
+            dropped.dropped_lines()
+        );
+    }
+    match outcome {
         Ok(exit) => exit,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", told(&error));

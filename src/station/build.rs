@@ -271,12 +271,14 @@ impl Station {
     /// No new parts; open ones to their outcome; then everything ends, and whoever does not is named.
     fn take_down(self, control: &Receiver<Control>) -> Ended {
         let _ = self.inputs.send(LineInput::Stop);
-        if !self.line.is_finished() && !line_ended(control, self.deadline + STOP_GRACE) {
+        let mut line_is_over = self.line.is_finished() || line_ended(control, self.deadline + STOP_GRACE);
+        if !line_is_over {
             tracing::error!("open parts did not get their outcome in time; they are not decidable");
             let _ = self.inputs.send(LineInput::Abort);
-            line_ended(control, STOP_GRACE);
+            line_is_over = line_ended(control, STOP_GRACE);
         }
-        let ended = if self.line.is_finished() {
+        // It said so with its last breath: joining takes no time.
+        let ended = if line_is_over {
             match self.line.join() {
                 Ok(numbers) => {
                     if let Err(error) = numbers.write(&self.state_directory) {

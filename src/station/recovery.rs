@@ -1,4 +1,4 @@
-//! What an earlier life of the station left: its outcomes stand, its open parts become `NotDecidable(restart)`, its numbers go on. Pure.
+//! What an earlier life of the station left: its outcomes stand, its open parts become `NotDecidable(restart)`, its numbers go on.
 
 use crate::journal::black_box::{Decided, Kept, Recovered};
 use crate::journal::numbers::Numbers;

@@ -218,8 +218,9 @@ impl PlcThread {
         if let Some(latest) = images.last() {
             self.latest = *latest;
         }
-        // Several blocks must all be seen by the station; of single ones only the newest counts.
-        if images.len() == 1 && self.pending.len() == 1 {
+        // Several blocks must all be seen by the station, and each level of Trigger; of others only the newest counts.
+        let same_level = |waiting: &PlcImage| images.first().is_some_and(|image| triggers(image) == triggers(waiting));
+        if images.len() == 1 && self.pending.len() == 1 && self.pending.first().is_some_and(same_level) {
             self.pending = images;
         } else if self.pending.last() != images.first() || images.len() > 1 {
             self.pending.extend(images);

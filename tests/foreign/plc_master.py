@@ -406,7 +406,7 @@ class Plc:
         self.wait_for(lambda i: self.answered(part, i) or part not in self.open, self.options.timer_ms / 1000)
         if part.answer == "missed" and part in self.open:
             self.reject(part, "missed", time.monotonic())
-        if restarts and part in self.open:
+        if restarts:
             self.restart()
             return
         self.out.control &= ~TRIGGER
@@ -483,7 +483,7 @@ def options():
     parser.add_argument("--parts", type=int, default=10, help="how many to trigger")
     parser.add_argument("--mode", choices=["single", "window"], default="single", help="how results are taken")
     parser.add_argument("--start-cycle", type=int, default=1, help="first CycleId, 1 to 2147483647")
-    parser.add_argument("--restart-after", type=int, default=0, help="restart this program while this part (1, 2, ...) is open")
+    parser.add_argument("--restart-after", type=int, default=0, help="restart this program at this part (1, 2, ...), once its trigger is answered")
     parser.add_argument("--poll-ms", type=int, default=10, help="time between two scans")
     parser.add_argument("--interval-ms", type=int, default=0, help="smallest time between two triggers")
     parser.add_argument("--timer-ms", type=int, default=1000, help="from the trigger to the gate; later results do not pass")
