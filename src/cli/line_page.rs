@@ -79,3 +79,56 @@ fn undecided(parts: &[PartRun]) -> Vec<(Option<Reason>, usize)> {
 fn microseconds(time: Duration) -> u64 {
     time.as_micros() as u64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn part(verdict: Option<Verdict>, reason: Option<Reason>) -> PartRun {
+        PartRun {
+            part: 1,
+            defect: None,
+            cycle_id: 1,
+            plc_session: 1,
+            verdict,
+            recorded: None,
+            reason,
+            gate: None,
+            trigger_sent_ns: None,
+            verdict_received_ns: None,
+            trigger_to_verdict_us: Some(20_000),
+            engine_us: Some(8_000),
+        }
+    }
+
+    #[test]
+    fn reasons_count_only_where_nothing_was_decided_and_the_most_frequent_comes_first() {
+        let undecided_for = |reason| part(Some(Verdict::NotDecidable), reason);
+        let parts = [
+            part(Some(Verdict::Ok), None),
+            part(Some(Verdict::NotOk), Some(Reason::Anomaly)),
+            part(None, Some(Reason::Restart)),
+            undecided_for(None),
+            undecided_for(Some(Reason::Deadline)),
+            undecided_for(Some(Reason::Deadline)),
+        ];
+        assert_eq!(undecided(&parts), [(Some(Reason::Deadline), 2), (None, 1)]);
+    }
+
+    #[test]
+    fn time_is_split_only_where_both_times_are_known() {
+        let both = part(Some(Verdict::Ok), None);
+        let unread = PartRun {
+            trigger_to_verdict_us: None,
+            ..both.clone()
+        };
+        let unjudged = PartRun {
+            engine_us: None,
+            ..both.clone()
+        };
+        assert_eq!(
+            [split(&both), split(&unread), split(&unjudged)],
+            [Some((8_000, 12_000)), None, None]
+        );
+    }
+}

@@ -121,22 +121,26 @@ pub(super) fn section(run: &LineRun, rendered: bool) -> String {
 }
 
 fn summary(run: &LineRun) -> String {
-    let mut words = format!(
-        "{} parts were triggered, {} of them defective.",
-        count(run.triggers),
-        count(run.defective)
-    );
     let times = |number: u32| if number == 1 { "once".into() } else { format!("{number} times") };
-    if run.station_kills > 0 {
-        words += &format!(" The station was killed {} on purpose.", times(run.station_kills));
-    }
-    if run.plc_restarts > 0 {
-        words += &format!(" The PLC was restarted {} on purpose.", times(run.plc_restarts));
-    }
-    if run.stopped {
-        words += " The run was stopped before all parts had come.";
-    }
-    words
+    let interruption = |number: u32, what: &str| {
+        if number == 0 {
+            String::new()
+        } else {
+            format!(" {what} {} on purpose.", times(number))
+        }
+    };
+    format!(
+        "{} parts were triggered, {} of them defective.{}{}{}",
+        count(run.triggers),
+        count(run.defective),
+        interruption(run.station_kills, "The station was killed"),
+        interruption(run.plc_restarts, "The PLC was restarted"),
+        if run.stopped {
+            " The run was stopped before all parts had come."
+        } else {
+            ""
+        },
+    )
 }
 
 fn promises(promises: &[LinePromise; 3]) -> String {
@@ -289,9 +293,16 @@ fn agreement(run: &LineRun) -> String {
     let outcomes = outcomes_known(run);
     match run.recorded {
         None => String::new(),
-        Some(recorded) if run.triggers == outcomes && outcomes == recorded => conclusion("", "", true, "triggers = outcomes = records"),
+        Some(recorded) if run.triggers == outcomes && outcomes == recorded => {
+            conclusion("compared", "", true, "triggers = outcomes = records")
+        }
         // A restart may have swallowed an edge: no breach, but nothing to be silent about.
-        Some(_) => conclusion("", "", false, "they differ; LINE-1 above says whether a restart explains it"),
+        Some(_) => conclusion(
+            "compared",
+            "",
+            false,
+            "they differ; LINE-1 above says whether a restart explains it",
+        ),
     }
 }
 
@@ -302,8 +313,8 @@ fn outcomes(run: &LineRun) -> Vec<Entry> {
     ];
     entries.extend(run.not_decidable.iter().map(|(reason, parts)| {
         let name = reason.map_or("reason not told", Reason::name).replace('_', " ");
-        let means = reason.map_or("", Reason::text).trim_end_matches('.');
-        Entry::new(&format!("NotDecidable: {name}"), Some(*parts), &text(means))
+        let means = reason.map_or("not judged; the result as the PLC reads it does not say why", Reason::text);
+        Entry::new(&format!("NotDecidable: {name}"), Some(*parts), &text(means.trim_end_matches('.')))
     }));
     if run.not_decidable.is_empty() {
         entries.push(Entry::new("NotDecidable", Some(0), "not judged, with the reason"));
@@ -354,13 +365,9 @@ fn mistakes(run: &LineRun) -> Vec<Entry> {
         Entry::unwanted(
             "escapes",
             Some(run.escapes),
-            &share(run.defective, "defective", "passed the gate; the model missed them"),
+            &share(run.defective, "defective", "judged Ok and passed the gate"),
         ),
-        Entry::unwanted(
-            "false rejects",
-            Some(run.false_rejects),
-            &share(run.good, "good", "judged NotOk by the model"),
-        ),
+        Entry::unwanted("false rejects", Some(run.false_rejects), &share(run.good, "good", "judged NotOk")),
         Entry::unwanted("late", run.late, "no outcome by the deadline: NotDecidable, never Ok"),
         Entry::unwanted(
             "Ok after the deadline",
