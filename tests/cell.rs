@@ -16,11 +16,12 @@ use crate::parts;
 use crate::program::{run, takt, teach};
 
 /// Longer than anything here takes, so that a test that hangs ends.
-const PATIENCE: Duration = Duration::from_secs(60);
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A model of drawn parts, taught once for all tests.
 pub(crate) fn model() -> &'static Path {
     static MODEL: OnceLock<tempfile::TempDir> = OnceLock::new();
+    static PATH: OnceLock<PathBuf> = OnceLock::new();
     let folder = MODEL.get_or_init(|| {
         let folder = tempfile::tempdir().unwrap();
         let good = folder.path().join("good");
@@ -28,7 +29,6 @@ pub(crate) fn model() -> &'static Path {
         run(&mut teach(&good, &folder.path().join("model"))).done();
         folder
     });
-    static PATH: OnceLock<PathBuf> = OnceLock::new();
     PATH.get_or_init(|| folder.path().join("model"))
 }
 

@@ -5,6 +5,7 @@ use std::net::TcpListener;
 
 use serde_json::Value;
 use takt::line::image::{PlcImage, StationImage, control};
+use takt::part::Verdict;
 use takt::plc::signals;
 
 use crate::cell::{Cell, Running, parts_of};
@@ -88,11 +89,11 @@ fn a_good_part_is_accepted_and_a_scratched_one_is_not() {
     let mut plc = Plc::connect(&cell).ready();
     for cycle_id in 1..=4 {
         let image = plc.inspect(cycle_id);
-        assert_eq!((image.accept, image.verdict.map(|verdict| verdict.name())), (true, Some("ok")));
+        assert_eq!((image.accept, image.verdict.map(Verdict::name)), (true, Some("ok")));
     }
     let image = plc.inspect(5);
     assert_eq!(
-        (image.accept, image.verdict.map(|verdict| verdict.name()), image.defect_code),
+        (image.accept, image.verdict.map(Verdict::name), image.defect_code),
         (false, Some("not_ok"), 7)
     );
     let counts = [image.counts.total, image.counts.ok, image.counts.not_ok, image.counts.not_decidable];
@@ -174,7 +175,7 @@ fn a_part_that_is_not_judged_in_time_is_not_passed_and_its_findings_follow() {
     let mut plc = Plc::connect(&cell).ready();
     let image = plc.inspect(1);
     assert!(!image.accept && image.deadline_missed);
-    assert_eq!(image.verdict.map(|verdict| verdict.name()), Some("not_decidable"));
+    assert_eq!(image.verdict.map(Verdict::name), Some("not_decidable"));
     let record = part(&running, 1);
     assert!(["deadline", "no_frame"].contains(&record["reason"].as_str().unwrap()), "{record:#}");
 }

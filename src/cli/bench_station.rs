@@ -90,14 +90,13 @@ struct Customer {
 
 pub(super) fn run(args: &StationArgs) -> anyhow::Result<Exit> {
     let folder = tempfile::tempdir().context("failed to create a folder for the bench")?;
-    let model = match &args.model {
-        Some(model) => model.clone(),
-        None => {
-            let taught = taught_from_rendered_parts()?;
-            let model = folder.path().join("model");
-            package::write(&model, &taught.manifest, &taught.files, true)?;
-            model
-        }
+    let model = if let Some(model) = &args.model {
+        model.clone()
+    } else {
+        let taught = taught_from_rendered_parts()?;
+        let model = folder.path().join("model");
+        package::write(&model, &taught.manifest, &taught.files, true)?;
+        model
     };
     let rate = match args.rate.parse::<f64>() {
         Ok(rate) => format!("{rate:?}"),

@@ -68,7 +68,7 @@ impl PlcImage {
 /// Parts counted. They persist and wrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Ok + not_ok + not_decidable.
+    /// ok + `not_ok` + `not_decidable`.
     pub total: u32,
     /// Parts that were Ok.
     pub ok: u32,

@@ -9,6 +9,7 @@ use crate::part::{CycleId, Nanos, Outcome, Reason, Verdict};
 
 /// An outcome as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_field_names, reason = "shown_at is when it was shown")]
 pub(super) struct Shown {
     pub(super) cycle_id: Option<CycleId>,
     pub(super) result_id: u32,

@@ -141,7 +141,7 @@ pub fn start(
         memory,
         closed,
         unreported,
-    } = recovery::recover(&config.id, &before, &numbers, recovered);
+    } = recovery::recover(&config.id, &before, &numbers, &recovered);
     for (record, counts) in &closed {
         black_box.write_decided(record, counts);
     }

@@ -149,6 +149,8 @@ impl LineThread {
         }
     }
 
+    /// What comes next: an input, or nothing but time; and nothing more once nobody is left to say anything.
+    #[allow(clippy::option_option, reason = "the outer one ends the loop, as of an iterator")]
     fn next_input(&mut self, state: &mut State) -> Option<Option<LineInput>> {
         if let Some(refused) = state.refused.pop_front() {
             return Some(Some(refused));

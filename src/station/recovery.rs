@@ -18,9 +18,9 @@ pub struct Recovery {
 }
 
 /// Goes on from the numbers as they were read (`before`) and as they are now persisted for this start (`numbers`).
-pub fn recover(station: &str, before: &Numbers, numbers: &Numbers, recovered: Recovered) -> Recovery {
+pub fn recover(station: &str, before: &Numbers, numbers: &Numbers, recovered: &Recovered) -> Recovery {
     let epoch = numbers.epoch;
-    let mut counts = latest_counts(before, &recovered);
+    let mut counts = latest_counts(before, recovered);
     let mut closed = Vec::new();
     let mut unreported = Vec::new();
     for kept in &recovered.parts {
@@ -145,7 +145,7 @@ mod tests {
             reported_below: 3,
             duplicates: 6,
         };
-        let recovery = recover("a", &before, &numbers, recovered);
+        let recovery = recover("a", &before, &numbers, &recovered);
         let expected = Counts {
             total: 4,
             ok: 3,
@@ -177,7 +177,7 @@ mod tests {
     fn without_a_black_box_nothing_is_given_out_twice() {
         let folder = tempfile::tempdir().unwrap();
         let before = Numbers::read(folder.path(), 1).unwrap().next_start();
-        let recovery = recover("a", &before, &before.next_start(), Recovered::default());
+        let recovery = recover("a", &before, &before.next_start(), &Recovered::default());
         assert_eq!(recovery.memory.next_sequence, before.sequence_below);
         assert_eq!(recovery.unreported, []);
     }

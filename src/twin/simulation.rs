@@ -701,7 +701,7 @@ const DAMAGES: &[Damage] = &[
     }),
     ("Ok that stays", 3, |evidence, place| {
         with_ok_cycle(evidence, place, |cycle| {
-            cycle.last_ok_polled = Some(cycle.raised + Duration::from_secs(10))
+            cycle.last_ok_polled = Some(cycle.raised + Duration::from_secs(10));
         })
     }),
     ("Ok for nobody", 3, |evidence, place| {
