@@ -32,7 +32,7 @@ fn postprocess(c: &mut Criterion) {
         height: 256,
         scores: (0..256 * 256).map(wave).collect(),
     };
-    c.bench_function("findings of a 256x256 map", |b| b.iter(|| find(black_box(&map), 1.5, 640, 480)));
+    c.bench_function("findings of a 256x256 map", |b| b.iter(|| find(black_box(&map), 1.5, 640, 480, 0)));
 }
 
 fn coreset(c: &mut Criterion) {

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Puts in place what building, testing and the demo need, and nothing else: a check of Rust, the Debian packages that are missing, and the
-# shared library of ONNX Runtime in .onnxruntime/. Prints nothing, changes nothing and stays off the network when all of it is there.
+# Puts in place what building, testing and the demo need, and nothing else: a check of Rust, the Debian packages that are missing (a C compiler,
+# GStreamer, Python for tests against other implementations), and the shared library of ONNX Runtime in .onnxruntime/. Prints nothing, changes nothing and stays off the network when all of it is there.
 #
 # ORT_DYLIB_PATH=FILE uses a library of your own (for example one with TensorRT on a Jetson); then none is fetched.
 set -euo pipefail
@@ -52,6 +52,37 @@ certificates_exist() {
     local file
     for file in "${SSL_CERT_FILE:-}" /etc/ssl/certs/ca-certificates.crt /etc/pki/tls/certs/ca-bundle.crt /etc/ssl/ca-bundle.pem /etc/ssl/cert.pem; do
         if [[ -n $file && -s $file ]]; then return 0; fi
+    done
+    return 1
+}
+
+# Prints the Debian packages of GStreamer that are missing: what takt is built with, and the elements that its twin and its tests use.
+missing_gstreamer() {
+    local plugins element package
+    if ! command -v pkg-config >/dev/null; then printf '%s\n' pkg-config; fi
+    if ! pkg-config --exists 'gstreamer-1.0 >= 1.20' 'gstreamer-app-1.0 >= 1.20' 'gstreamer-video-1.0 >= 1.20' 2>/dev/null; then
+        printf '%s\n' libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev
+    fi
+    # Without GStreamer there is no folder to look into; then all are missing.
+    plugins=$(pkg-config --variable=pluginsdir gstreamer-1.0 2>/dev/null) || plugins=''
+    for element in videotestsrc:base app:base videoconvertscale:base video4linux2:good jpeg:good shm:bad gdp:bad; do
+        package=gstreamer1.0-plugins-${element#*:}
+        if plugin_exists "$plugins" "${element%:*}"; then continue; fi
+        printf '%s\n' "$package"
+    done | sort -u
+}
+
+# Whether the folder has the plugin. GStreamer 1.20 has videoconvert by itself.
+plugin_exists() {
+    local name=$2
+    [[ -n $1 ]] && [[ -e $1/libgst$name.so || ($name == videoconvertscale && -e $1/libgstvideoconvert.so) ]]
+}
+
+# Whether folders for Python packages can be made, with pip in them.
+venv_works() {
+    local python
+    for python in python3 /usr/bin/python3; do
+        if command -v "$python" >/dev/null && "$python" -I -c 'import venv, ensurepip' >/dev/null 2>&1; then return 0; fi
     done
     return 1
 }
@@ -202,6 +233,8 @@ main() {
     if ! compiler_works; then missing+=(gcc libc6-dev); fi
     if ! certificates_exist; then missing+=(ca-certificates); fi
     if ((fetch)) && ! python=$(python_with_pip); then missing+=(python3-pip); fi
+    mapfile -t -O ${#missing[@]} missing < <(missing_gstreamer)
+    if ! venv_works; then missing+=(python3 python3-venv); fi
     install_packages "${missing[@]}"
 
     if ((fetch)); then

@@ -2,6 +2,7 @@
 
 pub mod capture;
 pub mod cli;
+pub mod config;
 pub mod flow;
 pub mod journal;
 pub mod line;
@@ -10,6 +11,8 @@ pub mod part;
 pub mod plc;
 pub mod recipe;
 pub mod report;
+pub mod station;
 pub mod teach;
+pub mod telemetry;
 pub mod twin;
 pub mod vision;

@@ -7,18 +7,33 @@
 //! | `teach.rs` | teach, inspect and evaluate through the command line |
 //! | `parity.rs` | the emitted graph answers as the reference scorer does |
 //! | `bad_input.rs` | what cannot be used is refused, by name and with a remedy |
+//! | `config.rs` | configuration files are read as their version says; `validate` tells what is wrong |
+//! | `docs.rs` | tables in the documentation are what the code says |
 //! | `engine.rs` | a missing or wrong runtime library is said |
-//! | `parts.rs`, `program.rs`, `skip.rs` | the parts that are drawn, the program that is run, the checks that cannot be made here |
+//! | `capture.rs` | cameras through GStreamer, shared memory and folders; what is killed comes back |
+//! | `modbus.rs` | the station as Modbus server, and what is sent to it that should not be |
+//! | `foreign.rs` | a PLC program of another make gets its parts judged |
+//! | `station.rs` | the station as a process: what it shows, records, survives and refuses |
+//! | `twin.rs` | a virtual line around a real station: what goes wrong on purpose breaks no promise |
+//! | `cell.rs`, `parts.rs`, `program.rs`, `skip.rs` | a station to test, the parts that are drawn, the program that is run, the checks that cannot be made here |
 
 // clippy.toml allows these in test functions; what they call is no less a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
 
 mod architecture;
 mod bad_input;
+mod capture;
+mod cell;
+mod config;
+mod docs;
 mod engine;
+mod foreign;
 mod licences;
+mod modbus;
 mod parity;
 mod parts;
 mod program;
 mod skip;
+mod station;
 mod teach;
+mod twin;

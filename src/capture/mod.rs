@@ -3,8 +3,12 @@
 //! | file | what it does |
 //! |---|---|
 //! | `frame.rs` | pixels as the camera gave them, never copied |
+//! | `gstreamer.rs` | the adapter to GStreamer: any source that it can read |
+//! | `folder.rs` | a folder of images, one per trigger |
 
+pub mod folder;
 mod frame;
+pub mod gstreamer;
 
 pub use frame::{Frame, PixelFormat, Pixels, Plane};
 
@@ -26,12 +30,29 @@ pub enum Capture {
 pub type CaptureSink = std::sync::Arc<dyn Fn(Capture) + Send + Sync>;
 
 /// A camera. It runs from its making to its drop; connecting and reconnecting is its own business.
-pub trait Camera: Send {
+pub trait Camera: Send + Sync {
     /// Name in the configuration.
     fn name(&self) -> &str;
 
     /// Asks for one exposure, if the camera makes exposures on demand; otherwise does nothing.
     fn trigger(&self);
+
+    /// How many frames were copied since the start because too many of the camera's own buffers were held.
+    fn frames_copied(&self) -> u64 {
+        0
+    }
+}
+
+/// How the time of exposure is known.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum CameraClock {
+    /// Base time of the pipeline plus running time of the buffer: what sources with a driver's time stamps give.
+    #[default]
+    Pipeline,
+    /// The buffer's own time stamp is `CLOCK_MONOTONIC` of this machine.
+    Monotonic,
+    /// The moment the frame arrives here.
+    Arrival,
 }
 
 /// Why a camera cannot be set up at all (as opposed to: does not deliver now).

@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::bench_station::{self, StationArgs};
 use super::table::table;
 use super::{EngineArgs, progress::Screen};
 use super::{Exit, Format, activate, print, print_json};
@@ -29,6 +30,8 @@ pub(super) struct BenchArgs {
 enum BenchCommand {
     /// Inspecting a decoded image against the bare ONNX session, turn by turn
     Vision(VisionArgs),
+    /// What the station adds to the engine's time, on the wire, with a virtual line around it
+    Station(StationArgs),
 }
 
 #[derive(Debug, Args)]
@@ -76,7 +79,13 @@ struct VisionBench {
 }
 
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
-    let BenchCommand::Vision(args) = &args.command;
+    match &args.command {
+        BenchCommand::Vision(args) => run_vision(args),
+        BenchCommand::Station(args) => bench_station::run(args),
+    }
+}
+
+fn run_vision(args: &VisionArgs) -> anyhow::Result<Exit> {
     let bench = vision(args)?;
     match args.format {
         Format::Json => print_json(&bench)?,
@@ -158,7 +167,7 @@ fn backbone_of(sha256: &str, engine: EngineOptions) -> anyhow::Result<Option<Ort
 }
 
 /// Good rendered parts at the default size: enough for a full memory bank.
-fn taught_from_rendered_parts() -> anyhow::Result<Package> {
+pub(super) fn taught_from_rendered_parts() -> anyhow::Result<Package> {
     let screen = Screen::new();
     let lesson = Lesson::default();
     let mut preprocessor = Preprocessor::new(lesson.width, lesson.height);

@@ -7,8 +7,11 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::line_page::line_run;
 use super::page::{self, Page};
 use super::progress::Screen;
+use super::twin::LiveLine;
+use super::virtual_cell::{self, CellPlan, STAMP_ROWS};
 use super::{Exit, print};
 use crate::model::package;
 use crate::part::Verdict;
@@ -16,9 +19,9 @@ use crate::teach::dataset::{self, GOOD, LabelledImage, test_images};
 use crate::teach::detector::Method;
 use crate::teach::evaluate::evaluate;
 use crate::teach::{Lesson, teach};
-use crate::twin::{RenderedFile, RenderedSet};
+use crate::twin::{RenderedFile, RenderedSet, Settings, TwinReport};
 use crate::vision::EngineOptions;
-use crate::vision::decode::DecodeError;
+use crate::vision::decode::{DecodeError, read_image};
 use crate::vision::encode::encode_png;
 use crate::vision::inspector::{Inspection, Inspector};
 
@@ -40,6 +43,22 @@ pub(super) struct DemoArgs {
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
 }
+
+/// Parts on the line.
+const PARTS: u32 = 200;
+
+/// Parts per second.
+const PARTS_HZ: f64 = 5.0;
+
+/// Share of parts with a defect, where there are some to show.
+const DEFECT_SHARE: f64 = 0.2;
+
+/// From the trigger to the outcome.
+const DEADLINE_MS: u32 = 200;
+
+/// Sides of the virtual camera's picture of a part, pixels: larger pictures are shown smaller.
+const SIDE_PX_MAX: u32 = 1600;
+const SIDE_PX_MIN: u32 = 64;
 
 /// The images of a demo, in the layout of MVTec AD.
 struct Source {
@@ -68,6 +87,9 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let (evaluation, judged) = evaluate(&mut inspector, &images, &Quiet(&screen), &mut |image, seen| live.show(image, seen))?;
     print(&live.summary())?;
 
+    let (settings, line) = run_line(args, &source, &images, &model)?;
+    print(&super::twin::summary(&line))?;
+
     let file = args.out.join("report.html");
     let title = format!("takt demo: {}", lesson.name);
     let subtitle = format!("taught from {}, judged on {} parts it had not seen", source.what, judged.len());
@@ -77,10 +99,57 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         rendered: source.rendered,
         stages: &taught.stages,
         root: &source.root,
+        line: Some(line_run(&line, &settings)),
     };
     page::write(&file, &page, &mut inspector, &evaluation, &judged)?;
-    print(&format!("model   {}\nreport  {}\n", model.display(), file.display()))?;
-    Ok(Exit::Done)
+    print(&format!(
+        "model   {}\nline    {}\nreport  {}\n",
+        model.display(),
+        args.out.join("line").display(),
+        file.display()
+    ))?;
+    // A slow machine makes parts late, and late parts are rejected: that is no failure. A broken promise is.
+    Ok(if line.is_kept() { Exit::Done } else { Exit::Failed })
+}
+
+/// The station with its new model, and a virtual line around it that shows it the test parts.
+fn run_line(args: &DemoArgs, source: &Source, images: &[LabelledImage], model: &Path) -> anyhow::Result<(Settings, TwinReport)> {
+    print(&format!(
+        "\nrunning a station on a virtual line: {PARTS} parts, {PARTS_HZ} per second\n"
+    ))?;
+    let frame_px = camera_px(images)?;
+    let plan = CellPlan {
+        model,
+        dataset: Some(&source.root),
+        frame_px,
+        rate: format!("{PARTS_HZ:?}"),
+        count: PARTS,
+        defect_share: if images.iter().any(LabelledImage::is_defect) {
+            DEFECT_SHARE
+        } else {
+            0.0
+        },
+        poll_ms: 10,
+        scan_ms: 5,
+        part_interval_ms_min: 100,
+        deadline_ms: DEADLINE_MS,
+        accept_hold_ms: 500,
+    };
+    let cell = virtual_cell::write(&args.out.join("line"), &plan)?;
+    let mut live = LiveLine::new();
+    let report = crate::twin::run(&cell.settings, &mut live)?;
+    Ok((cell.settings.clone(), report))
+}
+
+/// A camera that sees a part as the pictures show it, so that nothing is resized twice, with room for the stamp above.
+fn camera_px(images: &[LabelledImage]) -> anyhow::Result<(u32, u32)> {
+    let Some(first) = images.first() else {
+        bail!("failed to run the line: there is no test image")
+    };
+    let image = read_image(&first.path)?;
+    let shrink = (f64::from(SIDE_PX_MAX) / f64::from(image.width.max(image.height))).min(1.0);
+    let scaled = |side: u32| ((f64::from(side) * shrink).round() as u32).max(SIDE_PX_MIN).next_multiple_of(2);
+    Ok((scaled(image.width), scaled(image.height) + STAMP_ROWS))
 }
 
 fn lesson(source: &Source) -> Lesson {

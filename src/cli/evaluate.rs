@@ -44,6 +44,7 @@ pub(super) fn run(args: &EvaluateArgs) -> anyhow::Result<Exit> {
             rendered: false,
             stages: &[],
             root: &args.dataset,
+            line: None,
         };
         page::write(file, &page, &mut inspector, &evaluation, &judged)?;
     }

@@ -1,14 +1,20 @@
 //! The command line: one file per subcommand, thin.
 
 mod bench;
+mod bench_station;
 mod demo;
 mod evaluate;
 mod inspect;
+mod line_page;
 mod model;
 mod page;
 mod progress;
+mod run;
 mod table;
 mod teach;
+mod twin;
+mod validate;
+mod virtual_cell;
 
 use std::io::{self, IsTerminal, Write};
 use std::path::Path;
@@ -42,8 +48,14 @@ enum Command {
     Model(model::ModelArgs),
     /// Teach and judge example parts, and write a page about it
     Demo(demo::DemoArgs),
+    /// Inspect parts at a station: cameras in, verdicts to the PLC
+    Run(run::RunArgs),
     /// Measure how fast this machine is
     Bench(bench::BenchArgs),
+    /// Run a virtual line around a station, and judge whether the station keeps its promises
+    Twin(twin::TwinArgs),
+    /// Check a station's configuration: its file, its models, its timing
+    Validate(validate::ValidateArgs),
 }
 
 /// How results are printed.
@@ -107,12 +119,25 @@ pub fn main() -> Exit {
         }
     };
     let filter = EnvFilter::try_from_env("TAKT_LOG").unwrap_or_else(|_| EnvFilter::new("warn,ort=error"));
+    // Whoever logs never waits for whoever reads: lines that find the buffer full are dropped and counted.
+    let (log, log_writer) = tracing_appender::non_blocking(io::stderr());
+    let dropped = log.error_counter();
     tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(io::stderr)
+        .with_writer(log)
         .with_ansi(io::stderr().is_terminal())
         .init();
-    match run(cli.command) {
+    let outcome = run(cli.command);
+    // Writes what is left of the log.
+    drop(log_writer);
+    if dropped.dropped_lines() > 0 {
+        let _ = writeln!(
+            io::stderr(),
+            "{} lines of the log were dropped: its reader was too slow",
+            dropped.dropped_lines()
+        );
+    }
+    match outcome {
         Ok(exit) => exit,
         Err(error) => {
             let _ = writeln!(io::stderr(), "error: {}", told(&error));
@@ -128,7 +153,10 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Model(args) => model::run(&args),
         Command::Demo(args) => demo::run(&args),
+        Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Twin(args) => twin::run(&args),
+        Command::Validate(args) => validate::run(&args),
     }
 }
 

@@ -8,7 +8,7 @@ use anyhow::Context;
 use image::codecs::jpeg::JpegEncoder;
 
 use super::model::facts;
-use crate::report::{EvaluationReport, Fact, Metric, PartRow, Picture, Stage, pictured_parts, render};
+use crate::report::{EvaluationReport, Fact, LineRun, Metric, PartRow, Picture, Stage, pictured_parts, render};
 use crate::teach::evaluate::{Evaluation, Judged};
 use crate::vision::inspector::Inspector;
 use crate::vision::overlay;
@@ -28,6 +28,8 @@ pub(super) struct Page<'a> {
     pub(super) stages: &'a [(crate::teach::progress::Stage, Duration)],
     /// Folder that image names are shown relative to.
     pub(super) root: &'a Path,
+    /// A run of the virtual line with this model, if there was one.
+    pub(super) line: Option<LineRun>,
 }
 
 /// Writes the page to `file`.
@@ -55,6 +57,7 @@ pub(super) fn write(
             })
             .collect(),
         threshold: manifest.threshold.score,
+        line: page.line.clone(),
         parts: judged.iter().map(|part| row(part, page.root)).collect(),
     };
     // Only the parts that are shown get a picture; they are judged once more for it, instead of keeping every picture in memory.

@@ -23,9 +23,9 @@ pub fn bounded<T>(name: &'static str, capacity: usize, when_full: WhenFull) -> (
     let sender = Sender {
         name,
         when_full,
-        // Dropping the oldest takes receiving it; other senders must not keep a channel open that nobody receives from.
+        // Dropping the oldest takes receiving it. Such a channel never looks closed to its senders.
         oldest: (when_full == WhenFull::DropOldest).then(|| receiver.clone()),
-        sender,
+        into: sender,
         dropped: Arc::default(),
     };
     (sender, Receiver(receiver))
@@ -35,7 +35,7 @@ pub fn bounded<T>(name: &'static str, capacity: usize, when_full: WhenFull) -> (
 pub struct Sender<T> {
     name: &'static str,
     when_full: WhenFull,
-    sender: crossbeam::Sender<T>,
+    into: crossbeam::Sender<T>,
     oldest: Option<crossbeam::Receiver<T>>,
     dropped: Arc<AtomicU64>,
 }
@@ -45,7 +45,7 @@ impl<T> Clone for Sender<T> {
         Self {
             name: self.name,
             when_full: self.when_full,
-            sender: self.sender.clone(),
+            into: self.into.clone(),
             oldest: self.oldest.clone(),
             dropped: Arc::clone(&self.dropped),
         }
@@ -53,14 +53,14 @@ impl<T> Clone for Sender<T> {
 }
 
 impl<T> Sender<T> {
-    /// Puts an item in. Returns the item that did not fit, or the item itself once nobody receives any more.
+    /// Puts an item in.
     ///
     /// # Errors
     /// With the item that was dropped: this one, or under [`WhenFull::DropOldest`] an older one.
     pub fn send(&self, item: T) -> Result<(), T> {
         let dropped = match self.when_full {
-            WhenFull::Block => return self.sender.send(item).map_err(|error| error.0),
-            WhenFull::DropNewest => match self.sender.try_send(item) {
+            WhenFull::Block => return self.into.send(item).map_err(|error| error.0),
+            WhenFull::DropNewest => match self.into.try_send(item) {
                 Ok(()) => return Ok(()),
                 Err(error) => error.into_inner(),
             },
@@ -68,7 +68,7 @@ impl<T> Sender<T> {
                 let mut item = item;
                 let mut dropped = None;
                 loop {
-                    match self.sender.try_send(item) {
+                    match self.into.try_send(item) {
                         Ok(()) => break,
                         Err(error) => item = error.into_inner(),
                     }
@@ -91,12 +91,12 @@ impl<T> Sender<T> {
 
     /// Items waiting.
     pub fn len(&self) -> usize {
-        self.sender.len()
+        self.into.len()
     }
 
     /// Whether none is waiting.
     pub fn is_empty(&self) -> bool {
-        self.sender.is_empty()
+        self.into.is_empty()
     }
 
     /// The channel's name.
@@ -138,6 +138,11 @@ impl<T> Receiver<T> {
             crossbeam::RecvTimeoutError::Timeout => NothingReceived::TimedOut,
             crossbeam::RecvTimeoutError::Disconnected => NothingReceived::Closed,
         })
+    }
+
+    /// Whether no item is waiting.
+    pub fn is_empty(&self) -> bool {
+        self.0.is_empty()
     }
 
     /// An item, if one is waiting.

@@ -15,5 +15,5 @@ pub fn unix_now_ns() -> i64 {
 }
 
 fn nanoseconds(time: Timespec) -> i64 {
-    time.tv_sec * 1_000_000_000 + i64::from(time.tv_nsec)
+    time.tv_sec * 1_000_000_000 + time.tv_nsec
 }

@@ -189,7 +189,8 @@ impl BlackBox {
         at.put(&opened.boot_id.to_le_bytes());
         at.put(&opened.recipe.to_le_bytes());
         at.put(&opened.recipe_asked.to_le_bytes());
-        at.put(&u16::from(opened.test_part).to_le_bytes());
+        let flags = u16::from(opened.test_part) | u16::from(opened.owns_id) << 1;
+        at.put(&flags.to_le_bytes());
         self.store(slot_at(opened.part.0), sealed(bytes, 0));
     }
 
@@ -308,7 +309,8 @@ fn read_slot(slot: &[u8]) -> Option<Kept> {
             boot_id: u16_at(first, 62),
             recipe: u16_at(first, 64),
             recipe_asked: u16_at(first, 66),
-            test_part: u16_at(first, 68) != 0,
+            test_part: u16_at(first, 68) & 1 != 0,
+            owns_id: u16_at(first, 68) & 2 != 0,
             triggered_at: Nanos::default(),
         },
         triggered_unix_ns: u64_at(first, 8) as i64,
@@ -382,13 +384,13 @@ impl Kept {
         }
     }
 
-    /// What the line remembers of the part's cycle ID; `None` if it had none.
+    /// What the line remembers of the part's cycle ID; `None` if it had none of its own.
     pub fn used_cycle(&self) -> Option<UsedCycle> {
         let opened = &self.opened;
         let skipped = matches!(self.outcome().reason, Some(Reason::NeverSeen | Reason::Restart)) && opened.acquisition_id == 0;
         Some(UsedCycle {
             plc_session: opened.plc_session,
-            cycle_id: opened.cycle_id?,
+            cycle_id: opened.cycle_id.filter(|_| opened.owns_id)?,
             fingerprint: if skipped {
                 Fingerprint::never_seen()
             } else {
@@ -452,6 +454,7 @@ mod tests {
             recipe: 2,
             recipe_asked: 0,
             test_part: sequence.is_multiple_of(2),
+            owns_id: true,
             triggered_at: Nanos::default(),
         }
     }

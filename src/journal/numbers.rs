@@ -36,7 +36,7 @@ pub struct Numbers {
     pub sequence_below: u64,
     /// The PLC's session that was in force.
     pub plc_session: u16,
-    /// The counters, as of when this was written: total, ok, not_ok, not_decidable, missed, duplicate.
+    /// The counters, as of when this was written: total, ok, `not_ok`, `not_decidable`, missed, duplicate.
     pub counts: [u32; 6],
 }
 

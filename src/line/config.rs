@@ -18,7 +18,8 @@ pub enum TriggerSource {
         /// How long after the edge the exposure may begin; shorter than the smallest part interval.
         arm_window: Duration,
     },
-    /// The camera runs by itself: the frame exposed nearest to the edge, at most `frame_window` before or after it.
+    /// The camera runs by itself: the frame exposed nearest to the edge, at most `frame_window` before or after it. Which one that is shows
+    /// with the first frame from after the edge.
     FreeRun {
         /// How far from the edge the exposure may be.
         frame_window: Duration,

@@ -1,8 +1,8 @@
 //! Which frame shows which part. By exposure time and the camera's own count, never by order of arrival.
 //!
 //! A cycle opens a *window*: the time within which its exposure must lie. What makes a frame its frame depends on the trigger source; whatever
-//! is not certain makes every cycle involved `NotDecidable(correlation)`. Windows stay for a while after their part has its outcome, because
-//! a second exposure within a window is news about the next part too.
+//! is not certain makes every cycle involved `NotDecidable(correlation)`. Windows stay for a while after their part has its outcome, and missed
+//! parts have one as well: an exposure within a window is news about the parts before and after it too.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -27,8 +27,10 @@ pub(super) struct FrameSeen {
     pub(super) counter: Option<u64>,
     pub(super) exposed_at: Nanos,
     pub(super) arrived_at: Nanos,
+    /// When no second exposure can turn up any more that lies in the same window.
+    pub(super) certain_from: Nanos,
     /// Exposures before this one are missing or came out of order.
-    uncertain: bool,
+    pub(super) uncertain: bool,
 }
 
 /// What was found out.
@@ -48,6 +50,8 @@ pub(super) enum Match {
 struct Window {
     part: Sequence,
     edge: Nanos,
+    /// Whether the trigger was missed: nobody asks for its frame, but it was in view.
+    missed: bool,
     frame: Option<FrameSeen>,
 }
 
@@ -81,12 +85,17 @@ impl Correlation {
         self.unclaimed.drain(..).map(|frame| Match::Released(frame.frame)).collect()
     }
 
-    /// A part was triggered at `edge` and needs a frame of this camera.
-    pub(super) fn open(&mut self, part: Sequence, edge: Nanos) -> Vec<Match> {
+    /// A part was triggered at `edge` and needs a frame of this camera; or it was missed, and needs none.
+    pub(super) fn open(&mut self, part: Sequence, edge: Nanos, missed: bool) -> Vec<Match> {
         if self.windows.len() == WINDOWS_MAX {
             self.windows.pop_front();
         }
-        self.windows.push_back(Window { part, edge, frame: None });
+        self.windows.push_back(Window {
+            part,
+            edge,
+            missed,
+            frame: None,
+        });
         let mut matches = Vec::new();
         if matches!(self.source, TriggerSource::Hardware { .. }) {
             // A frame that was given to an earlier part may lie in this window too, if this trigger was slow to arrive.
@@ -118,6 +127,7 @@ impl Correlation {
             counter,
             exposed_at,
             arrived_at,
+            certain_from: Nanos::default(),
             uncertain,
         };
         if before.is_none_or(|before| before.exposed_at <= exposed_at) {
@@ -138,13 +148,10 @@ impl Correlation {
         matches
     }
 
-    /// Lets time pass: what is certain only now, and frames that nobody will claim.
+    /// Lets time pass: frames that nobody will claim.
     pub(super) fn expire(&mut self, now: Nanos) -> Vec<Match> {
         let mut matches = Vec::new();
         match self.source {
-            TriggerSource::FreeRun { frame_window } => {
-                self.choose_nearest(frame_window, |window| now >= window.edge + frame_window, &mut matches)
-            }
             TriggerSource::Hardware { arm_window } => {
                 while let Some(frame) = self.unclaimed.front().copied() {
                     if now < frame.arrived_at + arm_window {
@@ -154,7 +161,7 @@ impl Correlation {
                     matches.extend(self.unannounced(frame));
                 }
             }
-            TriggerSource::Plc { .. } => {}
+            TriggerSource::Plc { .. } | TriggerSource::FreeRun { .. } => {}
         }
         matches
     }
@@ -162,20 +169,8 @@ impl Correlation {
     /// When [`Self::expire`] has something to do.
     pub(super) fn expires_at(&self) -> Option<Nanos> {
         match self.source {
-            TriggerSource::FreeRun { frame_window } => {
-                let waiting = self.windows.iter().filter(|window| window.frame.is_none());
-                waiting.map(|window| window.edge + frame_window).min()
-            }
             TriggerSource::Hardware { arm_window } => self.unclaimed.front().map(|frame| frame.arrived_at + arm_window),
-            TriggerSource::Plc { .. } => None,
-        }
-    }
-
-    /// The part has its outcome: no frame is looked for any more.
-    pub(super) fn close(&mut self, part: Sequence) {
-        // In hardware mode a closed window still tells which exposures are accounted for.
-        if !matches!(self.source, TriggerSource::Hardware { .. }) {
-            self.windows.retain(|window| window.part != part);
+            TriggerSource::Plc { .. } | TriggerSource::FreeRun { .. } => None,
         }
     }
 
@@ -188,7 +183,7 @@ impl Correlation {
         }
         self.counters.push_back(counter);
         match last {
-            Some(last) if counter > last + 1 => {
+            Some(last) if counter > last && counter - last > 1 => {
                 let count = counter - last - 1;
                 matches.push(Match::Note(Note::FramesLost {
                     camera: self.camera,
@@ -207,7 +202,8 @@ impl Correlation {
             TriggerSource::Plc { .. } => self.place_plc(frame, matches),
             TriggerSource::FreeRun { frame_window } => {
                 self.keep(frame, matches);
-                self.choose_nearest(frame_window, |window| frame.exposed_at >= window.edge, matches);
+                // Only a frame from after the edge tells which one is nearest.
+                self.choose_nearest(frame_window, frame, matches);
             }
         }
     }
@@ -218,6 +214,9 @@ impl Correlation {
         match covering[..] {
             [] => self.keep(frame, matches),
             [only] if self.windows[only].frame.is_none() => {
+                // A second exposure at the very end of the window would take as long to arrive as this one.
+                let certain_from = self.end(self.windows[only].edge) + frame.arrived_at.since(frame.exposed_at);
+                let frame = FrameSeen { certain_from, ..frame };
                 self.windows[only].frame = Some(frame);
                 let part = self.windows[only].part;
                 matches.push(if frame.uncertain {
@@ -234,15 +233,20 @@ impl Correlation {
         }
     }
 
-    /// The first frame exposed after the edge; it must not serve two parts that wait for one.
+    /// The first frame exposed after the edge; it must not serve two parts that wait for one, nor one that another, missed, has followed.
     fn place_plc(&mut self, frame: FrameSeen, matches: &mut Vec<Match>) {
         let waiting: Vec<usize> = self
             .covering(frame.exposed_at)
-            .filter(|index| self.windows[*index].frame.is_none())
+            .filter(|index| self.windows[*index].frame.is_none() && !self.windows[*index].missed)
             .collect();
+        let followed = |edge: Nanos| {
+            self.windows
+                .iter()
+                .any(|other| other.missed && other.edge > edge && other.edge <= frame.exposed_at)
+        };
         match waiting[..] {
             [] => self.keep(frame, matches),
-            [only] => {
+            [only] if !followed(self.windows[only].edge) => {
                 self.windows[only].frame = Some(frame);
                 matches.push(Match::Shows(self.windows[only].part, frame));
                 matches.push(Match::Released(frame.frame));
@@ -257,11 +261,12 @@ impl Correlation {
         }
     }
 
-    /// Gives each waiting part that is due the frame nearest to its edge; a frame that two parts are nearest to is certain for neither.
-    fn choose_nearest(&mut self, frame_window: Duration, is_due: impl Fn(&Window) -> bool, matches: &mut Vec<Match>) {
+    /// Gives each part that waits since before `newest` was exposed the frame nearest to its edge. A frame that two parts are nearest to is
+    /// certain for neither; where frames are missing, the nearest may be among them.
+    fn choose_nearest(&mut self, frame_window: Duration, newest: FrameSeen, matches: &mut Vec<Match>) {
         for index in 0..self.windows.len() {
             let window = self.windows[index];
-            if window.frame.is_some() || !is_due(&window) {
+            if window.frame.is_some() || newest.exposed_at < window.edge {
                 continue;
             }
             let near = self
@@ -277,7 +282,7 @@ impl Correlation {
                 .filter(|other| other.frame.is_some_and(|taken| taken.frame == frame.frame));
             let others: Vec<Sequence> = others.map(|other| other.part).collect();
             self.windows[index].frame = Some(frame);
-            if others.is_empty() {
+            if others.is_empty() && !newest.uncertain {
                 matches.push(Match::Shows(window.part, frame));
             } else {
                 matches.extend(others.into_iter().chain([window.part]).map(Match::Uncertain));

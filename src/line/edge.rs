@@ -37,6 +37,11 @@ impl EdgeDetector {
         *self = Self::default();
     }
 
+    /// Whether the bit was seen.
+    pub(super) fn is_known(self) -> bool {
+        self.level.is_some()
+    }
+
     /// Whether the bit was seen 0 since the start.
     pub(super) fn is_armed(self) -> bool {
         self.armed

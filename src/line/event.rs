@@ -114,6 +114,8 @@ pub struct Opened {
     pub recipe_asked: u16,
     /// Whether it is out of the production counters.
     pub test_part: bool,
+    /// Whether the cycle ID is its own; not where the number was torn, or belongs to another part.
+    pub owns_id: bool,
     /// When it was triggered.
     pub triggered_at: Nanos,
 }

@@ -75,20 +75,28 @@ impl Handshake {
         self.answer = None;
     }
 
+    /// Whether the PLC says this in another session than the one in force.
+    pub(super) fn begins_session(&self, image: &PlcImage) -> bool {
+        image.plc_session != 0 && image.plc_session != self.session
+    }
+
     /// Takes in a write.
     pub(super) fn hear(&mut self, image: PlcImage, written: u16, at: Nanos) -> Heard {
+        let disables = self.image.is(control::TRIGGER_ENABLE) && !image.is(control::TRIGGER_ENABLE);
+        let begins_session = self.begins_session(&image);
         self.image = image;
         self.heartbeat.see(image.heartbeat, at);
         let mut heard = Heard::default();
-        if image.plc_session != 0 && image.plc_session != self.session {
+        if begins_session {
             heard.session_before = Some(std::mem::replace(&mut self.session, image.plc_session));
             self.forget_levels();
+            self.online.forget();
         }
         let wrote = |mask: u16| written & mask != 0;
         if wrote(control::ONLINE) {
-            let edge = self.online.see(image.is(control::ONLINE));
             // Found online counts as coming online: the mode must be known.
-            if edge == Edge::Rising || (edge == Edge::None && !self.online.is_armed()) {
+            let found = !self.online.is_known();
+            if self.online.see(image.is(control::ONLINE)) == Edge::Rising || found {
                 self.buffered = image.is(control::BUFFER_ENABLE);
             }
         }
@@ -101,7 +109,7 @@ impl Handshake {
                 _ => {}
             }
         }
-        if wrote(control::TRIGGER_ENABLE) && !image.is(control::TRIGGER_ENABLE) {
+        if disables {
             self.answer = None;
         }
         if wrote(control::RESULT_ACK) {

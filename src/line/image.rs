@@ -1,7 +1,7 @@
 //! The two images: everything the PLC says, everything the station says. Each is exchanged whole. Which register or tag a field is in is
 //! the business of `plc/`.
 
-use crate::part::{CycleId, Verdict};
+use crate::part::{CycleId, Outcome, Verdict};
 
 /// Bits of the PLC's control word, by their number.
 pub mod control {
@@ -68,7 +68,7 @@ impl PlcImage {
 /// Parts counted. They persist and wrap.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Counts {
-    /// Ok + not_ok + not_decidable.
+    /// ok + `not_ok` + `not_decidable`.
     pub total: u32,
     /// Parts that were Ok.
     pub ok: u32,
@@ -80,6 +80,19 @@ pub struct Counts {
     pub missed: u32,
     /// Triggers that repeated one; part of no other count.
     pub duplicate: u32,
+}
+
+impl Counts {
+    /// Counts an outcome.
+    pub fn add(&mut self, outcome: Outcome) {
+        let count = match outcome.verdict {
+            Verdict::Ok => &mut self.ok,
+            Verdict::NotOk => &mut self.not_ok,
+            Verdict::NotDecidable => &mut self.not_decidable,
+        };
+        *count = count.wrapping_add(1);
+        self.total = self.total.wrapping_add(1);
+    }
 }
 
 /// StationMode on the wire.

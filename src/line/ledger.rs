@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::correlation::FrameSeen;
-use super::event::{Inspected, Opened, Sequence};
+use super::event::{CameraIndex, Inspected, Opened, Sequence};
 use crate::part::{Nanos, Outcome, Reason, StageTimes, Verdict, View};
 
 /// Parts whose outcome is final but whose engines are still running. Beyond that the oldest findings are not waited for.
@@ -38,6 +38,13 @@ impl OpenPart {
     /// Whether every camera has seen it.
     pub(super) fn is_exposed(&self) -> bool {
         self.frames.iter().all(Option::is_some)
+    }
+
+    /// From when on no other exposure can turn up that might be its own.
+    pub(super) fn certain_from(&self) -> Nanos {
+        let judged = self.outcome.is_some_and(|outcome| outcome.verdict != Verdict::NotDecidable);
+        let frames = self.frames.iter().flatten().filter(|_| judged);
+        frames.map(|frame| frame.certain_from).max().unwrap_or_default()
     }
 
     /// Whether every inspection is done.
@@ -114,9 +121,11 @@ impl Ledger {
         Some(closed)
     }
 
-    /// An inspection is done. Returns the part if its outcome was final already and these were the last findings.
-    pub(super) fn inspected(&mut self, part: Sequence, inspection: usize, inspected: Inspected) -> Option<OpenPart> {
+    /// An inspection is done, on a frame of this camera. Returns the part if its outcome was final already and these were the last findings.
+    pub(super) fn inspected(&mut self, part: Sequence, inspection: usize, camera: CameraIndex, inspected: Inspected) -> Option<OpenPart> {
         let of = self.open.get_mut(&part).or_else(|| self.late.get_mut(&part))?;
+        // What was not seen cannot have been inspected.
+        of.frames.get(camera)?.as_ref()?;
         if let Some(place) = of.inspected.get_mut(inspection) {
             place.get_or_insert(inspected);
         }
@@ -128,6 +137,13 @@ impl Ledger {
     pub(super) fn decide(&mut self, part: Sequence, outcome: Outcome) {
         if let Some(part) = self.open.get_mut(&part) {
             part.outcome.get_or_insert(outcome);
+        }
+    }
+
+    /// Decides a part against what was decided: nothing of it was shown yet.
+    pub(super) fn overrule(&mut self, part: Sequence, outcome: Outcome) {
+        if let Some(part) = self.open.get_mut(&part) {
+            part.outcome = Some(outcome);
         }
     }
 

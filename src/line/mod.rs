@@ -186,10 +186,12 @@ impl Line {
         self.ledger.open.is_empty()
     }
 
-    /// How many AcquisitionIds and ResultIds are left before more must be granted: the smaller of the two.
+    /// How many parts can be opened before more AcquisitionIds and ResultIds must be granted: each open part has its ResultId set aside.
     pub fn ids_left(&self) -> u32 {
-        let left = |below: u32, next: u32| below.saturating_sub(next);
-        left(self.acquisition_below, self.next_acquisition).min(left(self.result_below, self.next_result))
+        // They wrap: a bound may be the smaller number.
+        let left = |below: u32, next: u32| u32::try_from(below.wrapping_sub(next).cast_signed()).unwrap_or(0);
+        let results = left(self.result_below, self.next_result).saturating_sub(self.ledger.open.len() as u32);
+        left(self.acquisition_below, self.next_acquisition).min(results)
     }
 
     /// Takes in what happened. `now` never goes back.
@@ -203,6 +205,11 @@ impl Line {
     /// What must happen next, as of `now`: the moment just before the image is shown.
     pub fn commit(&mut self, now: Nanos) -> Commit {
         self.show_decided(now);
+        if self.plc.image.is(control::BYPASS) || !self.models_ready {
+            // For good: what comes back afterwards would not be shown before its deadline.
+            self.single.withdraw();
+            self.window.withdraw();
+        }
         let image = self.draw(now);
         let mut commit = std::mem::take(&mut self.pending);
         if image.error_code != self.image.error_code {
@@ -215,19 +222,19 @@ impl Line {
 
     /// When [`Self::advance`] must be called again at the latest, whatever happens.
     pub fn wake_at(&self, now: Nanos) -> Nanos {
-        let deadlines = self
-            .ledger
-            .open
-            .values()
-            .filter(|part| part.outcome.is_none())
-            .map(|part| part.deadline);
+        let deadlines = self.ledger.open.values().filter_map(|part| match part.outcome {
+            None => Some(part.deadline),
+            Some(_) => Some(part.certain_from().min(part.deadline)).filter(|due| *due > now),
+        });
+        // What the image that set TriggerAck did not say yet.
+        let exposed = (self.image.trigger_ack && !self.image.exposure_complete && self.is_exposed()).then_some(now);
         let torn = self.plc.pending.map(|since| since + self.config.torn);
         let shown = match self.config.result_mode {
             ResultMode::Single => self.single.expires_at(now, self.config.accept_hold),
             ResultMode::Window => self.window.expires_at(now, self.config.accept_hold),
         };
         let frames = self.cameras.iter().filter_map(Correlation::expires_at);
-        let others = [torn, shown, self.plc.heartbeat.expires_at()].into_iter().flatten();
+        let others = [torn, shown, exposed, self.plc.heartbeat.expires_at()].into_iter().flatten();
         deadlines
             .chain(frames)
             .chain(others)
@@ -255,7 +262,9 @@ impl Line {
             .filter(|(_, part)| part.outcome.is_none() && part.deadline <= now && self.deadlines_count())
             .map(|(sequence, part)| (*sequence, part.overdue()))
             .collect();
-        overdue.into_iter().for_each(|(part, outcome)| self.ledger.decide(part, outcome));
+        for (part, outcome) in overdue {
+            self.ledger.decide(part, outcome);
+        }
         if let Some(since) = self.plc.pending
             && now >= since + self.config.torn
             && !self.plc.is_whole()
@@ -268,6 +277,7 @@ impl Line {
         match event {
             Event::Tick => {}
             Event::PlcConnected => {
+                self.abandon_trigger();
                 self.plc.connected = true;
                 self.plc.forget_levels();
             }
@@ -276,7 +286,7 @@ impl Line {
                 self.abandon_trigger();
                 self.plc.forget_levels();
             }
-            Event::PlcWrote { at, image, written } => self.hear(at, image, written),
+            Event::PlcWrote { at, image, written } => self.hear(at.min(now), image, written),
             Event::CameraUp(camera) => {
                 self.cameras_down.remove(&camera);
                 self.restart_camera(camera);
@@ -302,7 +312,8 @@ impl Line {
                 inspection,
                 inspected,
             } => {
-                if let Some(late) = self.ledger.inspected(part, inspection, *inspected) {
+                let camera = self.config.inspections.get(inspection);
+                if let Some(late) = camera.and_then(|camera| self.ledger.inspected(part, inspection, *camera, *inspected)) {
                     self.record_late(&late, now);
                 }
             }
@@ -317,7 +328,7 @@ impl Line {
             Event::Stop => self.stopping = true,
             Event::Abort => {
                 self.stopping = true;
-                self.void_open(Reason::Shutdown);
+                self.void_open(Reason::Shutdown, now);
             }
         }
     }
@@ -325,7 +336,8 @@ impl Line {
     // ---- the PLC ----
 
     fn hear(&mut self, at: Nanos, image: PlcImage, written: u16) {
-        if self.plc.pending.is_some() && written & control::TRIGGER != 0 && image.control & control::TRIGGER == 0 {
+        let falls = written & control::TRIGGER != 0 && !image.is(control::TRIGGER);
+        if falls || self.plc.begins_session(&image) {
             self.abandon_trigger();
         }
         let Heard {
@@ -335,7 +347,7 @@ impl Line {
             clear_error,
         } = self.plc.hear(image, written, at);
         if let Some(from) = session_before {
-            self.change_session(from);
+            self.change_session(from, at);
         }
         if self.plc.heartbeat.is_alive() {
             self.errors.remove(&ErrorCode::PlcLost);
@@ -353,8 +365,8 @@ impl Line {
     }
 
     /// The PLC started anew: what was open is its past.
-    fn change_session(&mut self, from: u16) {
-        self.void_open(Reason::PlcRestart);
+    fn change_session(&mut self, from: u16, at: Nanos) {
+        self.void_open(Reason::PlcRestart, at);
         self.single.clear();
         self.window.clear();
         self.latest = None;
@@ -363,7 +375,7 @@ impl Line {
         self.pending.notes.push(Note::SessionChanged { from, to });
     }
 
-    /// A trigger that fell, or whose PLC went away, before it was answered.
+    /// A trigger that fell, or whose PLC went away or started anew, before it was answered.
     fn abandon_trigger(&mut self) {
         if let Some(since) = self.plc.pending {
             self.miss(since, MissCause::Torn);
@@ -382,7 +394,7 @@ impl Line {
         if let Some(used) = self.history.find(self.plc.session, cycle_id).copied() {
             return self.answer_repeated(edge, used);
         }
-        match self.refusal(now) {
+        match self.refusal(edge, now) {
             Some(cause) => self.miss(edge, cause),
             None => self.accept(edge, cycle_id),
         }
@@ -392,23 +404,27 @@ impl Line {
     fn answer_repeated(&mut self, edge: Nanos, used: UsedCycle) {
         if used.fingerprint == self.fingerprint() {
             self.counts.duplicate = self.counts.duplicate.wrapping_add(1);
-            self.latest_acquisition = used.acquisition_id;
-            self.plc.answer(Answer::Acknowledged);
+            // What was missed stays missed: an acknowledgement would promise a result.
+            self.plc.answer(if used.acquisition_id == 0 {
+                Answer::Missed
+            } else {
+                self.latest_acquisition = used.acquisition_id;
+                Answer::Acknowledged
+            });
             let cycle_id = used.cycle_id;
             return self.pending.notes.push(Note::TriggerRepeated { cycle_id });
         }
         self.errors.insert(ErrorCode::CycleIdReused);
         let is_first = |part: &OpenPart| part.opened.cycle_id == Some(used.cycle_id) && part.opened.plc_session == used.plc_session;
-        if let Some(part) = self.ledger.open.values_mut().find(|part| is_first(part)) {
-            // Even if it was decided: nothing of it was shown.
-            part.outcome = Some(Outcome::not_decidable(Reason::IdReused));
+        if let Some((part, _)) = self.ledger.open.iter().find(|(_, part)| is_first(part)) {
+            self.ledger.overrule(*part, Outcome::not_decidable(Reason::IdReused));
         }
         self.miss(edge, MissCause::IdReused);
     }
 
     /// Why a trigger cannot be taken now.
-    fn refusal(&self, now: Nanos) -> Option<MissCause> {
-        let grace = self.slots_full_since.is_some_and(|since| now <= since + self.config.trigger_grace);
+    fn refusal(&self, edge: Nanos, now: Nanos) -> Option<MissCause> {
+        let grace = self.slots_full_since.is_some_and(|since| edge <= since + self.config.trigger_grace);
         if !self.plc.is_enabled() {
             Some(MissCause::NotEnabled)
         } else if self.recipe_differs() {
@@ -448,8 +464,12 @@ impl Line {
         self.latest = Some(part);
         self.single.replace();
         self.plc.answer(Answer::Acknowledged);
+        self.arm_cameras(part, edge, false);
+    }
+
+    fn arm_cameras(&mut self, part: Sequence, edge: Nanos, missed: bool) {
         for camera in 0..self.cameras.len() {
-            let matches = self.cameras[camera].open(part, edge);
+            let matches = self.cameras[camera].open(part, edge, missed);
             self.take_matches(camera, matches);
         }
     }
@@ -457,16 +477,23 @@ impl Line {
     /// A trigger that is not taken is a part all the same: it has its record, and never fires later.
     fn miss(&mut self, edge: Nanos, cause: MissCause) {
         let cycle_id = CycleId::new(self.plc.image.cycle_id).filter(|_| cause != MissCause::Torn || self.plc.is_whole());
-        if let Some(cycle_id) = cycle_id
-            && !matches!(cause, MissCause::IdReused)
-        {
+        let own_id = cycle_id.filter(|_| cause != MissCause::IdReused);
+        if let Some(cycle_id) = own_id {
             self.record_skipped(edge, cycle_id);
             self.remember(cycle_id, 0);
         }
         let number = CycleId::new(self.plc.image.cycle_id);
-        let opened = self.opened(edge, number, 0);
-        self.counts.missed = self.counts.missed.wrapping_add(1);
+        let opened = Opened {
+            owns_id: own_id.is_some(),
+            ..self.opened(edge, number, 0)
+        };
+        let part = opened.part;
+        if !opened.test_part {
+            self.counts.missed = self.counts.missed.wrapping_add(1);
+        }
         self.record_unshown(opened, Outcome::not_decidable(Reason::Missed), edge);
+        // It passes the cameras all the same: what they saw of it must not be taken for its neighbour.
+        self.arm_cameras(part, edge, true);
         let cycle_id = self.plc.image.cycle_id;
         self.pending.notes.push(Note::TriggerMissed { cycle_id, cause });
         self.plc.answer(Answer::Missed);
@@ -498,7 +525,7 @@ impl Line {
         for _ in 0..skipped {
             id = id.next();
             let mut opened = self.opened(edge, Some(id), 0);
-            (opened.encoder, opened.serial) = (0, [0; 32]);
+            (opened.encoder, opened.serial, opened.test_part) = (0, [0; 32], false);
             self.record_unshown(opened, Outcome::not_decidable(reason), edge);
             self.history.remember(UsedCycle {
                 plc_session: session,
@@ -523,6 +550,7 @@ impl Line {
             recipe: self.config.recipe,
             recipe_asked: self.plc.image.recipe_number,
             test_part: self.plc.image.is(control::TEST_PART),
+            owns_id: true,
             triggered_at: edge,
         }
     }
@@ -554,7 +582,7 @@ impl Line {
         for found in matches {
             match found {
                 Match::Shows(part, frame) => self.give_frame(camera, part, frame),
-                Match::Uncertain(part) => self.ledger.decide(part, Outcome::not_decidable(Reason::Correlation)),
+                Match::Uncertain(part) => self.ledger.overrule(part, Outcome::not_decidable(Reason::Correlation)),
                 // The broken line hands out frames a second time.
                 #[cfg(test)]
                 Match::Released(_) if self.sabotage == Some(Sabotage::SwapFrames) => {}
@@ -611,8 +639,10 @@ impl Line {
             if self.config.result_mode == ResultMode::Single && !self.single.is_free() {
                 continue;
             }
+            if !late && self.ledger.open.get(&sequence).is_some_and(|part| part.certain_from() > now) {
+                continue;
+            }
             let Some(part) = self.ledger.close(sequence) else { continue };
-            self.cameras.iter_mut().for_each(|camera| camera.close(sequence));
             self.show(&part, late, now);
         }
     }
@@ -642,6 +672,7 @@ impl Line {
             config_checksum: self.config.config_checksum,
             process_time_us: u32::try_from(micros(now.since(part.opened.triggered_at))).unwrap_or(u32::MAX),
             deadline_missed: late,
+            may_pass: outcome.verdict == Verdict::Ok && !part.opened.test_part,
             test_part: part.opened.test_part,
             shown_at: now,
         };
@@ -659,14 +690,14 @@ impl Line {
     }
 
     /// Everything that is open becomes not decidable and is recorded, not shown.
-    fn void_open(&mut self, reason: Reason) {
+    fn void_open(&mut self, reason: Reason, at: Nanos) {
         let open: Vec<Sequence> = self.ledger.open.keys().copied().collect();
+        let outcome = Outcome::not_decidable(reason);
         for sequence in open {
+            self.ledger.overrule(sequence, outcome);
             let Some(part) = self.ledger.close(sequence) else { continue };
-            self.cameras.iter_mut().for_each(|camera| camera.close(sequence));
-            let outcome = Outcome::not_decidable(reason);
             self.count(&part.opened, outcome);
-            let mut record = self.record(&part.opened, outcome, part.opened.triggered_at);
+            let mut record = self.record(&part.opened, outcome, at);
             record.measured = part.measured();
             record.deadline_ns = part.deadline;
             record.views = part.views();
@@ -724,16 +755,9 @@ impl Line {
     }
 
     fn count(&mut self, opened: &Opened, outcome: Outcome) {
-        if opened.test_part {
-            return;
+        if !opened.test_part {
+            self.counts.add(outcome);
         }
-        let count = match outcome.verdict {
-            Verdict::Ok => &mut self.counts.ok,
-            Verdict::NotOk => &mut self.counts.not_ok,
-            Verdict::NotDecidable => &mut self.counts.not_decidable,
-        };
-        *count = count.wrapping_add(1);
-        self.counts.total = self.counts.total.wrapping_add(1);
     }
 
     // ---- readiness and the image ----
@@ -784,6 +808,12 @@ impl Line {
         self.errors.iter().copied().chain(caused)
     }
 
+    /// Whether the part triggered last may move: exposed, or it has its outcome without.
+    fn is_exposed(&self) -> bool {
+        let latest = self.latest.and_then(|part| self.ledger.open.get(&part));
+        latest.map_or(self.latest.is_some(), OpenPart::is_exposed)
+    }
+
     fn draw(&mut self, now: Nanos) -> StationImage {
         let free = self.slots_taken(now) < self.slots_offered();
         if free {
@@ -791,7 +821,6 @@ impl Line {
         } else {
             self.slots_full_since.get_or_insert(now);
         }
-        let latest = self.latest.and_then(|part| self.ledger.open.get(&part));
         let lowest = self.active_errors().min();
         let operational = self.is_operational();
         let mut image = StationImage {
@@ -799,15 +828,12 @@ impl Line {
             trigger_ready: operational && self.plc.is_armed() && self.plc.is_idle() && !self.recipe_differs() && free,
             trigger_ack: self.plc.answer == Some(Answer::Acknowledged),
             missed_trigger: self.plc.answer == Some(Answer::Missed),
-            exposure_complete: latest.map_or(self.latest.is_some(), OpenPart::is_exposed),
+            // The image that sets TriggerAck clears it, even if the frame overtook the trigger.
+            exposure_complete: self.is_exposed() && (self.image.trigger_ack || self.plc.answer != Some(Answer::Acknowledged)),
             busy: !self.ledger.open.is_empty(),
             error: self.active_errors().any(|error| error.level() == Level::Error),
             warning: self.active_errors().any(|error| error.level() == Level::Warning),
-            remaining_buffers: if self.config.result_mode == ResultMode::Single && self.ledger.open.is_empty() {
-                1
-            } else {
-                0
-            },
+            remaining_buffers: u16::from(self.config.result_mode == ResultMode::Single && self.ledger.open.is_empty()),
             error_code: lowest.map_or(0, ErrorCode::code),
             heartbeat: self.heartbeat,
             recipe_ready: if self.models_ready { self.config.recipe } else { 0 },
@@ -826,14 +852,6 @@ impl Line {
         match self.config.result_mode {
             ResultMode::Single => self.single.write(&mut image, now, self.config.accept_hold, self.keeps_accept()),
             ResultMode::Window => self.window.write(&mut image, now, self.config.accept_hold, self.keeps_accept()),
-        }
-        if self.plc.image.is(control::BYPASS) {
-            image.accept = false;
-            image
-                .window
-                .iter_mut()
-                .filter(|slot| slot.verdict == Verdict::Ok.code())
-                .for_each(|slot| slot.verdict = 0);
         }
         image
     }

@@ -9,6 +9,7 @@ use crate::part::{CycleId, Nanos, Outcome, Reason, Verdict};
 
 /// An outcome as it is shown.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[allow(clippy::struct_field_names, reason = "shown_at is when it was shown")]
 pub(super) struct Shown {
     pub(super) cycle_id: Option<CycleId>,
     pub(super) result_id: u32,
@@ -18,6 +19,8 @@ pub(super) struct Shown {
     pub(super) config_checksum: u32,
     pub(super) process_time_us: u32,
     pub(super) deadline_missed: bool,
+    /// Whether it is an Ok that was shown as one, and nothing has spoken against passing the part since.
+    pub(super) may_pass: bool,
     pub(super) test_part: bool,
     pub(super) shown_at: Nanos,
 }
@@ -65,6 +68,11 @@ impl SingleResult {
         self.consumed = true;
     }
 
+    /// The part must not pass after all.
+    pub(super) fn withdraw(&mut self) {
+        self.shown.iter_mut().for_each(|shown| shown.may_pass = false);
+    }
+
     /// A new session: nothing was ever shown.
     pub(super) fn clear(&mut self) {
         self.shown = None;
@@ -72,7 +80,7 @@ impl SingleResult {
     }
 
     fn is_accepted(&self, now: Nanos, hold: Duration, sabotaged: bool) -> bool {
-        let fresh = |shown: Shown| shown.outcome.verdict == Verdict::Ok && !shown.test_part && now < shown.shown_at + hold;
+        let fresh = |shown: Shown| shown.may_pass && now < shown.shown_at + hold;
         self.shown
             .is_some_and(|shown| (!self.consumed && fresh(shown)) || (sabotaged && shown.outcome.verdict == Verdict::Ok))
     }
@@ -116,6 +124,11 @@ impl WindowResults {
         self.slots[shown.result_id as usize % WINDOW_SLOTS] = Some(shown);
     }
 
+    /// None of these parts must pass after all.
+    pub(super) fn withdraw(&mut self) {
+        self.slots.iter_mut().flatten().for_each(|shown| shown.may_pass = false);
+    }
+
     pub(super) fn clear(&mut self) {
         self.slots = [None; WINDOW_SLOTS];
     }
@@ -130,8 +143,7 @@ impl WindowResults {
             let Some(shown) = shown else { continue };
             let held = sabotaged || now < shown.shown_at + hold;
             let verdict = match shown.outcome.verdict {
-                // A test part is never passed, whatever was found.
-                Verdict::Ok if shown.test_part || !held => 0,
+                Verdict::Ok if !shown.may_pass => 0,
                 verdict => verdict.code(),
             };
             *slot = WindowSlot {

@@ -1,4 +1,13 @@
 //! The port to the PLC: what it says goes to the line as whole images, what the station says is read from the image shown.
+//!
+//! | file | what it holds |
+//! |---|---|
+//! | `mod.rs` | what a PLC does, and the image that it is shown |
+//! | `signals.rs` | every signal: name, width, place, meaning, field; pure |
+//! | `modbus/` | adapter to Modbus TCP, with the station as server |
+
+pub mod modbus;
+pub mod signals;
 
 use std::sync::Arc;
 

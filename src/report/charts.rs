@@ -8,7 +8,7 @@ use crate::teach::metrics::{RocPoint, percentile};
 /// The plot area of every chart, in units of its view box (`0 0 WIDTH HEIGHT`): labels stand around it.
 const WIDTH: f64 = 420.0;
 const HEIGHT: f64 = 300.0;
-const LEFT: f64 = 48.0;
+const LEFT: f64 = 58.0;
 const RIGHT: f64 = 408.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 250.0;
@@ -16,12 +16,19 @@ const BOTTOM: f64 = 250.0;
 /// Bars of a histogram.
 const BINS: usize = 36;
 
+/// Width of a character of a label, rather too wide, and the height of a row of labels.
+const LABEL_CHARACTER: f64 = 7.2;
+const LABEL_ROW: f64 = 16.0;
+
 /// Empty room at both ends of an axis, as a share of the range of its values: keeps bars and lines off the frame. More than a bar's width,
 /// so that [`Axis::aligned_to`] loses nothing.
 const ROOM: f64 = 0.035;
 
 /// A range is drawn on a logarithmic axis when its top is this many times its median: a linear one would press half of it into a corner.
 const LOG_ABOVE_MEDIAN: f64 = 4.0;
+
+/// A deadline is off the axis when it is more than this many times the longest time.
+const FAR: u64 = 10;
 
 /// The receiver operating characteristic with the working point of the chosen threshold as (false reject rate, detection rate), shares of 1.
 pub(super) fn roc(curve: &[RocPoint], auroc: Option<f64>, working_point: Option<(f64, f64)>) -> String {
@@ -139,21 +146,10 @@ pub(super) fn score_histogram(good: &[f32], defects: &[f32], threshold: f32) -> 
 
 /// How long the parts took, with the median and the 99th percentile (nearest rank).
 pub(super) fn latency_histogram(latencies_us: &[u64]) -> String {
-    let values: Vec<f64> = latencies_us.iter().map(|us| *us as f64 / 1000.0).collect();
+    let values = in_milliseconds(latencies_us);
     let Some(axis) = Axis::over(values.iter().copied()) else {
         return empty_chart("Latency: not measured");
     };
-    let counts = bins(&axis, &values);
-    let highest = counts.iter().copied().max().unwrap_or(1).max(1);
-    let per_part = (BOTTOM - TOP) / highest as f64;
-    let bars = each(counts.iter().enumerate().filter(|(_, count)| **count > 0), |(bin, count)| {
-        let height = *count as f64 * per_part;
-        bar(bin, BOTTOM - height, height, "neutral")
-    });
-    let rows = each(
-        tick_values(0.0, highest as f64, 4).into_iter().filter(|count| count.fract() == 0.0),
-        |count| row_tick(BOTTOM - count * per_part, &number(Some(count), 0)),
-    );
     let (p50, p99) = (percentile(latencies_us, 50.0), percentile(latencies_us, 99.0));
     let line = |value: Option<u64>, name: &str| {
         value.map_or_else(String::new, |us| {
@@ -175,12 +171,70 @@ pub(super) fn latency_histogram(latencies_us: &[u64]) -> String {
             milliseconds(p50),
             milliseconds(p99)
         ),
+        &format!("{}{lines}", time_bars(&axis, &values, "latency")),
+    )
+}
+
+/// Times on the wire with median, 99th percentile, the longest, and the deadline. The axis reaches up to the deadline unless that would press
+/// the times into a corner; then the deadline is only named.
+pub(super) fn wire_histogram(times_us: &[u64], deadline_us: u64) -> String {
+    let values = in_milliseconds(times_us);
+    let deadline = deadline_us as f64 / 1000.0;
+    let longest = times_us.iter().copied().max();
+    let is_far = longest.is_some_and(|longest| deadline_us > FAR * longest);
+    let axis = Axis::over(values.iter().copied().chain((!is_far).then_some(deadline)));
+    let Some(axis) = axis.filter(|_| !values.is_empty()) else {
+        return empty_chart("Trigger to verdict: not measured");
+    };
+    let (p50, p99) = (percentile(times_us, 50.0), percentile(times_us, 99.0));
+    let near = (!is_far).then_some(deadline_us);
+    let marks: Vec<(f64, String)> = [("p50", p50), ("p99", p99), ("max", longest), ("deadline", near)]
+        .into_iter()
+        .filter_map(|(name, us)| Some((axis.at(us? as f64 / 1000.0), format!("{name} {}", milliseconds(us)))))
+        .collect();
+    let far = if is_far {
+        let label = format!("deadline {} \u{2192}", milliseconds(Some(deadline_us)));
+        strong_text(RIGHT - 6.0, TOP + 18.0, "end", &label)
+    } else {
+        String::new()
+    };
+    let (lines, labels_height) = marker_lines(&marks);
+    tall_svg(
         &format!(
-            "{}{rows}{bars}<line class=\"axis\" x1=\"{LEFT}\" y1=\"{BOTTOM}\" x2=\"{RIGHT}\" y2=\"{BOTTOM}\"/>{lines}{}{}",
-            axis.ticks_html(),
-            column_title(if axis.log { "latency, ms (logarithmic)" } else { "latency, ms" }),
-            row_title("parts per bar"),
+            "Histogram of the time from trigger to verdict: median {}, 99th percentile {}, longest {}, deadline {}",
+            milliseconds(p50),
+            milliseconds(p99),
+            milliseconds(longest),
+            milliseconds(Some(deadline_us)),
         ),
+        &format!("{}{lines}{far}", time_bars(&axis, &values, "trigger to verdict")),
+        labels_height,
+    )
+}
+
+fn in_milliseconds(times_us: &[u64]) -> Vec<f64> {
+    times_us.iter().map(|us| *us as f64 / 1000.0).collect()
+}
+
+/// How many of `values`, milliseconds, fall where on the axis: bars, ticks and titles.
+fn time_bars(axis: &Axis, values: &[f64], name: &str) -> String {
+    let counts = bins(axis, values);
+    let highest = counts.iter().copied().max().unwrap_or(1).max(1);
+    let per_part = (BOTTOM - TOP) / highest as f64;
+    let bars = each(counts.iter().enumerate().filter(|(_, count)| **count > 0), |(bin, count)| {
+        let height = *count as f64 * per_part;
+        bar(bin, BOTTOM - height, height, "neutral")
+    });
+    let rows = each(
+        tick_values(0.0, highest as f64, 4).into_iter().filter(|count| count.fract() == 0.0),
+        |count| row_tick(BOTTOM - count * per_part, &number(Some(count), 0)),
+    );
+    let scale = if axis.log { "ms (logarithmic)" } else { "ms" };
+    format!(
+        "{}{rows}{bars}<line class=\"axis\" x1=\"{LEFT}\" y1=\"{BOTTOM}\" x2=\"{RIGHT}\" y2=\"{BOTTOM}\"/>{}{}",
+        axis.ticks_html(),
+        column_title(&format!("{name}, {scale}")),
+        row_title("parts per bar"),
     )
 }
 
@@ -347,12 +401,53 @@ fn marker_line(share: f64, label: &str) -> String {
     } else {
         (x, "middle")
     };
+    limit_line(x, TOP - 8.0) + &strong_text(label_x, TOP - 13.0, anchor, label)
+}
+
+/// Vertical lines at shares of the width with labels above the plot, in as many rows as it takes for none to overprint another. Returns the
+/// height of the rows above the first, too.
+fn marker_lines(marks: &[(f64, String)]) -> (String, f64) {
+    let label_width = |label: &str| label.chars().count() as f64 * LABEL_CHARACTER;
+    let mut marks: Vec<&(f64, String)> = marks.iter().collect();
+    marks.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let (fitting, mut cramped): (Vec<_>, Vec<_>) = marks
+        .into_iter()
+        .partition(|(share, label)| across(*share) + label_width(label) < WIDTH);
+    // Labels run to the right where there is room, else to the left. Placed in this order, the lines under a label end below it.
+    cramped.reverse();
+    let mut rows: Vec<Vec<(f64, f64)>> = Vec::new();
+    let (mut lines, mut labels) = (String::new(), String::new());
+    for ((share, label), leftwards) in cramped
+        .iter()
+        .map(|mark| (*mark, true))
+        .chain(fitting.iter().map(|mark| (*mark, false)))
+    {
+        let (x, width) = (across(*share), label_width(label));
+        let (label_x, anchor, start) = if leftwards {
+            (x + 2.0, "end", x - width)
+        } else {
+            (x - 2.0, "start", x)
+        };
+        let is_free = |row: &Vec<(f64, f64)>| row.iter().all(|(from, to)| start + width < *from || start > *to);
+        let row = rows.iter().position(is_free).unwrap_or(rows.len());
+        rows.resize(rows.len().max(row + 1), Vec::new());
+        rows[row].push((start, start + width));
+        let baseline = TOP - 13.0 - row as f64 * LABEL_ROW;
+        lines.push_str(&limit_line(x, baseline + 5.0));
+        labels.push_str(&strong_text(label_x, baseline, anchor, label));
+    }
+    (lines + &labels, rows.len().saturating_sub(1) as f64 * LABEL_ROW)
+}
+
+/// A vertical line from `top` to the foot of the plot.
+fn limit_line(x: f64, top: f64) -> String {
+    format!("<line class=\"limit\" x1=\"{x:.1}\" y1=\"{top:.1}\" x2=\"{x:.1}\" y2=\"{BOTTOM}\"/>")
+}
+
+fn strong_text(x: f64, baseline: f64, anchor: &str, label: &str) -> String {
     format!(
-        "<line class=\"limit\" x1=\"{x:.1}\" y1=\"{:.1}\" x2=\"{x:.1}\" y2=\"{BOTTOM}\"/><text class=\"strong\" x=\"{label_x:.1}\" y=\"{:.1}\" \
-         text-anchor=\"{anchor}\">{}</text>",
-        TOP - 8.0,
-        TOP - 13.0,
-        text(label),
+        "<text class=\"strong\" x=\"{x:.1}\" y=\"{baseline:.1}\" text-anchor=\"{anchor}\">{}</text>",
+        text(label)
     )
 }
 
@@ -394,8 +489,15 @@ fn tick_label(value: f64) -> String {
 }
 
 fn svg(description: &str, content: &str) -> String {
+    tall_svg(description, content, 0.0)
+}
+
+/// A chart with `above` more room on top.
+fn tall_svg(description: &str, content: &str, above: f64) -> String {
     format!(
-        "<svg class=\"chart\" viewBox=\"0 0 {WIDTH} {HEIGHT}\" role=\"img\" aria-label=\"{}\">{content}</svg>",
+        "<svg class=\"chart\" viewBox=\"0 {} {WIDTH} {}\" role=\"img\" aria-label=\"{}\">{content}</svg>",
+        -above,
+        HEIGHT + above,
         text(description)
     )
 }
@@ -445,6 +547,29 @@ mod tests {
         assert!(roc(&[], None, None).contains("needs good and defective parts"));
         assert!(score_histogram(&[f32::NAN], &[], 1.0).contains("no part has one"));
         assert!(latency_histogram(&[]).contains("not measured"));
+        assert!(wire_histogram(&[], 200_000).contains("not measured"));
+    }
+
+    #[test]
+    fn the_deadline_is_marked_before_the_times_and_after_them_and_named_far_beyond_them() {
+        for (deadline_us, arrow) in [(1_000, ""), (20_000, ""), (260_000, ""), (260_001, " \u{2192}")] {
+            let chart = wire_histogram(&[18_000, 19_000, 21_000, 26_000], deadline_us);
+            let label = format!("deadline {}{arrow}</text>", milliseconds(Some(deadline_us)));
+            assert!(chart.contains(&label), "{chart}");
+            assert!(
+                chart.contains("p50 19.0\u{a0}ms</text>") && chart.contains("max 26.0\u{a0}ms</text>"),
+                "{chart}"
+            );
+        }
+    }
+
+    #[test]
+    fn labels_that_would_overprint_get_rows_of_their_own() {
+        let marks = |shares: &[f64]| shares.iter().map(|share| (*share, "p99 12.3 ms".to_owned())).collect::<Vec<_>>();
+        assert_eq!(marker_lines(&marks(&[0.1, 0.5, 1.0])).1, 0.0);
+        assert_eq!(marker_lines(&marks(&[0.1, 0.12, 0.14, 1.0])).1, 2.0 * LABEL_ROW);
+        assert_eq!(marker_lines(&marks(&[0.99, 1.0])).1, LABEL_ROW);
+        assert_eq!(marker_lines(&[]).1, 0.0);
     }
 
     #[test]
@@ -464,8 +589,9 @@ mod tests {
             defects in prop::collection::vec(any::<f32>(), 0..30),
             threshold in any::<f32>(),
             latencies in prop::collection::vec(0_u64..10_000_000, 0..30),
+            deadline in 0_u64..10_000_000,
         ) {
-            for chart in [score_histogram(&good, &defects, threshold), latency_histogram(&latencies)] {
+            for chart in [score_histogram(&good, &defects, threshold), latency_histogram(&latencies), wire_histogram(&latencies, deadline)] {
                 prop_assert!(!chart.contains("NaN") && !chart.contains("\"inf") && !chart.contains("\"-inf"), "{}", chart);
             }
             let values: Vec<f64> = good.iter().copied().map(f64::from).filter(|value| value.is_finite()).collect();

@@ -7,6 +7,7 @@
 //! | `outcome.rs` | truth and verdict become outcomes, rates and intervals |
 //! | `tables.rs` | tiles, facts and tables |
 //! | `gallery.rs` | the pictures, worst first |
+//! | `line.rs` | what became of the parts on a virtual line |
 //! | `charts.rs` | ROC curve, histograms and bars as SVG |
 //! | `html.rs` | text and numbers as HTML |
 //! | `style.css` | how it looks |
@@ -16,11 +17,13 @@
 mod charts;
 mod gallery;
 mod html;
+mod line;
 mod outcome;
 mod tables;
 
 pub use self::gallery::{EXAMPLES_SHOWN_MAX, MISTAKES_SHOWN_MAX};
 use self::html::text;
+pub use self::line::{LinePromise, LineRun};
 use self::outcome::Summary;
 use crate::part::Verdict;
 
@@ -45,6 +48,8 @@ pub struct EvaluationReport {
     pub threshold: f32,
     /// Every part, in the order of the final table.
     pub parts: Vec<PartRow>,
+    /// What became of parts on a virtual line; `None` if none ran.
+    pub line: Option<LineRun>,
 }
 
 /// A name and what it is, both shown as they are.
@@ -138,12 +143,15 @@ pub fn render(report: &EvaluationReport) -> String {
     let summary = Summary::of(report);
     let title = text(&report.title);
     let banner = if report.rendered_data { RENDERED_DATA } else { "" };
+    let line = report.line.as_ref();
     let sections = [
         tables::tiles(&summary),
+        line.map_or_else(String::new, line::pointer),
         charts_section(report, &summary),
         tables::confusion(&summary),
         tables::classes(report),
         gallery::section(report),
+        line.map_or_else(String::new, |run| line::section(run, report.rendered_data)),
         tables::metrics(&report.metrics),
         tables::stages(&report.stages),
         tables::facts(report),
@@ -253,6 +261,7 @@ mod tests {
                 },
             ],
             threshold: 10.0,
+            line: Some(line::tests::broken()),
             parts: vec![
                 PartRow {
                     picture,

@@ -5,7 +5,7 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::vision::decode::EXTENSIONS;
+use crate::vision::decode::{self, EXTENSIONS};
 
 /// The folder of parts without defect.
 pub const GOOD: &str = "good";
@@ -159,20 +159,8 @@ fn mask_of(folder: &Path, image: &Path) -> Option<PathBuf> {
 }
 
 fn list_images(folder: &Path) -> Result<Vec<PathBuf>, DatasetError> {
-    let failed = |source| DatasetError::Read {
+    decode::list_images(folder).map_err(|source| DatasetError::Read {
         path: folder.into(),
         source,
-    };
-    let is_image = |path: &PathBuf| {
-        let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
-        path.is_file() && ending.is_some_and(|ending| EXTENSIONS.contains(&ending.as_str()))
-    };
-    let mut images: Vec<PathBuf> = fs::read_dir(folder)
-        .map_err(failed)?
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .filter(is_image)
-        .collect();
-    images.sort();
-    Ok(images)
+    })
 }

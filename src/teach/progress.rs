@@ -17,6 +17,8 @@ pub enum Stage {
     Gate,
     /// The test images are judged.
     Test,
+    /// Parts go by on a line.
+    Line,
 }
 
 impl Stage {
@@ -29,6 +31,7 @@ impl Stage {
             Self::Calibration => "calibration",
             Self::Gate => "gate",
             Self::Test => "test",
+            Self::Line => "line",
         }
     }
 }

@@ -1,14 +1,51 @@
-//! A production that exists only in memory: parts for demos and tests where no photographs are at hand. Pure.
+//! A digital twin of a line: parts, PLC, cameras and gate around a real station, over the real wires, and a judge of what it does.
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `parts.rs` | one part becomes pixels, with or without a defect |
+//! | `parts.rs` | one part becomes pixels, with or without a defect; pure |
 //! | `mod.rs` | a whole data set of such parts |
+//! | `settings.rs` | what a run needs to know, of `line.toml` and `station.toml` |
+//! | `schedule.rs` | which parts come, and what goes wrong with each, from a seed; pure |
+//! | `pictures.rs` | what parts look like: rendered, or from a data set |
+//! | `plc_program.rs` | the program of the PLC, scan by scan; pure |
+//! | `gate.rs` | the pass rule; pure |
+//! | `plc_thread.rs` | the PLC as it runs: scans, polls, faults |
+//! | `modbus.rs` | its side of Modbus TCP |
+//! | `delivery.rs` | the order in which frames leave the camera; pure |
+//! | `camera_thread.rs` | frames made ahead of time and sent when they are due |
+//! | `camera.rs` | a camera whose frames go through shared memory |
+//! | `station_process.rs` | the station as a child |
+//! | `run.rs` | all of it together |
+//! | `facts.rs` | what PLC and camera saw; pure |
+//! | `oracle.rs` | whether the station kept LINE-1 to LINE-3; pure |
+//! | `report.rs` | what a run comes to |
+//! | `simulation.rs` | tests: program, line and oracle in virtual time |
 
+pub mod camera;
+mod camera_thread;
+pub mod delivery;
+pub mod facts;
+pub mod gate;
+mod modbus;
+pub mod oracle;
 pub mod parts;
+mod pictures;
+pub mod plc_program;
+mod plc_thread;
+pub mod report;
+mod run;
+pub mod schedule;
+mod settings;
+#[cfg(test)]
+mod simulation;
+mod station_process;
 
 use crate::vision::{Image, Mask};
 use parts::DefectKind;
+
+pub use report::{PartRun, TwinReport};
+pub use run::{TwinError, Watcher, run};
+pub use settings::{CameraSettings, Settings};
 
 /// How many parts a rendered data set has. The same set always has the same pixels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

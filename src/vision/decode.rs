@@ -54,6 +54,24 @@ pub enum DecodeError {
     },
 }
 
+/// The image files directly in a folder, by name.
+///
+/// # Errors
+/// When the folder cannot be read.
+pub fn list_images(folder: &Path) -> io::Result<Vec<PathBuf>> {
+    let is_image = |path: &PathBuf| {
+        let ending = path.extension().and_then(|ending| ending.to_str()).map(str::to_ascii_lowercase);
+        path.is_file() && ending.is_some_and(|ending| EXTENSIONS.contains(&ending.as_str()))
+    };
+    let mut images: Vec<PathBuf> = fs::read_dir(folder)?
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .filter(is_image)
+        .collect();
+    images.sort();
+    Ok(images)
+}
+
 /// Reads the image file at `path`.
 ///
 /// # Errors

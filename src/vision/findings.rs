@@ -25,16 +25,21 @@ pub fn above(map: &AnomalyMap, limit: f32) -> Vec<bool> {
     map.scores.iter().map(|score| *score > limit).collect()
 }
 
-/// The 8-connected regions of `map` above `limit`, most anomalous first, at most [`FINDINGS_MAX`], scaled to an image of `width` x `height` pixels.
-pub fn find(map: &AnomalyMap, limit: f32, width: u32, height: u32) -> Vec<Finding> {
+/// The 8-connected regions of `map` above `limit`, scaled to an image of `width` x `height` pixels: those of at least `area_px_min` pixels, most
+/// anomalous first, at most [`FINDINGS_MAX`].
+pub fn find(map: &AnomalyMap, limit: f32, width: u32, height: u32, area_px_min: u32) -> Vec<Finding> {
     let regions = label_regions(map.width, map.height, &above(map, limit));
     let mut boxes = vec![Extent::default(); regions.count as usize];
     for (index, label) in regions.labels.iter().enumerate().filter(|(_, label)| **label > 0) {
         boxes[*label as usize - 1].add(index % map.width, index / map.width, map.scores[index]);
     }
     boxes.sort_by(|a, b| b.score.total_cmp(&a.score));
-    boxes.truncate(FINDINGS_MAX);
-    boxes.iter().map(|extent| extent.scaled(map, width, height)).collect()
+    // Small ones are left out first: else many of them could hide a large one.
+    let findings = boxes.iter().map(|extent| extent.scaled(map, width, height));
+    findings
+        .filter(|finding| finding.area_px >= area_px_min)
+        .take(FINDINGS_MAX)
+        .collect()
 }
 
 /// A region's bounding box, in map pixels, with what it holds.
@@ -106,7 +111,7 @@ mod tests {
     #[test]
     fn regions_are_scaled_to_the_image_and_sorted_by_score() {
         let map = map(4, &[9.0, 0.0, 0.0, 0.0, 9.5, 0.0, 0.0, 12.0]);
-        let found = find(&map, 5.0, 40, 10);
+        let found = find(&map, 5.0, 40, 10, 0);
         let boxes: Vec<_> = found.iter().map(|f| (f.score, f.x, f.y, f.width, f.height, f.area_px)).collect();
         assert_eq!(boxes, [(12.0, 30, 5, 10, 5, 50), (9.5, 0, 0, 10, 10, 100)]);
     }
@@ -114,7 +119,17 @@ mod tests {
     #[test]
     fn a_map_below_the_limit_still_shows_its_peak() {
         let map = map(2, &[1.0, 0.1, 0.2, 0.3]);
-        assert_eq!(find(&map, effective_limit(&map, 5.0), 2, 2).len(), 1);
+        assert_eq!(find(&map, effective_limit(&map, 5.0), 2, 2, 0).len(), 1);
+    }
+
+    #[test]
+    fn many_small_regions_do_not_hide_a_large_one() {
+        let width = 2 * FINDINGS_MAX + 4;
+        let mut scores: Vec<f32> = (0..width).map(|x| if x % 2 == 0 { 9.0 } else { 0.0 }).collect();
+        scores[width - 3..].fill(6.0);
+        scores[width - 4] = 0.0;
+        let found = find(&map(width, &scores), 5.0, width as u32, 1, 3);
+        assert_eq!(found.iter().map(|finding| finding.area_px).collect::<Vec<_>>(), [3]);
     }
 
     proptest! {
@@ -122,7 +137,7 @@ mod tests {
         fn findings_lie_inside_the_image(
             scores in prop::collection::vec(0.0_f32..10.0, 24), limit in 0.0_f32..10.0, width in 1_u32..100, height in 1_u32..100,
         ) {
-            for finding in find(&map(6, &scores), limit, width, height) {
+            for finding in find(&map(6, &scores), limit, width, height, 0) {
                 prop_assert!(finding.width > 0 && finding.height > 0 && finding.area_px > 0);
                 prop_assert!(finding.x + finding.width <= width && finding.y + finding.height <= height);
                 prop_assert!(finding.score > limit);

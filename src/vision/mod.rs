@@ -10,6 +10,7 @@
 //! | `inspector.rs` | the whole way for one image, timed |
 //! | `overlay.rs` | the picture that people look at |
 //! | `encode.rs` | pixels become an image file |
+//! | `stamp.rs` | the number of a part in the pixels of its frame |
 
 pub mod decode;
 pub mod encode;
@@ -19,6 +20,7 @@ pub mod ort;
 pub mod overlay;
 pub mod preprocess;
 pub mod regions;
+pub mod stamp;
 
 /// Pixels of one image: 8-bit RGB, row by row, no padding.
 #[derive(Clone, PartialEq, Eq)]

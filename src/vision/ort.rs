@@ -145,7 +145,8 @@ fn session_builder(environment: &Environment, options: EngineOptions) -> ort::Re
 /// A provider that cannot be had is an error: a station must never run slower than it was proven without anybody knowing.
 fn dispatch(provider: Provider) -> ExecutionProviderDispatch {
     match provider {
-        Provider::Cpu => CPU::default().build(),
+        // The arena keeps its memory: without it each run takes megabytes from the system and returns them, page by page.
+        Provider::Cpu => CPU::default().with_arena_allocator(true).build(),
         Provider::Cuda => CUDA::default().build(),
         Provider::TensorRt => TensorRT::default().build(),
     }

@@ -1,0 +1,110 @@
+//! `takt validate`: whether a station can run as it is configured, and how fast.
+
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use clap::Args;
+use serde_json::json;
+
+use super::table::table;
+use super::{Exit, Format, print, print_json};
+use crate::config::StationConfig;
+use crate::config::timing::{Limit, Term, ms};
+use crate::model::package::Package;
+
+#[derive(Debug, Args)]
+pub(super) struct ValidateArgs {
+    /// The station's configuration file
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+    /// How to print the timing
+    #[arg(long, value_enum, default_value_t = Format::default())]
+    format: Format,
+}
+
+pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
+    let opened = OpenedOnce::default();
+    let config = match StationConfig::read_with_models(&args.config, &|model| opened.check(model)) {
+        Ok(config) => config,
+        Err(errors) => {
+            // Each line starts with its place, so that an editor can go there.
+            let _ = writeln!(io::stderr(), "{errors}");
+            return Ok(Exit::Usage);
+        }
+    };
+    match args.format {
+        Format::Json => print_json(&record(&config))?,
+        Format::Table => {
+            print(&report(&config))?;
+            for warning in config.warnings() {
+                let _ = writeln!(io::stderr(), "warning: {warning}");
+            }
+        }
+    }
+    Ok(Exit::Done)
+}
+
+/// Model packages are large and may be named more than once; each is opened once.
+#[derive(Default)]
+struct OpenedOnce(RefCell<BTreeMap<PathBuf, Result<(), String>>>);
+
+impl OpenedOnce {
+    fn check(&self, model: &Path) -> Result<(), String> {
+        let mut opened = self.0.borrow_mut();
+        let open = || Package::open(model).map(drop).map_err(|error| error.to_string());
+        opened.entry(model.to_owned()).or_insert_with(open).clone()
+    }
+}
+
+/// The timing as people read it.
+fn report(config: &StationConfig) -> String {
+    let (timing, pace) = (config.gate_timing(), config.pace());
+    let row = |name: &str, time: Duration, meaning: &str| vec![name.to_owned(), ms(time), meaning.to_owned()];
+    let terms = timing.terms().map(|Term { name, time, meaning }| row(name, time, meaning));
+    let sums = [
+        row("sum", timing.needed(), "a part needs from its trigger to a gate that stands"),
+        row(
+            "trigger_to_gate_ms",
+            timing.trigger_to_gate,
+            "a part takes from its trigger to the gate",
+        ),
+        row("slack", timing.slack().unwrap_or_default(), "left over"),
+    ];
+    let limits = pace
+        .limits()
+        .map(|Limit { meaning, interval }| vec![meaning.to_owned(), ms(interval), per_second(interval)]);
+    let gate = table(&["trigger to gate", "ms", "in which"], terms.into_iter().chain(sums));
+    let rate = table(&["parts come no faster than", "every ms", "per second"], limits);
+    format!(
+        "Station {}: its configuration is valid.\n\n{gate}\n{rate}\nHighest trigger rate: {:.1} per second.\n",
+        config.id,
+        pace.trigger_rate_hz_max()
+    )
+}
+
+fn per_second(interval: Duration) -> String {
+    format!("{:.1}", 1.0 / interval.as_secs_f64())
+}
+
+/// The same as programs read it.
+fn record(config: &StationConfig) -> serde_json::Value {
+    let (timing, pace) = (config.gate_timing(), config.pace());
+    let ms = |time: Duration| time.as_secs_f64() * 1e3;
+    let terms = timing.terms().map(|term| json!({ "term": term.name, "ms": ms(term.time) }));
+    let limits = pace
+        .limits()
+        .map(|limit| json!({ "limit": limit.meaning, "interval_ms": ms(limit.interval) }));
+    json!({
+        "station": config.id,
+        "terms": terms,
+        "needed_ms": ms(timing.needed()),
+        "trigger_to_gate_ms": ms(timing.trigger_to_gate),
+        "slack_ms": timing.slack().map(ms),
+        "limits": limits,
+        "trigger_rate_hz_max": pace.trigger_rate_hz_max(),
+        "warnings": config.warnings(),
+    })
+}

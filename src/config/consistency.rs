@@ -1,0 +1,126 @@
+//! What must fit together between the tables of a station. Each check stands alone and is made as soon as the tables it compares could be read.
+
+use std::net::SocketAddr;
+
+use super::reader::Table;
+use super::station::{
+    CameraClock, CameraConfig, CameraSource, InspectionConfig, PlcConfig, RecipeConfig, ResultConfig, TimingConfig, TriggerConfig,
+    gate_timing, pace,
+};
+use super::timing::ms;
+use super::value::quoted;
+use crate::line::config::{ResultMode, TriggerSource};
+use crate::part::Region;
+
+/// The verdict is at the gate before the part.
+pub(super) fn check_gate(root: &Table<'_>, plc: &PlcConfig, timing: &TimingConfig) {
+    let timing = gate_timing(plc, timing);
+    if timing.slack().is_some() {
+        return;
+    }
+    let terms = timing.terms().map(|term| format!("{} {}", term.name, ms(term.time))).join(" + ");
+    let (given, needed) = (ms(timing.trigger_to_gate), ms(timing.needed()));
+    let reason = format!(
+        "trigger_to_gate_ms {given} is shorter than {terms} = {needed}: parts would pass the gate before their verdict; \
+         give at least {needed}, or shorten a term"
+    );
+    root.refuse_at("timing.trigger_to_gate_ms", "[timing]", reason);
+}
+
+/// In window mode a slot is free for every part.
+pub(super) fn check_slots(root: &Table<'_>, plc: &PlcConfig, trigger: &TriggerConfig, result: &ResultConfig, timing: &TimingConfig) {
+    let pace = pace(plc, trigger, result, timing);
+    let limit = pace.result_limit();
+    if result.mode != ResultMode::Window || limit.interval <= pace.part_interval_min {
+        return;
+    }
+    let (given, needed) = (pace.part_interval_min.as_millis(), limit.interval.as_nanos().div_ceil(1_000_000));
+    let held = ms(pace.outcome + pace.accept_hold);
+    let remedy = match pace.accept_hold_max().map(|hold| hold.as_millis()) {
+        Some(hold @ 1..) => format!("or accept_hold_ms at most {hold}"),
+        _ => "or shorten deadline_ms".into(),
+    };
+    let reason = format!(
+        "part_interval_ms_min {given} is too short for {}, each for up to {held} ms until its deadline and through accept_hold_ms; \
+         give at least {needed}, {remedy}",
+        limit.meaning
+    );
+    root.refuse_at("trigger.part_interval_ms_min", "[trigger]", reason);
+}
+
+/// Every camera's frames can be told which part they show.
+pub(super) fn check_exposures(root: &Table<'_>, trigger: &TriggerConfig, cameras: &[CameraConfig]) {
+    for (index, camera) in cameras.iter().enumerate() {
+        match (&camera.source, trigger.source) {
+            (CameraSource::Folder(_), TriggerSource::Hardware { .. } | TriggerSource::FreeRun { .. }) => {
+                let reason = "a folder gives an image when the PLC triggers; set source = \"plc\" in [trigger], or use a camera";
+                root.refuse_at(&format!("camera.{index}.folder"), &camera_name(camera), reason);
+            }
+            (
+                CameraSource::Pipeline {
+                    clock: CameraClock::Arrival,
+                    ..
+                },
+                TriggerSource::Hardware { .. },
+            ) => {
+                let reason =
+                    "clock \"arrival\" tells no time of exposure, which a hardware trigger needs; give \"pipeline\" or \"monotonic\"";
+                root.refuse_at(&format!("camera.{index}.clock"), &camera_name(camera), reason);
+            }
+            _ => {}
+        }
+    }
+}
+
+/// Every camera is looked through, and nobody looks at a stamp: the number in it would be taken for a defect.
+pub(super) fn check_views(root: &Table<'_>, cameras: &[CameraConfig], recipe: &RecipeConfig) {
+    for (index, camera) in cameras.iter().enumerate() {
+        if recipe.inspections.iter().all(|inspection| inspection.camera != index) {
+            let reason = "no inspection looks through it; add one, or remove the camera";
+            root.refuse_at(&format!("camera.{index}"), &camera_name(camera), reason);
+        }
+    }
+    for (index, inspection) in recipe.inspections.iter().enumerate() {
+        if let Some(reason) = cameras.get(inspection.camera).and_then(|camera| stamp_in_view(camera, inspection)) {
+            let what = format!("inspection {}", quoted(&inspection.name));
+            root.refuse_at(&format!("recipe.inspection.{index}.region"), &what, reason);
+        }
+    }
+}
+
+fn stamp_in_view(camera: &CameraConfig, inspection: &InspectionConfig) -> Option<String> {
+    let stamp = camera.stamp?.region();
+    let camera = quoted(&camera.name);
+    match inspection.region {
+        None => Some(format!(
+            "it looks at the whole frame, and so at the stamp of camera {camera}; give it a region without the stamp"
+        )),
+        Some(region) if overlap(region, stamp) => {
+            let Region { x, y, width, height } = stamp;
+            Some(format!(
+                "its region covers the stamp of camera {camera} (x {x}, y {y}, {width}x{height} px); move one of them"
+            ))
+        }
+        Some(_) => None,
+    }
+}
+
+fn overlap(a: Region, b: Region) -> bool {
+    let meet = |a: u32, a_length: u32, b: u32, b_length: u32| a < b.saturating_add(b_length) && b < a.saturating_add(a_length);
+    meet(a.x, a.width, b.x, b.width) && meet(a.y, a.height, b.y, b.height)
+}
+
+/// Two listeners do not want one address. Port 0 is any free one.
+pub(super) fn check_addresses(root: &Table<'_>, plc: &PlcConfig, metrics: SocketAddr) {
+    if plc.listen == metrics && metrics.port() != 0 {
+        root.refuse_at(
+            "metrics.listen",
+            "[metrics]",
+            format!("the PLC connects to {metrics} already; give another port"),
+        );
+    }
+}
+
+fn camera_name(camera: &CameraConfig) -> String {
+    format!("camera {}", quoted(&camera.name))
+}

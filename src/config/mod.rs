@@ -1,0 +1,34 @@
+//! Configuration files become types that cannot hold a nonsense station or line.
+//!
+//! ```text
+//! bytes ── reader: at most 1 MiB, UTF-8, TOML ──> tables with places ── each table by itself ──> its type ── all together ──> config
+//!                                                       └───────────────┴── every error with its place ──┴──> ConfigErrors
+//! ```
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `reader.rs` | a TOML file as tables that remember where everything stands and collect what is wrong |
+//! | `value.rs` | what a single value may be: numbers in a range, times, names, addresses, paths |
+//! | `station.rs` | a station, and what follows from its configuration |
+//! | `station_file.rs` | `station.toml`, table by table |
+//! | `consistency.rs` | what must fit together between the tables of a station |
+//! | `timing.rs` | whether a verdict is at the gate before its part, and how fast parts may come; pure |
+//! | `twin.rs` | `line.toml`: the virtual line around a station |
+//!
+//! Reading a file is all that happens here: nothing is opened, connected or created. A file is refused with everything that is wrong with it,
+//! never with the first error only, and an unknown key is wrong.
+
+mod consistency;
+mod reader;
+pub mod station;
+mod station_file;
+pub mod timing;
+pub mod twin;
+mod value;
+
+pub use reader::ConfigErrors;
+pub use station::StationConfig;
+pub use twin::TwinConfig;
+
+/// Version of `station.toml` and `line.toml` that this takt reads.
+pub const CONFIG_VERSION: u64 = 1;

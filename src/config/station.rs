@@ -1,0 +1,281 @@
+//! `station.toml`: the station.
+//!
+//! Every type here is what its table means, in units and with defaults applied; a value of it comes from a file that was accepted as a whole.
+
+use std::net::{IpAddr, SocketAddr};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::reader::{ConfigErrors, Document};
+use super::station_file;
+use super::timing::{GateTiming, Pace, ms, time_to_outcome};
+pub use crate::capture::CameraClock;
+use crate::line::config::{LineConfig, ResultMode, TriggerSource};
+use crate::line::event::CameraIndex;
+use crate::part::Region;
+use crate::vision::EngineOptions;
+pub use crate::vision::stamp::StampPlace;
+
+/// Folders that are emptied when the machine starts, or sooner.
+const FLEETING: [&str; 5] = ["/tmp", "/run", "/var/run", "/var/tmp", "/dev/shm"];
+
+/// A station.
+#[derive(Debug, Clone, PartialEq)]
+pub struct StationConfig {
+    pub(super) document: Document,
+    /// Name of the station.
+    pub id: String,
+    /// What survives power loss: boot id, number blocks, counters. Absolute.
+    pub state_directory: PathBuf,
+    /// What survives a crash of the program: the black box. Absolute.
+    pub runtime_directory: PathBuf,
+    /// The PLC.
+    pub plc: PlcConfig,
+    /// What announces a part.
+    pub trigger: TriggerConfig,
+    /// How results are given.
+    pub result: ResultConfig,
+    /// When outcomes are due.
+    pub timing: TimingConfig,
+    /// Whether the PLC counts cycle IDs up by one.
+    pub sequential: bool,
+    /// The cameras, at least one, by [`CameraIndex`].
+    pub cameras: Vec<CameraConfig>,
+    /// What is inspected.
+    pub recipe: RecipeConfig,
+    /// Where models run.
+    pub engine: EngineConfig,
+    /// Where metrics and health can be read; `None`: nowhere.
+    pub metrics: Option<SocketAddr>,
+}
+
+/// The PLC: a Modbus TCP client of this station.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PlcConfig {
+    /// Where the station listens.
+    pub listen: SocketAddr,
+    /// Who may write: at least one address, canonical (no IPv4 inside IPv6), none twice.
+    pub writers: Vec<IpAddr>,
+    /// How often the PLC asks and writes.
+    pub poll: Duration,
+    /// One scan of the PLC's program.
+    pub scan: Duration,
+    /// Without a heartbeat for so long the PLC is lost.
+    pub heartbeat_timeout: Duration,
+    /// How long a trigger may have torn numbers.
+    pub torn: Duration,
+    /// How long after `TriggerReady` dropped for want of a slot an edge is still taken.
+    pub trigger_grace: Duration,
+}
+
+/// What announces a part.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TriggerConfig {
+    /// What causes an exposure.
+    pub source: TriggerSource,
+    /// Smallest time between two parts.
+    pub part_interval_min: Duration,
+}
+
+/// How results are given.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ResultConfig {
+    /// One at a time or side by side.
+    pub mode: ResultMode,
+    /// How long Accept stays.
+    pub accept_hold: Duration,
+}
+
+/// When outcomes are due.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct TimingConfig {
+    /// From the trigger (hardware trigger: the exposure) to the image that shows the outcome.
+    pub deadline: Duration,
+    /// From the trigger (hardware trigger: the exposure) to the part's arrival at the gate.
+    pub trigger_to_gate: Duration,
+    /// From the PLC's output to a gate that stands.
+    pub gate_actuation: Duration,
+    /// What is kept in hand.
+    pub margin: Duration,
+}
+
+/// A camera.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CameraConfig {
+    /// Its name, unlike any other's.
+    pub name: String,
+    /// Where its frames come from.
+    pub source: CameraSource,
+    /// Where a twin writes the part number into the pixels; outside every region that is inspected.
+    pub stamp: Option<StampPlace>,
+}
+
+/// Where frames come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CameraSource {
+    /// A GStreamer pipeline, up to our appsink.
+    Pipeline {
+        /// Its description.
+        description: String,
+        /// What its times mean.
+        clock: CameraClock,
+        /// Buffers that takt may hold at once, at least 1; beyond that frames are copied.
+        frames_held_max: usize,
+    },
+    /// Images of a folder in the order of their names, one per trigger, round and round. Absolute.
+    Folder(PathBuf),
+}
+
+/// What is inspected.
+#[derive(Debug, Clone, PartialEq)]
+pub struct RecipeConfig {
+    /// Its number, not 0.
+    pub number: u16,
+    /// Its name, for people.
+    pub name: String,
+    /// The inspections, at least one, by [`crate::line::event::InspectionIndex`].
+    pub inspections: Vec<InspectionConfig>,
+}
+
+/// One look at one view of the part.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InspectionConfig {
+    /// Its name, unlike any other's.
+    pub name: String,
+    /// The camera it looks through.
+    pub camera: CameraIndex,
+    /// Folder of the model package. Absolute.
+    pub model: PathBuf,
+    /// Where it looks; `None`: the whole frame.
+    pub region: Option<Region>,
+    /// Above which score the part is not Ok; `None`: as the package says.
+    pub threshold: Option<f32>,
+    /// A NotOk whose findings are all smaller becomes Ok; pixels of the frame.
+    pub min_area_px: Option<u32>,
+    /// What the PLC is told of a defect, not 0.
+    pub defect_code: u16,
+}
+
+/// Where models run.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct EngineConfig {
+    /// Provider and threads of one inference.
+    pub options: EngineOptions,
+    /// Inferences at a time, 1 to 16.
+    pub workers: usize,
+}
+
+/// Says whether the model package in a folder can be used, and if not, why.
+pub type ModelCheck<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
+
+impl StationConfig {
+    /// Reads `station.toml`. Model packages are not looked at.
+    ///
+    /// # Errors
+    /// With everything that is wrong with it.
+    pub fn read(file: &Path) -> Result<Self, ConfigErrors> {
+        Self::read_with_models(file, &|_| Ok(()))
+    }
+
+    /// Reads `station.toml` and asks `model_check` about every model package it names.
+    ///
+    /// # Errors
+    /// With everything that is wrong with it or with its models.
+    pub fn read_with_models(file: &Path, model_check: ModelCheck<'_>) -> Result<Self, ConfigErrors> {
+        Self::from_document(&Document::open(file)?, model_check)
+    }
+
+    pub(super) fn from_document(document: &Document, model_check: ModelCheck<'_>) -> Result<Self, ConfigErrors> {
+        document.read("the station", |root| station_file::read(root, document, model_check))
+    }
+
+    /// The file as it was read, byte for byte: what `ConfigChecksum` covers of it.
+    pub fn text(&self) -> &str {
+        self.document.text()
+    }
+
+    /// What the line needs to know. `config_checksum` covers this file, its recipe and its models.
+    pub fn line_config(&self, config_checksum: u32) -> LineConfig {
+        LineConfig {
+            station: self.id.clone(),
+            trigger_source: self.trigger.source,
+            result_mode: self.result.mode,
+            deadline: self.timing.deadline,
+            accept_hold: self.result.accept_hold,
+            torn: self.plc.torn,
+            trigger_grace: self.plc.trigger_grace,
+            heartbeat_timeout: self.plc.heartbeat_timeout,
+            sequential: self.sequential,
+            cameras: self.cameras.len(),
+            inspections: self.recipe.inspections.iter().map(|inspection| inspection.camera).collect(),
+            recipe: self.recipe.number,
+            config_checksum,
+        }
+    }
+
+    /// Whether verdicts are in time; they are.
+    pub fn gate_timing(&self) -> GateTiming {
+        gate_timing(&self.plc, &self.timing)
+    }
+
+    /// How fast parts may come.
+    pub fn pace(&self) -> Pace {
+        pace(&self.plc, &self.trigger, &self.result, &self.timing)
+    }
+
+    /// What is allowed but should be known, one sentence each.
+    pub fn warnings(&self) -> Vec<String> {
+        let mut warnings = Vec::new();
+        let listen = self.plc.listen;
+        if !is_loopback(listen) {
+            warnings.push(format!(
+                "Modbus on {listen} cannot be secured: whoever takes the address of a writer can write; keep that network to the PLC and this station"
+            ));
+        }
+        if let Some(listen) = self.metrics.filter(|listen| !is_loopback(*listen)) {
+            warnings.push(format!("metrics on {listen} can be read by anyone in that network"));
+        }
+        let state = &self.state_directory;
+        if FLEETING.iter().any(|fleeting| state.starts_with(fleeting)) {
+            warnings.push(format!(
+                "state_directory {} may be gone after a restart of the machine, and numbers given out twice; keep it on a disk",
+                state.display()
+            ));
+        }
+        let (pace, interval) = (self.pace(), self.trigger.part_interval_min);
+        warnings.extend(pace.limits().iter().filter(|limit| limit.interval > interval).map(|limit| {
+            let (interval, limited) = (ms(interval), ms(limit.interval));
+            format!(
+                "parts may come every {interval} ms, but {limited} ms are safe ({}): a trigger may be missed",
+                limit.meaning
+            )
+        }));
+        warnings
+    }
+}
+
+/// Whether the station keeps to itself what cannot be secured.
+pub(super) fn is_loopback(address: SocketAddr) -> bool {
+    address.ip().to_canonical().is_loopback()
+}
+
+pub(super) fn gate_timing(plc: &PlcConfig, timing: &TimingConfig) -> GateTiming {
+    GateTiming {
+        poll: plc.poll,
+        scan: plc.scan,
+        deadline: timing.deadline,
+        gate_actuation: timing.gate_actuation,
+        margin: timing.margin,
+        trigger_to_gate: timing.trigger_to_gate,
+    }
+}
+
+pub(super) fn pace(plc: &PlcConfig, trigger: &TriggerConfig, result: &ResultConfig, timing: &TimingConfig) -> Pace {
+    Pace {
+        handshake: gate_timing(plc, timing).handshake(),
+        part_interval_min: trigger.part_interval_min,
+        result_mode: result.mode,
+        outcome: time_to_outcome(trigger.source, timing.deadline),
+        accept_hold: result.accept_hold,
+    }
+}

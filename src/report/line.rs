@@ -1,0 +1,591 @@
+//! What became of parts on a virtual line: promises, the books, time on the wire, and what of it was virtual.
+//!
+//! Whoever fills in a [`LineRun`] counts; this page adds, and says so where counts that belong together differ.
+
+use super::charts::wire_histogram;
+use super::html::{NOT_MEASURED, each, milliseconds, number, text};
+use crate::part::{Reason, Verdict};
+use crate::teach::metrics::percentile;
+
+/// A run of parts past a station that was wired to a virtual line.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LineRun {
+    /// The pictures were rendered by a program; else they were recorded.
+    pub rendered: bool,
+    /// Conservation, identity, deadline.
+    pub promises: [LinePromise; 3],
+    /// Parts that the PLC triggered.
+    pub triggers: usize,
+    /// Parts that went by without a trigger; the gate rejects them.
+    pub untriggered: usize,
+    /// Triggers that the station has a record of; `None` if its records are not known.
+    pub recorded: Option<usize>,
+    /// Lines that the station wrote: more than `recorded` if it wrote something again after a restart, or added to it.
+    pub record_lines: Option<usize>,
+    /// Triggers that ended in Ok.
+    pub ok: usize,
+    /// Triggers that ended in NotOk.
+    pub not_ok: usize,
+    /// Triggers that ended in NotDecidable, by reason; `None` where the reason was not told.
+    pub not_decidable: Vec<(Option<Reason>, usize)>,
+    /// Triggers that ended in no outcome that is known.
+    pub unknown: usize,
+    /// Triggers whose verdict the PLC read.
+    pub read: usize,
+    /// Triggered parts that passed the gate.
+    pub passed: usize,
+    /// Triggered parts that were rejected.
+    pub rejected: usize,
+    /// Triggered parts that had not reached the gate when the run ended.
+    pub underway: usize,
+    /// Good parts among the triggered.
+    pub good: usize,
+    /// Defective parts among the triggered.
+    pub defective: usize,
+    /// Defective parts that passed the gate.
+    pub escapes: usize,
+    /// Good parts that were judged NotOk.
+    pub false_rejects: usize,
+    /// Outcomes that were not there by their deadline; `None` if not measured.
+    pub late: Option<usize>,
+    /// Oks shown after their deadline.
+    pub ok_after_deadline: usize,
+    /// Triggers without a record; `None` if not measured.
+    pub lost: Option<usize>,
+    /// Verdicts from a picture of another part; `None` if not measured.
+    pub wrong_part: Option<usize>,
+    /// How often the station was killed on purpose.
+    pub station_kills: u32,
+    /// How often the PLC was restarted on purpose.
+    pub plc_restarts: u32,
+    /// The run ended before all parts had come.
+    pub stopped: bool,
+    /// From the trigger to the image that shows the outcome at the latest, microseconds.
+    pub deadline_us: u64,
+    /// From poll to poll of the PLC, microseconds; 0 without wait.
+    pub poll_us: u64,
+    /// From the last byte of the Trigger write to the reply with the verdict, one per part that has both, microseconds.
+    pub trigger_to_verdict_us: Vec<u64>,
+    /// The engine's part of it where that is known, microseconds.
+    pub engine_us: Vec<u64>,
+    /// The rest of it for the same parts, microseconds.
+    pub added_us: Vec<u64>,
+}
+
+/// Whether a promise was kept.
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
+pub struct LinePromise {
+    /// `None`: what is needed was not measured; what could be checked was kept.
+    pub kept: Option<bool>,
+    /// How often it was broken.
+    pub broken: usize,
+    /// The first thing that broke it.
+    pub first: Option<String>,
+}
+
+/// Name and wording of each promise, in the order of [`LineRun::promises`].
+const PROMISES: [(&str, &str); 3] = [
+    ("LINE-1 conservation", "Every trigger ends in exactly one outcome and one record."),
+    (
+        "LINE-2 identity",
+        "Every verdict comes from a picture of that very part, by the number in its pixels.",
+    ),
+    ("LINE-3 deadline", "Accept is given only for a fresh Ok of that very part, in time."),
+];
+
+/// One sentence near the top of the page that leads to the section.
+pub(super) fn pointer(run: &LineRun) -> String {
+    let broken = run.promises.iter().filter(|promise| promise.kept == Some(false)).count();
+    let unmeasured = run.promises.iter().filter(|promise| promise.kept.is_none()).count();
+    let words = match (broken, unmeasured) {
+        (0, 0) => "all three promises were kept".to_owned(),
+        (0, _) => "no promise was seen broken, but not all was measured".to_owned(),
+        (broken, _) => format!("<strong>{broken} of three promises BROKEN</strong>"),
+    };
+    format!(
+        "<p class=\"pointer\"><a href=\"#line\">On a virtual line</a> with {} triggers, {words}.</p>\n",
+        count(run.triggers)
+    )
+}
+
+/// The section. `rendered`: all pictures on this page were.
+pub(super) fn section(run: &LineRun, rendered: bool) -> String {
+    format!(
+        "<section id=\"line\"><h2>On the line <span class=\"tag\">virtual</span></h2><p class=\"lead\">{}</p>{}{}{}{}</section>\n",
+        summary(run),
+        promises(&run.promises),
+        books(run),
+        times(run),
+        label(run.rendered || rendered),
+    )
+}
+
+fn summary(run: &LineRun) -> String {
+    let times = |number: u32| if number == 1 { "once".into() } else { format!("{number} times") };
+    let interruption = |number: u32, what: &str| {
+        if number == 0 {
+            String::new()
+        } else {
+            format!(" {what} {} on purpose.", times(number))
+        }
+    };
+    format!(
+        "{} parts were triggered, {} of them defective.{}{}{}",
+        count(run.triggers),
+        count(run.defective),
+        interruption(run.station_kills, "The station was killed"),
+        interruption(run.plc_restarts, "The PLC was restarted"),
+        if run.stopped {
+            " The run was stopped before all parts had come."
+        } else {
+            ""
+        },
+    )
+}
+
+fn promises(promises: &[LinePromise; 3]) -> String {
+    let tiles = each(PROMISES.iter().zip(promises), |((name, says), promise)| {
+        let (class, shape, value, words) = match promise.kept {
+            Some(true) => ("", shape(Verdict::Ok), "kept", String::new()),
+            None => (
+                "unmeasured",
+                String::new(),
+                NOT_MEASURED,
+                "What could be checked was kept; the station's records are missing.".to_owned(),
+            ),
+            Some(false) => (
+                "attention",
+                shape(Verdict::NotOk),
+                "BROKEN",
+                format!(
+                    "<strong>{} time{}. First:</strong> {}",
+                    count(promise.broken),
+                    if promise.broken == 1 { "" } else { "s" },
+                    text(promise.first.as_deref().unwrap_or("unknown")),
+                ),
+            ),
+        };
+        let words = if words.is_empty() {
+            words
+        } else {
+            format!("<p class=\"offender\">{words}</p>")
+        };
+        format!("<div class=\"tile {class}\"><h3>{name}</h3><p class=\"value\">{shape}{value}</p><p>{says}</p>{words}</div>")
+    });
+    format!("<div class=\"tiles three\">{tiles}</div>")
+}
+
+fn shape(verdict: Verdict) -> String {
+    let name = verdict.name();
+    format!("<span class=\"verdict {name}\"><svg class=\"shape\" aria-hidden=\"true\"><use href=\"#shape-{name}\"/></svg></span>")
+}
+
+/// One line of the books.
+struct Entry {
+    name: String,
+    /// `None`: not measured.
+    count: Option<usize>,
+    /// HTML.
+    means: String,
+    attention: bool,
+}
+
+impl Entry {
+    fn new(name: &str, count: Option<usize>, means: &str) -> Self {
+        Self {
+            name: name.into(),
+            count,
+            means: means.into(),
+            attention: false,
+        }
+    }
+
+    /// Something that deserves a look unless there is none of it.
+    fn unwanted(name: &str, count: Option<usize>, means: &str) -> Self {
+        Self {
+            attention: count.is_some_and(|count| count > 0),
+            ..Self::new(name, count, means)
+        }
+    }
+
+    fn row(&self) -> String {
+        format!(
+            "<tr{}><th scope=\"row\">{}</th><td class=\"number\">{}</td><td>{}</td></tr>",
+            if self.attention { " class=\"attention\"" } else { "" },
+            text(&self.name),
+            self.count.map_or_else(|| NOT_MEASURED.into(), count),
+            self.means
+        )
+    }
+}
+
+/// The reconciliation: each group of counts adds up to the triggers, or the page says that it does not.
+fn books(run: &LineRun) -> String {
+    let groups = [
+        group("Triggers, outcomes, records", &conservation(run), &agreement(run)),
+        summed("Outcomes", &outcomes(run), run.triggers, "triggers"),
+        summed("Over the wire", &wire(run), run.triggers, "triggers"),
+        gate(run),
+        group("What should be zero", &mistakes(run), ""),
+    ];
+    format!(
+        "<div class=\"scroll\"><table class=\"books\"><thead><tr><th scope=\"col\">what</th><th scope=\"col\" class=\"number\">count</th>\
+         <th scope=\"col\">what it means</th></tr></thead>{}</table></div>",
+        groups.concat()
+    )
+}
+
+fn group(heading: &str, entries: &[Entry], last: &str) -> String {
+    let rows = each(entries, Entry::row);
+    format!("<tbody><tr class=\"group\"><th colspan=\"3\" scope=\"rowgroup\">{heading}</th></tr>{rows}{last}</tbody>")
+}
+
+/// A group whose counts are to make `total`.
+fn summed(heading: &str, entries: &[Entry], total: usize, of_what: &str) -> String {
+    let sum: usize = entries.iter().filter_map(|entry| entry.count).sum();
+    let words = if sum == total {
+        format!("adds up to the {}\u{a0}{of_what}", count(total))
+    } else {
+        format!("does not add up: there were {}\u{a0}{of_what}", count(total))
+    };
+    group(heading, entries, &conclusion("together", &count(sum), sum == total, &words))
+}
+
+/// The last line of a group: whether it fits.
+fn conclusion(name: &str, number: &str, fits: bool, words: &str) -> String {
+    let (class, mark) = if fits {
+        ("sum", shape(Verdict::Ok))
+    } else {
+        ("sum attention", shape(Verdict::NotOk))
+    };
+    format!("<tr class=\"{class}\"><th scope=\"row\">{name}</th><td class=\"number\">{number}</td><td>{mark}{words}</td></tr>")
+}
+
+/// Triggers that ended in an outcome that is known.
+fn outcomes_known(run: &LineRun) -> usize {
+    run.ok + run.not_ok + undecided(run)
+}
+
+fn undecided(run: &LineRun) -> usize {
+    run.not_decidable.iter().map(|(_, count)| count).sum()
+}
+
+fn conservation(run: &LineRun) -> Vec<Entry> {
+    let more = run.recorded.zip(run.record_lines).filter(|(recorded, lines)| lines > recorded);
+    let more = more.map_or_else(String::new, |(_, lines)| {
+        format!(
+            "; {} lines in all, with what was added later or told again after a restart",
+            count(lines)
+        )
+    });
+    vec![
+        Entry::new("triggers", Some(run.triggers), "parts for which the PLC raised Trigger"),
+        Entry::new(
+            "outcomes",
+            Some(outcomes_known(run)),
+            "triggers that ended in Ok, NotOk or NotDecidable",
+        ),
+        Entry::new("records", run.recorded, &format!("triggers that the station has a record of{more}")),
+    ]
+}
+
+fn agreement(run: &LineRun) -> String {
+    let outcomes = outcomes_known(run);
+    match run.recorded {
+        None => String::new(),
+        Some(recorded) if run.triggers == outcomes && outcomes == recorded => {
+            conclusion("compared", "", true, "triggers = outcomes = records")
+        }
+        // A restart may have swallowed an edge: no breach, but nothing to be silent about.
+        Some(_) => conclusion(
+            "compared",
+            "",
+            false,
+            "they differ; LINE-1 above says whether a restart explains it",
+        ),
+    }
+}
+
+fn outcomes(run: &LineRun) -> Vec<Entry> {
+    let mut entries = vec![
+        Entry::new("Ok", Some(run.ok), "judged good"),
+        Entry::new("NotOk", Some(run.not_ok), "judged defective"),
+    ];
+    entries.extend(run.not_decidable.iter().map(|(reason, parts)| {
+        let name = reason.map_or("reason not told", Reason::name).replace('_', " ");
+        let means = reason.map_or("not judged; the result as the PLC reads it does not say why", Reason::text);
+        Entry::new(&format!("NotDecidable: {name}"), Some(*parts), &text(means.trim_end_matches('.')))
+    }));
+    if run.not_decidable.is_empty() {
+        entries.push(Entry::new("NotDecidable", Some(0), "not judged, with the reason"));
+    }
+    if run.unknown > 0 {
+        entries.push(Entry::unwanted(
+            "unknown",
+            Some(run.unknown),
+            "no verdict is known: the trigger got lost with the station, the PLC or the link",
+        ));
+    }
+    entries
+}
+
+fn wire(run: &LineRun) -> Vec<Entry> {
+    vec![
+        Entry::new("read by the PLC", Some(run.read), "it polled a result of that very cycle"),
+        Entry::new(
+            "not read",
+            Some(run.triggers.saturating_sub(run.read)),
+            "no result was shown or none was read in time; the gate rejects",
+        ),
+    ]
+}
+
+fn gate(run: &LineRun) -> String {
+    let mut entries = vec![
+        Entry::new("passed", Some(run.passed), "a fresh Ok was read before the part reached the gate"),
+        Entry::new("rejected", Some(run.rejected), "everything else: the gate rejects by default"),
+    ];
+    if run.underway > 0 {
+        entries.push(Entry::new("underway", Some(run.underway), "not at the gate when the run ended"));
+    }
+    if run.untriggered > 0 {
+        entries.push(Entry::unwanted(
+            "without a trigger",
+            Some(run.untriggered),
+            "the station was not ready in time; the gate rejects them unseen",
+        ));
+        return summed("At the gate", &entries, run.triggers + run.untriggered, "parts that came");
+    }
+    summed("At the gate", &entries, run.triggers, "triggers")
+}
+
+fn mistakes(run: &LineRun) -> Vec<Entry> {
+    let share = |whole: usize, kind: &str, what: &str| format!("of {}\u{a0}{kind} parts: {what}", count(whole));
+    vec![
+        Entry::unwanted(
+            "escapes",
+            Some(run.escapes),
+            &share(run.defective, "defective", "judged Ok and passed the gate"),
+        ),
+        Entry::unwanted("false rejects", Some(run.false_rejects), &share(run.good, "good", "judged NotOk")),
+        Entry::unwanted("late", run.late, "no outcome by the deadline: NotDecidable, never Ok"),
+        Entry::unwanted(
+            "Ok after the deadline",
+            Some(run.ok_after_deadline),
+            "an Ok that came too late to count",
+        ),
+        Entry::unwanted("lost", run.lost, "triggers that had to be in a record and are not"),
+        Entry::unwanted("wrong part", run.wrong_part, "verdicts from a picture of another part"),
+    ]
+}
+
+fn times(run: &LineRun) -> String {
+    let polling = if run.poll_us == 0 {
+        "This PLC polls without a pause.".to_owned()
+    } else {
+        format!("This PLC polls every {}.", whole_milliseconds(run.poll_us))
+    };
+    format!(
+        "<div class=\"charts line\"><figure><h3>Trigger to verdict, on the wire</h3>{}<figcaption>From the last byte of the PLC's Trigger write to the \
+         reply that carries the verdict, one value per part. The deadline is when the station must show an outcome; the PLC reads it at its next \
+         poll. {polling}</figcaption></figure><figure><h3>Where the time goes</h3>{}</figure></div>",
+        wire_histogram(&run.trigger_to_verdict_us, run.deadline_us),
+        split(run),
+    )
+}
+
+/// The engine and the rest. Only parts count here that have both, so that the rows speak of the same parts.
+fn split(run: &LineRun) -> String {
+    if run.engine_us.is_empty() || run.added_us.is_empty() {
+        return format!("<p class=\"lead\">Time in the engine: {NOT_MEASURED}.</p>");
+    }
+    let total: Vec<u64> = run
+        .engine_us
+        .iter()
+        .zip(&run.added_us)
+        .map(|(engine, added)| engine + added)
+        .collect();
+    let p50 = |times: &[u64]| percentile(times, 50.0);
+    let longest = [&total, &run.engine_us, &run.added_us].iter().filter_map(|times| p50(times)).max();
+    let row = |name: &str, means: &str, times: &[u64], class: &str| {
+        let share = p50(times)
+            .zip(longest.filter(|longest| *longest > 0))
+            .map_or(0.0, |(time, longest)| time as f64 / longest as f64 * 100.0);
+        format!(
+            "<div class=\"share\"><p><strong>{name}</strong> <span class=\"quiet\">{means}</span></p><p class=\"figures\"><strong>{}</strong> \
+             <span class=\"quiet\">p99 {}</span></p><svg class=\"meter\" viewBox=\"0 0 100 10\" preserveAspectRatio=\"none\" aria-hidden=\"true\">\
+             <rect class=\"track\" width=\"100\" height=\"10\"/><rect class=\"{class}\" width=\"{share:.1}\" height=\"10\"/></svg></div>",
+            milliseconds(p50(times)),
+            milliseconds(percentile(times, 99.0)),
+        )
+    };
+    format!(
+        "{}{}{}<p class=\"caption\">Medians over {} parts that have both times. The last two are taken part by part; medians need not add up \
+         to the digit.</p>",
+        row("trigger to verdict", "as the PLC sees it", &total, "neutral"),
+        row("engine", "the model's own computing", &run.engine_us, "good"),
+        row(
+            "what the station adds",
+            "all the rest: frame, queue, judging, and the PLC's polling",
+            &run.added_us,
+            "neutral"
+        ),
+        count(total.len()),
+    )
+}
+
+/// What was real and what was not.
+fn label(rendered: bool) -> String {
+    let pictures = if rendered {
+        "pictures rendered by a program"
+    } else {
+        "recorded pictures"
+    };
+    format!(
+        "<p class=\"banner after\"><strong>This line is virtual:</strong> {pictures} in place of parts before a lens, and a software PLC and gate; \
+         Modbus TCP, the GStreamer frames and the station itself are real, all on one machine. No real part, light, wire or actuator was involved.</p>"
+    )
+}
+
+fn count(count: usize) -> String {
+    number(Some(count as f64), 0)
+}
+
+/// A setting: without the digits that a measurement has.
+fn whole_milliseconds(time_us: u64) -> String {
+    format!("{}\u{a0}ms", time_us as f64 / 1000.0)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// 200 parts, everything as it should be.
+    pub(in super::super) fn kept() -> LineRun {
+        let kept = LinePromise {
+            kept: Some(true),
+            ..LinePromise::default()
+        };
+        LineRun {
+            promises: [kept.clone(), kept.clone(), kept],
+            triggers: 200,
+            recorded: Some(200),
+            record_lines: Some(200),
+            ok: 158,
+            not_ok: 40,
+            not_decidable: vec![(Some(Reason::NoFrame), 2)],
+            read: 200,
+            passed: 158,
+            rejected: 42,
+            good: 160,
+            defective: 40,
+            late: Some(0),
+            lost: Some(0),
+            wrong_part: Some(0),
+            deadline_us: 200_000,
+            poll_us: 10_000,
+            trigger_to_verdict_us: (0..200).map(|part| 18_000 + part * 61 % 9_000).collect(),
+            engine_us: (0..200).map(|part| 6_000 + part * 13 % 900).collect(),
+            added_us: (0..200).map(|part| 12_000 + part * 61 % 9_000 - part * 13 % 900).collect(),
+            ..LineRun::default()
+        }
+    }
+
+    /// The same line, with everything going wrong that can be shown.
+    pub(in super::super) fn broken() -> LineRun {
+        let mut run = kept();
+        run.promises[0] = LinePromise {
+            kept: Some(false),
+            broken: 2,
+            first: Some("cycle 17 of PLC session 2 (part <17>): it is in no record".into()),
+        };
+        run.promises[1].kept = None;
+        LineRun {
+            recorded: Some(197),
+            record_lines: Some(203),
+            ok: 155,
+            unknown: 2,
+            untriggered: 3,
+            read: 190,
+            underway: 1,
+            rejected: 41,
+            escapes: 1,
+            lost: Some(2),
+            wrong_part: None,
+            station_kills: 1,
+            plc_restarts: 2,
+            stopped: true,
+            ..run
+        }
+    }
+
+    #[test]
+    fn a_line_in_order_adds_up_and_asks_for_no_attention() {
+        let page = section(&kept(), false);
+        assert!(page.contains("triggers = outcomes = records"));
+        assert_eq!(page.matches("adds up to the 200\u{a0}triggers").count(), 3);
+        assert_eq!(page.matches(">kept</p>").count(), 3);
+        assert!(page.contains("NotDecidable: no frame"));
+        assert!(
+            !page.contains("attention") && !page.contains("does not add up") && !page.contains(NOT_MEASURED),
+            "{page}"
+        );
+        assert!(pointer(&kept()).contains("all three promises were kept"));
+    }
+
+    #[test]
+    fn what_is_broken_missing_or_does_not_add_up_is_said() {
+        let page = section(&broken(), false);
+        assert!(
+            page.contains("BROKEN</p>") && page.contains("<strong>2 times. First:</strong> cycle 17 of PLC session 2 (part &lt;17&gt;)")
+        );
+        assert!(page.contains("they differ; LINE-1 above"));
+        // 155 + 40 + 2 + 2
+        assert!(page.contains(">199</td>") && page.contains("does not add up: there were 200\u{a0}triggers"));
+        assert!(page.contains("adds up to the 203\u{a0}parts that came"));
+        assert!(page.contains("203 lines in all"));
+        assert!(
+            page.contains("killed once on purpose") && page.contains("restarted 2 times on purpose") && page.contains("stopped before")
+        );
+        assert!(page.contains("<th scope=\"row\">wrong part</th><td class=\"number\">not measured</td>"));
+        assert!(pointer(&broken()).contains("1 of three promises BROKEN"));
+    }
+
+    #[test]
+    fn a_station_that_runs_elsewhere_is_not_held_to_its_records() {
+        let promise = LinePromise::default();
+        let run = LineRun {
+            promises: [promise.clone(), promise.clone(), promise],
+            recorded: None,
+            record_lines: None,
+            engine_us: Vec::new(),
+            added_us: Vec::new(),
+            ..kept()
+        };
+        let page = section(&run, false);
+        assert_eq!(page.matches("<p class=\"value\">not measured</p>").count(), 3);
+        assert!(page.contains("<th scope=\"row\">records</th><td class=\"number\">not measured</td>"));
+        assert!(page.contains("Time in the engine: not measured"));
+        assert!(!page.contains("they differ") && !page.contains("= records"));
+        assert!(pointer(&run).contains("not all was measured"));
+    }
+
+    #[test]
+    fn the_line_is_called_virtual_and_its_pictures_what_they_are() {
+        let rendered = LineRun { rendered: true, ..kept() };
+        for (run, all_rendered, pictures) in [
+            (&rendered, false, "pictures rendered by a program"),
+            (&kept(), true, "pictures rendered by a program"),
+            (&kept(), false, "recorded pictures"),
+        ] {
+            let page = section(run, all_rendered);
+            assert!(page.contains("This line is virtual:") && page.contains(pictures));
+        }
+    }
+
+    #[test]
+    fn an_empty_run_is_no_trouble() {
+        let page = section(&LineRun::default(), true);
+        assert!(page.contains("Trigger to verdict: not measured") && !page.contains("NaN"));
+    }
+}

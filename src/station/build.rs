@@ -1,0 +1,442 @@
+//! Configuration becomes a running station, and is taken down again.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use sha2::{Digest, Sha256};
+use tokio_util::sync::CancellationToken;
+
+use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, WorkerState};
+use super::line_thread::{LineInput, LineThread, Report};
+use super::recovery::{self, Recovery};
+use super::reporter::{self, Departed, ReportFormat};
+use crate::capture::folder::FolderCamera;
+use crate::capture::gstreamer::{GstCamera, GstSettings};
+use crate::capture::{Camera, CameraError, CaptureSink};
+use crate::config::station::{CameraSource, StationConfig};
+use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
+use crate::journal::black_box::{BlackBox, BlackBoxError};
+use crate::journal::numbers::{Numbers, NumbersError};
+use crate::line::Line;
+use crate::line::config::TriggerSource;
+use crate::line::image::StationImage;
+use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError, SILENCE_MAX};
+use crate::plc::{PlcEvent, Shown};
+use crate::telemetry::endpoint::{self, EndpointError};
+use crate::telemetry::{LineEvents, Metrics};
+use crate::vision::inspector::Overrides;
+
+/// Things that may wait for the line thread. It never stands still, so senders wait for microseconds at most.
+const INPUTS_MAX: usize = 1024;
+
+/// Frames that may wait for an engine: as many as there can be open parts, for a few cameras.
+const JOBS_MAX: usize = 64;
+
+/// Records that may wait for their reader; beyond that the newest are dropped and counted. They are in the black box all the same.
+const REPORTS_MAX: usize = 65_536;
+
+/// How long after the last deadline the threads have to end.
+const STOP_GRACE: Duration = Duration::from_secs(2);
+
+/// A disk that does not take numbers is asked again after this time.
+const NUMBERS_RETRY: Duration = Duration::from_secs(1);
+
+/// Name of the black box in `runtime_directory`.
+const BLACK_BOX: &str = "black_box";
+
+/// Why a station cannot run.
+#[derive(Debug, thiserror::Error)]
+pub enum StationError {
+    /// The numbers cannot be kept.
+    #[error(transparent)]
+    Numbers(#[from] NumbersError),
+    /// There is no black box.
+    #[error(transparent)]
+    BlackBox(#[from] BlackBoxError),
+    /// A camera cannot be set up.
+    #[error(transparent)]
+    Camera(#[from] CameraError),
+    /// The PLC cannot be served.
+    #[error(transparent)]
+    Plc(#[from] PlcError),
+    /// Metrics cannot be offered.
+    #[error(transparent)]
+    Endpoint(#[from] EndpointError),
+    /// The engines cannot start.
+    #[error(transparent)]
+    Engine(#[from] EngineStartError),
+    /// A model package cannot be read.
+    #[error("failed to read model {path}: {source}")]
+    Model {
+        /// The file.
+        path: PathBuf,
+        /// What the system says.
+        source: std::io::Error,
+    },
+    /// A thread could not be made.
+    #[error("failed to start thread {name}: {source}; check the limits of processes and memory")]
+    Thread {
+        /// Its name.
+        name: &'static str,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// What the supervisor waits for.
+#[derive(Debug)]
+pub enum Control {
+    /// Somebody wants the station to stop.
+    Stop,
+    /// An engine worker says something of itself.
+    Worker(WorkerState),
+    /// The line thread ended.
+    LineEnded,
+}
+
+/// How a station's life ended.
+#[derive(Debug)]
+pub enum Ended {
+    /// As it was told to.
+    Stopped,
+    /// The line thread panicked; the outputs are safe.
+    LineFailed,
+}
+
+/// A station that runs.
+pub struct Station {
+    line: JoinHandle<Numbers>,
+    inputs: Sender<LineInput>,
+    threads: Vec<(&'static str, JoinHandle<()>)>,
+    cameras: Vec<Arc<dyn Camera>>,
+    plc: ModbusServer,
+    stop: CancellationToken,
+    deadline: Duration,
+    state_directory: PathBuf,
+    workers_starting: usize,
+}
+
+/// Starts a station. `control` is told what happens to it.
+///
+/// # Errors
+/// When a part of it cannot be set up. Nothing runs then.
+pub fn start(
+    config: &StationConfig,
+    format: ReportFormat,
+    output: Box<dyn Write + Send>,
+    control: &Sender<Control>,
+    prepare: impl FnOnce(&mut Line),
+) -> Result<Station, StationError> {
+    let before = Numbers::read(&config.state_directory, flow::unix_now_ns().unsigned_abs() / 1_000_000_000)?;
+    let numbers = before.next_start();
+    numbers.write(&config.state_directory)?;
+    let (mut black_box, recovered) = BlackBox::open(&config.runtime_directory.join(BLACK_BOX), numbers.epoch)?;
+    let reported = recovered.reported_below.max(1);
+    let Recovery {
+        memory,
+        closed,
+        unreported,
+    } = recovery::recover(&config.id, &before, &numbers, &recovered);
+    for (record, counts) in &closed {
+        black_box.write_decided(record, counts);
+    }
+
+    let line_config = config.line_config(checksum(config)?);
+    let deadline = line_config.deadline;
+    let exposes = matches!(line_config.trigger_source, TriggerSource::Plc { .. });
+    let mut line = Line::new(line_config, memory, flow::now());
+    prepare(&mut line);
+
+    let (inputs, line_inputs) = bounded("line/inputs", INPUTS_MAX, WhenFull::Block);
+    let (jobs, engine_jobs) = bounded("engine/jobs", JOBS_MAX, WhenFull::DropNewest);
+    let (reports, reports_out) = bounded("reports", REPORTS_MAX, WhenFull::DropNewest);
+    let (numbers_wanted, numbers_in) = bounded("numbers", 1, WhenFull::DropNewest);
+    let reported_below = Arc::new(AtomicU64::new(reported));
+    let shown: Shown = Arc::new(ArcSwap::from_pointee(line.image().clone()));
+    let metrics = Arc::new(Metrics::new());
+    let stop = CancellationToken::new();
+
+    // What can fail comes first, so that nothing is half running.
+    let mut threads = Vec::new();
+    if let Some(address) = config.metrics {
+        threads.push(("metrics", endpoint::start(address, Arc::clone(&metrics), stop.clone())?));
+    }
+    let cameras = cameras(config, &inputs)?;
+    let to_line = inputs.clone();
+    let plc_config = ModbusConfig {
+        listen: config.plc.listen,
+        writers: config.plc.writers.clone(),
+        silence_max: SILENCE_MAX,
+    };
+    let plc = ModbusServer::start(&plc_config, Arc::clone(&shown), move |event: PlcEvent| {
+        let _ = to_line.send(LineInput::Plc(event));
+    })?;
+    let _ = reports.send(Report::Listening(plc.address()));
+    for record in unreported {
+        let _ = reports.send(Report::Part(Box::new(record)));
+    }
+
+    let reporter_cursor = Arc::clone(&reported_below);
+    let report = move || {
+        let mut output = output;
+        reporter::run(&reports_out, format, &mut output, Departed::new(reported), &reporter_cursor);
+    };
+    threads.push(("reporter", spawn("reporter", report)?));
+    let (state_directory, granted) = (config.state_directory.clone(), inputs.clone());
+    let keep = move || keep_numbers(&numbers_in, &state_directory, &granted);
+    threads.push(("numbers", spawn("numbers", keep)?));
+    threads.extend(workers(config, &engine_jobs, &inputs, control)?);
+
+    let line_thread = LineThread {
+        line,
+        black_box,
+        shown: Arc::clone(&shown),
+        inputs: line_inputs,
+        jobs,
+        reports,
+        numbers_wanted,
+        numbers,
+        reported_below,
+        events: LineEvents::new(
+            config.cameras.iter().map(|camera| camera.name.clone()).collect(),
+            Arc::clone(&metrics),
+        ),
+        metrics,
+        exposing: if exposes { cameras.clone() } else { Vec::new() },
+    };
+    let end = LineEnd {
+        shown,
+        control: control.clone(),
+    };
+    let run_line = move || {
+        let _end = end;
+        line_thread.run()
+    };
+    let line = Builder::new()
+        .name("line".into())
+        .spawn(run_line)
+        .map_err(|source| StationError::Thread { name: "line", source })?;
+    Ok(Station {
+        line,
+        inputs,
+        threads,
+        cameras,
+        plc,
+        stop,
+        deadline,
+        state_directory: config.state_directory.clone(),
+        workers_starting: config.engine.workers,
+    })
+}
+
+impl Station {
+    /// Runs until it is told to stop, or its line fails, then takes it down.
+    ///
+    /// # Errors
+    /// When a model does not load or does not prove itself: there is nothing to inspect with.
+    pub fn run(mut self, control: &Receiver<Control>) -> Result<Ended, StationError> {
+        let mut failure = None;
+        loop {
+            match control.receive() {
+                Some(Control::Worker(WorkerState::Ready)) => {
+                    self.workers_starting = self.workers_starting.saturating_sub(1);
+                    if self.workers_starting == 0 {
+                        let _ = self.inputs.send(LineInput::ModelsReady(true));
+                    }
+                }
+                Some(Control::Worker(WorkerState::Failed(error))) => {
+                    failure = Some(error);
+                    break;
+                }
+                Some(Control::Stop | Control::LineEnded) | None => break,
+            }
+        }
+        let ended = self.take_down(control);
+        match failure {
+            Some(error) => Err(error.into()),
+            None => Ok(ended),
+        }
+    }
+
+    /// Address the PLC is served on.
+    pub fn plc_address(&self) -> std::net::SocketAddr {
+        self.plc.address()
+    }
+
+    /// No new parts; open ones to their outcome; then everything ends, and whoever does not is named.
+    fn take_down(self, control: &Receiver<Control>) -> Ended {
+        let _ = self.inputs.send(LineInput::Stop);
+        let mut line_is_over = self.line.is_finished() || line_ended(control, self.deadline + STOP_GRACE);
+        if !line_is_over {
+            tracing::error!("open parts did not get their outcome in time; they are not decidable");
+            let _ = self.inputs.send(LineInput::Abort);
+            line_is_over = line_ended(control, STOP_GRACE);
+        }
+        // It said so with its last breath: joining takes no time.
+        let ended = if line_is_over {
+            match self.line.join() {
+                Ok(numbers) => {
+                    if let Err(error) = numbers.write(&self.state_directory) {
+                        tracing::error!(%error, "the counters of this run are lost");
+                    }
+                    Ended::Stopped
+                }
+                Err(_) => Ended::LineFailed,
+            }
+        } else {
+            tracing::error!(thread = "line", "still running");
+            Ended::Stopped
+        };
+        // From here on nobody talks to the line: its channels close, and with them the threads that wait on them.
+        self.stop.cancel();
+        drop(self.cameras);
+        drop(self.plc);
+        drop(self.inputs);
+        let limit = flow::now() + STOP_GRACE;
+        for (name, thread) in self.threads {
+            while !thread.is_finished() && flow::now() < limit {
+                std::thread::park_timeout(Duration::from_millis(2));
+            }
+            if !thread.is_finished() {
+                tracing::error!(thread = name, "still running");
+            } else if thread.join().is_err() {
+                tracing::error!(thread = name, "panicked");
+            }
+        }
+        ended
+    }
+}
+
+/// Waits until the line thread says that it ended.
+fn line_ended(control: &Receiver<Control>, limit: Duration) -> bool {
+    let until = flow::now() + limit;
+    loop {
+        match control.receive_timeout(until.since(flow::now())) {
+            Ok(Control::LineEnded) | Err(NothingReceived::Closed) => return true,
+            Ok(_) => {}
+            Err(NothingReceived::TimedOut) => return false,
+        }
+    }
+}
+
+/// Whatever ends the line thread: a panic leaves outputs that pass no part, and the supervisor knows.
+struct LineEnd {
+    shown: Shown,
+    control: Sender<Control>,
+}
+
+impl Drop for LineEnd {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let last = self.shown.load();
+            self.shown.store(Arc::new(StationImage {
+                boot_id: last.boot_id,
+                heartbeat: last.heartbeat,
+                error: true,
+                error_code: crate::line::error_code::ErrorCode::StageRestarted.code(),
+                ..StationImage::default()
+            }));
+        }
+        let _ = self.control.send(Control::LineEnded);
+    }
+}
+
+fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StationError> {
+    Builder::new()
+        .name(name.into())
+        .spawn(run)
+        .map_err(|source| StationError::Thread { name, source })
+}
+
+fn cameras(config: &StationConfig, inputs: &Sender<LineInput>) -> Result<Vec<Arc<dyn Camera>>, CameraError> {
+    let make = |(index, camera): (usize, &crate::config::station::CameraConfig)| -> Result<Arc<dyn Camera>, CameraError> {
+        let inputs = inputs.clone();
+        let sink: CaptureSink = Arc::new(move |capture| {
+            let _ = inputs.send(LineInput::Capture(index, capture));
+        });
+        Ok(match &camera.source {
+            CameraSource::Folder(folder) => Arc::new(FolderCamera::start(&camera.name, folder, sink)?),
+            CameraSource::Pipeline {
+                description,
+                clock,
+                frames_held_max,
+            } => {
+                let settings = GstSettings {
+                    name: camera.name.clone(),
+                    source: description.clone(),
+                    clock: *clock,
+                    frames_held_max: *frames_held_max,
+                    is_triggered: !matches!(config.trigger.source, TriggerSource::FreeRun { .. }),
+                };
+                Arc::new(GstCamera::start(settings, sink)?)
+            }
+        })
+    };
+    config.cameras.iter().enumerate().map(make).collect()
+}
+
+fn workers(
+    config: &StationConfig,
+    jobs: &Receiver<EngineJob>,
+    line: &Sender<LineInput>,
+    control: &Sender<Control>,
+) -> Result<Vec<(&'static str, JoinHandle<()>)>, StationError> {
+    let plan = |inspection: &crate::config::station::InspectionConfig| {
+        let camera = config.cameras.get(inspection.camera);
+        InspectionPlan {
+            name: inspection.name.clone(),
+            camera: camera.map_or_else(String::new, |camera| camera.name.clone()),
+            model: inspection.model.clone(),
+            region: inspection.region,
+            overrides: Overrides {
+                threshold: inspection.threshold,
+                min_area_px: inspection.min_area_px.unwrap_or(0),
+            },
+            defect_code: inspection.defect_code,
+            stamp: camera.and_then(|camera| camera.stamp),
+        }
+    };
+    let plans = Arc::new(config.recipe.inspections.iter().map(plan).collect::<Vec<_>>());
+    let start = |number| {
+        let control = control.clone();
+        let state = move |state| control.send(Control::Worker(state)).is_ok();
+        let thread = engines::start(number, Arc::clone(&plans), config.engine.options, jobs.clone(), line.clone(), state)?;
+        Ok(("engine", thread))
+    };
+    (1..=config.engine.workers).map(start).collect()
+}
+
+/// Persists numbers whenever the line asks for more, and tells it when they are on the disk.
+fn keep_numbers(wanted: &Receiver<Numbers>, folder: &Path, line: &Sender<LineInput>) {
+    while let Some(mut numbers) = wanted.receive() {
+        while let Err(error) = numbers.write(folder) {
+            tracing::error!(%error, "numbers run out unless the disk takes them; trying again");
+            match wanted.receive_timeout(NUMBERS_RETRY) {
+                Ok(newer) => numbers = newer,
+                Err(NothingReceived::TimedOut) => {}
+                Err(NothingReceived::Closed) => return,
+            }
+        }
+        if line.send(LineInput::Granted(numbers)).is_err() {
+            return;
+        }
+    }
+}
+
+/// Checksum of the configuration and of what each model package says of itself, hashes of its files included.
+fn checksum(config: &StationConfig) -> Result<u32, StationError> {
+    let mut hasher = Sha256::new();
+    hasher.update(config.text());
+    for inspection in &config.recipe.inspections {
+        let path = inspection.model.join("model.toml");
+        let manifest = std::fs::read(&path).map_err(|source| StationError::Model { path, source })?;
+        hasher.update(Sha256::digest(manifest));
+    }
+    let digest = hasher.finalize();
+    Ok(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))
+}

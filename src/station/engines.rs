@@ -1,0 +1,285 @@
+//! Worker threads that own the models. Each has a session of every model, takes the next frame, and tells the line what it saw.
+
+use std::collections::BTreeMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::thread::{Builder, JoinHandle};
+use std::time::Duration;
+
+use super::line_thread::LineInput;
+use crate::capture::Frame;
+use crate::flow::{self, Receiver, Sender};
+use crate::line::event::{Inspected, Job};
+use crate::model::package::{Package, PackageError};
+use crate::part::{Nanos, Reason, Region, Verdict, View};
+use crate::vision::EngineOptions;
+use crate::vision::inspector::{InspectError, Inspection, Inspector, Overrides};
+use crate::vision::stamp::{self, StampPlace};
+
+/// A frame to judge.
+#[derive(Debug, Clone)]
+pub struct EngineJob {
+    /// For which part and inspection.
+    pub job: Job,
+    /// The frame; `None` if it is gone.
+    pub frame: Option<Frame>,
+    /// When it was put in the queue.
+    pub queued_at: Nanos,
+}
+
+impl EngineJob {
+    /// What the line is told when no engine takes the job.
+    pub fn refusal(&self) -> LineInput {
+        self.answer(undecided(Reason::Overload, self.frame.as_ref()))
+    }
+
+    fn answer(&self, inspected: Inspected) -> LineInput {
+        LineInput::Inspected {
+            part: self.job.part,
+            inspection: self.job.inspection,
+            inspected: Box::new(inspected),
+        }
+    }
+}
+
+/// One inspection of the recipe, as the engines need it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct InspectionPlan {
+    /// Name in the recipe.
+    pub name: String,
+    /// Name of the camera.
+    pub camera: String,
+    /// Folder of the model package.
+    pub model: PathBuf,
+    /// What of the frame is looked at; `None` is all of it.
+    pub region: Option<Region>,
+    /// Where the limits differ from the package's.
+    pub overrides: Overrides,
+    /// Number of a defect.
+    pub defect_code: u16,
+    /// Where the part number is stamped into the camera's frames.
+    pub stamp: Option<StampPlace>,
+}
+
+/// Why a worker cannot begin.
+#[derive(Debug, thiserror::Error)]
+pub enum EngineStartError {
+    /// A model does not load or does not prove itself.
+    #[error(transparent)]
+    Package(#[from] PackageError),
+    /// The thread could not be made.
+    #[error("failed to start thread {name}: {source}; check the limits of processes and memory")]
+    Thread {
+        /// Its name.
+        name: String,
+        /// What the system says.
+        source: std::io::Error,
+    },
+}
+
+/// What a worker says of itself.
+#[derive(Debug)]
+pub enum WorkerState {
+    /// Every model is loaded and has proven itself.
+    Ready,
+    /// A model does not load or does not prove itself; the worker has ended.
+    Failed(EngineStartError),
+}
+
+/// Starts a worker. It loads and proves its models, says so through `state` (which answers whether anybody listens), and works until the
+/// queue closes.
+///
+/// # Errors
+/// When the thread cannot be made.
+pub fn start(
+    number: usize,
+    plans: Arc<Vec<InspectionPlan>>,
+    options: EngineOptions,
+    jobs: Receiver<EngineJob>,
+    line: Sender<LineInput>,
+    state: impl Fn(WorkerState) -> bool + Send + 'static,
+) -> Result<JoinHandle<()>, EngineStartError> {
+    let name = format!("engine-{number}");
+    let work = move || {
+        let mut worker = match Worker::load(plans, options) {
+            Ok(worker) => worker,
+            Err(error) => {
+                state(WorkerState::Failed(error));
+                return;
+            }
+        };
+        if !state(WorkerState::Ready) {
+            return;
+        }
+        while let Some(job) = jobs.receive() {
+            let inspected = worker.inspect(&job, !jobs.is_empty());
+            if line.send(job.answer(inspected)).is_err() {
+                return;
+            }
+        }
+    };
+    Builder::new()
+        .name(name.clone())
+        .spawn(work)
+        .map_err(|source| EngineStartError::Thread { name, source })
+}
+
+struct Worker {
+    plans: Arc<Vec<InspectionPlan>>,
+    options: EngineOptions,
+    inspectors: BTreeMap<PathBuf, Inspector>,
+    /// How long a frame takes, smoothed.
+    typical: Duration,
+}
+
+impl Worker {
+    fn load(plans: Arc<Vec<InspectionPlan>>, options: EngineOptions) -> Result<Self, EngineStartError> {
+        let mut inspectors = BTreeMap::new();
+        for plan in plans.iter() {
+            if !inspectors.contains_key(&plan.model) {
+                let model = Package::open(&plan.model)?.activate(options)?;
+                inspectors.insert(plan.model.clone(), Inspector::new(model));
+            }
+        }
+        Ok(Self {
+            plans,
+            options,
+            inspectors,
+            typical: Duration::ZERO,
+        })
+    }
+
+    /// Judges a frame. Whatever goes wrong, the line gets an answer.
+    fn inspect(&mut self, job: &EngineJob, others_wait: bool) -> Inspected {
+        let started = flow::now();
+        let mut inspected = if others_wait && started + self.typical >= job.job.deadline {
+            // It would be late, and make others late that need not be.
+            undecided(Reason::Overload, job.frame.as_ref())
+        } else {
+            let inspected = self.judge(job);
+            self.typical = (3 * self.typical + flow::now().since(started)) / 4;
+            inspected
+        };
+        inspected.queue_us = u64::try_from(started.since(job.queued_at).as_micros()).unwrap_or(u64::MAX);
+        if let Some(plan) = self.plans.get(job.job.inspection) {
+            inspected.view.inspection.clone_from(&plan.name);
+            inspected.view.camera.clone_from(&plan.camera);
+        }
+        inspected
+    }
+
+    fn judge(&mut self, job: &EngineJob) -> Inspected {
+        let (Some(plan), Some(frame)) = (self.plans.get(job.job.inspection), &job.frame) else {
+            return undecided(Reason::Internal, None);
+        };
+        let Some(inspector) = self.inspectors.get_mut(&plan.model) else {
+            return undecided(Reason::Internal, Some(frame));
+        };
+        let attempt = catch_unwind(AssertUnwindSafe(|| inspector.inspect_frame(frame, plan.region, plan.overrides)));
+        let stamp = plan.stamp.and_then(|place| stamp::read(frame, place));
+        let inspected = match attempt {
+            Ok(Ok(inspection)) => judged(inspection, frame, plan.defect_code),
+            Ok(Err(error)) => {
+                tracing::error!(inspection = plan.name, %error, "failed to inspect a frame");
+                undecided(reason_of(&error), Some(frame))
+            }
+            Err(_) => {
+                tracing::error!(
+                    inspection = plan.name,
+                    "failed to inspect a frame: the engine panicked; its model is loaded anew"
+                );
+                self.reload(job.job.inspection);
+                undecided(Reason::EngineFailed, Some(frame))
+            }
+        };
+        Inspected {
+            view: View { stamp, ..inspected.view },
+            ..inspected
+        }
+    }
+
+    /// A session that panicked is not trusted again.
+    fn reload(&mut self, inspection: usize) {
+        let Some(model) = self.plans.get(inspection).map(|plan| plan.model.clone()) else {
+            return;
+        };
+        self.inspectors.remove(&model);
+        let loaded = Package::open(&model).and_then(|package| package.activate(self.options));
+        match loaded {
+            Ok(loaded) => {
+                self.inspectors.insert(model, Inspector::new(loaded));
+            }
+            Err(error) => tracing::error!(%error, "failed to load the model anew; its parts are not decidable"),
+        }
+    }
+}
+
+fn reason_of(error: &InspectError) -> Reason {
+    match error {
+        InspectError::Decode(_) => Reason::Unreadable,
+        InspectError::Preprocess(_) => Reason::FrameSize,
+        InspectError::Engine(_) => Reason::EngineFailed,
+    }
+}
+
+fn judged(inspection: Inspection, frame: &Frame, defect_code: u16) -> Inspected {
+    let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
+    Inspected {
+        defect_code: if inspection.verdict == Verdict::NotOk { defect_code } else { 0 },
+        queue_us: 0,
+        preprocess_us: micros(inspection.latency.preprocess),
+        infer_us: micros(inspection.latency.infer),
+        postprocess_us: micros(inspection.latency.postprocess),
+        view: View {
+            verdict: inspection.verdict,
+            reason: inspection.reason,
+            score: Some(inspection.score).filter(|score| score.is_finite()),
+            threshold: Some(inspection.threshold).filter(|threshold| threshold.is_finite()),
+            findings: inspection.findings,
+            ..view(frame)
+        },
+    }
+}
+
+fn undecided(reason: Reason, frame: Option<&Frame>) -> Inspected {
+    let empty = View {
+        inspection: String::new(),
+        camera: String::new(),
+        frame_counter: None,
+        exposed_ns: Nanos::default(),
+        stamp: None,
+        verdict: Verdict::NotDecidable,
+        reason: None,
+        score: None,
+        threshold: None,
+        findings: Vec::new(),
+    };
+    Inspected {
+        view: View {
+            reason: Some(reason),
+            ..frame.map_or(empty, view)
+        },
+        defect_code: 0,
+        queue_us: 0,
+        preprocess_us: 0,
+        infer_us: 0,
+        postprocess_us: 0,
+    }
+}
+
+/// A view of this frame, of which nothing is decided.
+fn view(frame: &Frame) -> View {
+    View {
+        inspection: String::new(),
+        camera: String::new(),
+        frame_counter: frame.counter,
+        exposed_ns: frame.exposed_at,
+        stamp: None,
+        verdict: Verdict::NotDecidable,
+        reason: None,
+        score: None,
+        threshold: None,
+        findings: Vec::new(),
+    }
+}

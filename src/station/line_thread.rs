@@ -1,0 +1,306 @@
+//! Drives the line: one thread that owns it, reads the clock for it, and does what it says in the order that the promises need:
+//! black box, then image, then everything else.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use super::engines::EngineJob;
+use super::recovery;
+use crate::capture::{Camera, Capture, Frame};
+use crate::flow::{self, NothingReceived, Receiver, Sender};
+use crate::journal::black_box::BlackBox;
+use crate::journal::numbers::{BLOCK, Numbers};
+use crate::line::Line;
+use crate::line::event::{CameraIndex, Commit, Event, FrameId, Inspected, InspectionIndex, Sequence};
+use crate::line::image::Counts;
+use crate::part::{Nanos, PartRecord};
+use crate::plc::{PlcEvent, Shown};
+use crate::telemetry::{LineEvents, Metrics};
+
+/// What reaches the line thread.
+#[derive(Debug)]
+pub enum LineInput {
+    /// From the PLC.
+    Plc(PlcEvent),
+    /// From a camera.
+    Capture(CameraIndex, Capture),
+    /// From an engine.
+    Inspected {
+        /// Which part.
+        part: Sequence,
+        /// Which inspection.
+        inspection: InspectionIndex,
+        /// What it saw.
+        inspected: Box<Inspected>,
+    },
+    /// The models are ready, or not any more.
+    ModelsReady(bool),
+    /// More numbers are persisted.
+    Granted(Numbers),
+    /// No new parts; open ones run to their outcome, then the thread ends.
+    Stop,
+    /// Open parts are not decidable; the thread ends.
+    Abort,
+}
+
+/// What leaves the station.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Report {
+    /// The PLC is served here.
+    Listening(SocketAddr),
+    /// A part has its outcome.
+    Part(Box<PartRecord>),
+    /// The station became ready, or not; or its error changed.
+    State {
+        /// Whether the station inspects: the PLC is online and nothing is in the way.
+        ready: bool,
+        /// Lowest active error or warning, 0 for none.
+        error_code: u16,
+        /// Number of this start.
+        boot_id: u16,
+    },
+}
+
+/// Everything the line thread works with.
+pub struct LineThread {
+    /// The line.
+    pub line: Line,
+    /// Where parts and outcomes are kept before they are shown.
+    pub black_box: BlackBox,
+    /// The image shown.
+    pub shown: Shown,
+    /// What happens.
+    pub inputs: Receiver<LineInput>,
+    /// Frames to judge.
+    pub jobs: Sender<EngineJob>,
+    /// What leaves.
+    pub reports: Sender<Report>,
+    /// Asks for more numbers to be persisted.
+    pub numbers_wanted: Sender<Numbers>,
+    /// The numbers as persisted.
+    pub numbers: Numbers,
+    /// Sequence below which every record has left.
+    pub reported_below: Arc<AtomicU64>,
+    /// Log and metrics.
+    pub events: LineEvents,
+    /// Counters and gauges.
+    pub metrics: Arc<Metrics>,
+    /// Cameras that are asked for an exposure with each part: those whose exposure the PLC's edge causes.
+    pub exposing: Vec<Arc<dyn Camera>>,
+}
+
+/// The part of the line thread that changes as it runs.
+struct State {
+    frames: HashMap<FrameId, Frame>,
+    next_frame: u64,
+    counts: Counts,
+    granting: bool,
+    stopping: bool,
+    /// What the line thread has to tell itself: jobs that found no engine.
+    refused: VecDeque<LineInput>,
+    /// Readiness and error as told last.
+    reported: Option<(bool, u16)>,
+}
+
+impl LineThread {
+    /// Runs until it was told to stop and no part is open, or nobody is left to tell it anything. Returns the numbers to persist last.
+    pub fn run(mut self) -> Numbers {
+        let mut state = State {
+            frames: HashMap::new(),
+            next_frame: 0,
+            counts: self.line.image().counts,
+            granting: false,
+            stopping: false,
+            refused: VecDeque::new(),
+            reported: None,
+        };
+        self.show();
+        loop {
+            let Some(input) = self.next_input(&mut state) else { break };
+            let event = self.event(&mut state, input);
+            self.line.advance(flow::now(), event);
+            let commit = self.line.commit(flow::now());
+            self.carry_out(&mut state, commit);
+            if state.stopping && self.line.is_drained() {
+                break;
+            }
+        }
+        self.black_box.write_reported_below(self.reported_below.load(Ordering::Relaxed));
+        self.numbers_now()
+    }
+
+    /// The numbers with what the counters and the session are now.
+    fn numbers_now(&self) -> Numbers {
+        let image = self.line.image();
+        let counts = image.counts;
+        Numbers {
+            plc_session: image.echo_plc_session,
+            counts: [
+                counts.total,
+                counts.ok,
+                counts.not_ok,
+                counts.not_decidable,
+                counts.missed,
+                counts.duplicate,
+            ],
+            ..self.numbers
+        }
+    }
+
+    /// What comes next: an input, or nothing but time; and nothing more once nobody is left to say anything.
+    #[allow(clippy::option_option, reason = "the outer one ends the loop, as of an iterator")]
+    fn next_input(&mut self, state: &mut State) -> Option<Option<LineInput>> {
+        if let Some(refused) = state.refused.pop_front() {
+            return Some(Some(refused));
+        }
+        let now = flow::now();
+        match self.inputs.receive_timeout(self.line.wake_at(now).since(now)) {
+            Ok(input) => Some(Some(input)),
+            Err(NothingReceived::TimedOut) => Some(None),
+            Err(NothingReceived::Closed) => None,
+        }
+    }
+
+    fn event(&mut self, state: &mut State, input: Option<LineInput>) -> Event {
+        match input {
+            None => {
+                // Not on the way of any part: the cursor may be late, records have a key.
+                self.black_box.write_reported_below(self.reported_below.load(Ordering::Relaxed));
+                Event::Tick
+            }
+            Some(LineInput::Plc(PlcEvent::Connected)) => Event::PlcConnected,
+            Some(LineInput::Plc(PlcEvent::Lost)) => Event::PlcLost,
+            Some(LineInput::Plc(PlcEvent::Wrote { at, image, written })) => Event::PlcWrote { at, image, written },
+            Some(LineInput::Capture(camera, capture)) => self.capture_event(state, camera, capture),
+            Some(LineInput::Inspected {
+                part,
+                inspection,
+                inspected,
+            }) => Event::Inspected {
+                part,
+                inspection,
+                inspected,
+            },
+            Some(LineInput::ModelsReady(ready)) => Event::ModelsReady(ready),
+            Some(LineInput::Granted(numbers)) => {
+                state.granting = false;
+                self.numbers = numbers;
+                Event::IdsGranted {
+                    acquisition_below: numbers.acquisition_below,
+                    result_below: numbers.result_below,
+                }
+            }
+            Some(LineInput::Stop) => {
+                state.stopping = true;
+                Event::Stop
+            }
+            Some(LineInput::Abort) => {
+                state.stopping = true;
+                Event::Abort
+            }
+        }
+    }
+
+    fn capture_event(&mut self, state: &mut State, camera: CameraIndex, capture: Capture) -> Event {
+        match capture {
+            Capture::Frame(frame) => {
+                let id = FrameId(state.next_frame);
+                state.next_frame += 1;
+                let event = Event::Frame {
+                    camera,
+                    frame: id,
+                    counter: frame.counter,
+                    exposed_at: frame.exposed_at,
+                };
+                self.events.frame(camera);
+                state.frames.insert(id, frame);
+                event
+            }
+            Capture::Up => {
+                self.events.camera_up(camera);
+                Event::CameraUp(camera)
+            }
+            Capture::Down { reason } => {
+                self.events.camera_down(camera, &reason);
+                Event::CameraDown(camera)
+            }
+        }
+    }
+
+    /// Does what the line says. The order is the promise: the black box knows before the PLC does.
+    fn carry_out(&mut self, state: &mut State, commit: Commit) {
+        let unix_offset = flow::unix_now_ns().wrapping_sub_unsigned(flow::now().0);
+        let unix = |at: Nanos| unix_offset.wrapping_add_unsigned(at.0);
+        for opened in &commit.opened {
+            self.black_box.write_opened(opened, unix(opened.triggered_at));
+        }
+        for record in &commit.decided {
+            recovery::add(&mut state.counts, record);
+            self.black_box.write_decided(record, &state.counts);
+        }
+        if commit.image_changed {
+            let duplicates = self.line.image().counts.duplicate;
+            if duplicates != state.counts.duplicate {
+                state.counts.duplicate = duplicates;
+                self.black_box.write_duplicates(duplicates);
+            }
+            self.show();
+        }
+        if commit.opened.iter().any(|opened| opened.acquisition_id != 0) {
+            self.exposing.iter().for_each(|camera| camera.trigger());
+        }
+        for job in commit.jobs {
+            let frame = state.frames.get(&job.frame).cloned();
+            let job = EngineJob {
+                job,
+                frame,
+                queued_at: flow::now(),
+            };
+            if let Err(refused) = self.jobs.send(job) {
+                state.refused.push_back(refused.refusal());
+            }
+        }
+        for frame in commit.released {
+            state.frames.remove(&frame);
+        }
+        for mut record in commit.decided {
+            record.triggered_unix_ns = unix(record.triggered_ns);
+            self.metrics.part(&record);
+            self.report(Report::Part(Box::new(record)));
+        }
+        for note in &commit.notes {
+            self.events.note(note);
+        }
+        self.after(state);
+    }
+
+    /// What is due now and then, off the way of any part.
+    fn after(&mut self, state: &mut State) {
+        let image = self.line.image();
+        let (ready, error_code, boot_id) = (image.online && !image.error, image.error_code, image.boot_id);
+        if state.reported != Some((ready, error_code)) {
+            state.reported = Some((ready, error_code));
+            self.metrics.state(ready, error_code);
+            self.report(Report::State {
+                ready,
+                error_code,
+                boot_id,
+            });
+        }
+        if !state.granting && self.line.ids_left() < BLOCK / 2 {
+            state.granting = self.numbers_wanted.send(self.numbers_now().next_block()).is_ok();
+        }
+    }
+
+    fn report(&self, report: Report) {
+        if self.reports.send(report).is_err() {
+            self.metrics.record_dropped();
+        }
+    }
+
+    fn show(&self) {
+        self.shown.store(Arc::new(self.line.image().clone()));
+    }
+}

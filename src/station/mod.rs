@@ -1,0 +1,28 @@
+//! The station: cameras, engines, line and PLC put together. Decides nothing about parts.
+//!
+//! ```text
+//! capture (streaming threads) --frames--+
+//! engines (worker threads) --findings---+--> line thread --jobs--> engines
+//! plc (runtime of its own) --writes-----+      |  black box, then image (ArcSwap) --> plc
+//!                                              +--records--> reporter (standard output)
+//! ```
+//!
+//! The line thread never waits for anybody: towards it channels block (it never stands still), away from it they drop and count.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `build.rs` | configuration becomes a running station, and is taken down again |
+//! | `line_thread.rs` | drives the line: clock in, black box, image, jobs and records out |
+//! | `engines.rs` | worker threads that own the models |
+//! | `reporter.rs` | records leave the station |
+//! | `recovery.rs` | what an earlier life left |
+//! | `memory.rs` | memory is kept from part to part |
+//! | `supervisor.rs` | restarts what failed, stops in order, names who would not stop |
+
+pub mod build;
+pub mod engines;
+pub mod line_thread;
+pub mod memory;
+pub mod recovery;
+pub mod reporter;
+pub mod supervisor;

@@ -1,0 +1,153 @@
+//! Records leave the station: one line each on standard output, for programs or for people.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use serde::Serialize;
+
+use super::line_thread::Report;
+use crate::flow::Receiver;
+use crate::line::error_code::ErrorCode;
+use crate::part::{CycleId, PartRecord, Verdict};
+
+/// How records are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ReportFormat {
+    /// One JSON object a line.
+    Json,
+    /// One readable line each.
+    Text,
+}
+
+#[derive(Serialize)]
+#[serde(tag = "event", rename_all = "snake_case")]
+enum JsonLine<'a> {
+    Listening {
+        plc: SocketAddr,
+    },
+    Part(&'a PartRecord),
+    State {
+        ready: bool,
+        error_code: u16,
+        error: Option<&'static str>,
+        boot_id: u16,
+    },
+}
+
+/// Follows which records have left, although they leave in the order of their outcomes, not of their numbers.
+#[derive(Debug)]
+pub struct Departed {
+    below: u64,
+    beyond: BTreeSet<u64>,
+}
+
+impl Departed {
+    /// Every record below this sequence has left.
+    pub fn new(below: u64) -> Self {
+        Self {
+            below,
+            beyond: BTreeSet::new(),
+        }
+    }
+
+    /// A record has left. Returns the sequence below which every one has.
+    pub fn add(&mut self, sequence: u64) -> u64 {
+        if sequence >= self.below {
+            self.beyond.insert(sequence);
+        }
+        while self.beyond.remove(&self.below) {
+            self.below += 1;
+        }
+        self.below
+    }
+}
+
+/// Writes reports until nobody sends any more. A reader that went away ends the writing, not the station.
+pub fn run(
+    reports: &Receiver<Report>,
+    format: ReportFormat,
+    output: &mut dyn Write,
+    mut departed: Departed,
+    reported_below: &Arc<AtomicU64>,
+) {
+    let mut broken = false;
+    while let Some(report) = reports.receive() {
+        if !broken && let Err(error) = write(&report, format, output) {
+            if error.kind() != io::ErrorKind::BrokenPipe {
+                tracing::error!(%error, "failed to write records to standard output; they stay in the black box");
+            }
+            broken = true;
+        }
+        if let Report::Part(record) = &report
+            && !broken
+        {
+            reported_below.store(departed.add(record.sequence), Ordering::Relaxed);
+        }
+    }
+}
+
+fn write(report: &Report, format: ReportFormat, output: &mut dyn Write) -> io::Result<()> {
+    let mut line = match (format, report) {
+        (ReportFormat::Json, Report::Listening(plc)) => serde_json::to_vec(&JsonLine::Listening { plc: *plc })?,
+        (ReportFormat::Json, Report::Part(record)) => serde_json::to_vec(&JsonLine::Part(record))?,
+        (
+            ReportFormat::Json,
+            Report::State {
+                ready,
+                error_code,
+                boot_id,
+            },
+        ) => serde_json::to_vec(&JsonLine::State {
+            ready: *ready,
+            error_code: *error_code,
+            error: error(*error_code).map(ErrorCode::name),
+            boot_id: *boot_id,
+        })?,
+        (ReportFormat::Text, Report::Listening(plc)) => format!("serving the PLC on {plc}").into_bytes(),
+        (ReportFormat::Text, Report::Part(record)) => part_line(record).into_bytes(),
+        (ReportFormat::Text, Report::State { ready, error_code, .. }) => state_line(*ready, *error_code).into_bytes(),
+    };
+    line.push(b'\n');
+    output.write_all(&line)?;
+    output.flush()
+}
+
+fn error(code: u16) -> Option<ErrorCode> {
+    ErrorCode::ALL.iter().copied().find(|error| error.code() == code)
+}
+
+fn state_line(ready: bool, code: u16) -> String {
+    let state = if ready { "ready" } else { "not ready" };
+    error(code).map_or_else(|| state.into(), |error| format!("{state}: {} {}", error.text(), error.remedy()))
+}
+
+fn part_line(record: &PartRecord) -> String {
+    let cycle = record.cycle_id.map_or(0, CycleId::get);
+    let reason = record.reason.map_or("", |reason| reason.name());
+    let score = record.views.iter().filter_map(|view| view.score).reduce(f32::max);
+    let score = score.map_or_else(String::new, |score| format!("score {score:.2}"));
+    let mark = match record.verdict {
+        Verdict::Ok => "ok",
+        Verdict::NotOk => "NOT OK",
+        Verdict::NotDecidable => "NOT DECIDABLE",
+    };
+    let late = if record.late_findings { "  (late findings)" } else { "" };
+    let milliseconds = record.stages.total_us as f64 / 1e3;
+    format!("{cycle:>10}  {mark:<13}  {reason:<13}  {score:<14}  {milliseconds:>7.1} ms{late}")
+        .trim_end()
+        .into()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_left_out_of_order_is_not_forgotten() {
+        let mut departed = Departed::new(3);
+        assert_eq!([5, 4, 2, 3, 7].map(|sequence| departed.add(sequence)), [3, 3, 3, 6, 6]);
+    }
+}

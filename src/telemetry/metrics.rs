@@ -1,0 +1,157 @@
+//! Counters, gauges and histograms in the text format of Prometheus (OpenMetrics 1.0). Never a cycle ID as a label.
+
+use std::sync::atomic::AtomicU64;
+
+use prometheus_client::encoding::EncodeLabelSet;
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::{Registry, Unit};
+
+use crate::part::PartRecord;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartLabels {
+    verdict: &'static str,
+    reason: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct StageLabels {
+    stage: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct EventLabels {
+    event: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct CameraLabels {
+    camera: String,
+}
+
+/// Upper bounds of the latency buckets, seconds.
+const SECONDS: [f64; 13] = [0.001, 0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.3, 0.5, 1.0, 2.0];
+
+/// Everything that is counted.
+pub struct Metrics {
+    registry: Registry,
+    parts: Family<PartLabels, Counter>,
+    stages: Family<StageLabels, Histogram, fn() -> Histogram>,
+    events: Family<EventLabels, Counter>,
+    frames: Family<CameraLabels, Counter>,
+    camera_up: Family<CameraLabels, Gauge>,
+    records_dropped: Counter,
+    error_code: Gauge,
+    ready: Gauge,
+    ready_flag: AtomicU64,
+}
+
+impl Metrics {
+    /// All at zero.
+    pub fn new() -> Self {
+        let mut metrics = Self {
+            registry: Registry::with_prefix("takt"),
+            parts: Family::default(),
+            stages: Family::new_with_constructor(|| Histogram::new(SECONDS)),
+            events: Family::default(),
+            frames: Family::default(),
+            camera_up: Family::default(),
+            records_dropped: Counter::default(),
+            error_code: Gauge::default(),
+            ready: Gauge::default(),
+            ready_flag: AtomicU64::new(0),
+        };
+        let registry = &mut metrics.registry;
+        registry.register("parts", "Parts by verdict and reason", metrics.parts.clone());
+        registry.register_with_unit("stage", "Time per part and stage", Unit::Seconds, metrics.stages.clone());
+        registry.register("line_events", "What happened at the line besides parts", metrics.events.clone());
+        registry.register("frames", "Frames that arrived", metrics.frames.clone());
+        registry.register("camera_up", "Whether the camera delivers", metrics.camera_up.clone());
+        registry.register(
+            "records_dropped",
+            "Records that found their reader too slow",
+            metrics.records_dropped.clone(),
+        );
+        registry.register("error_code", "Lowest active ErrorCode, 0 for none", metrics.error_code.clone());
+        registry.register("ready", "Whether the station inspects", metrics.ready.clone());
+        metrics
+    }
+
+    /// A part has its outcome.
+    pub fn part(&self, record: &PartRecord) {
+        if record.late_findings {
+            return self.event("late_findings", 1);
+        }
+        let labels = PartLabels {
+            verdict: record.verdict.name(),
+            reason: record.reason.map_or("", |reason| reason.name()),
+        };
+        self.parts.get_or_create(&labels).inc();
+        if record.result_id == 0 {
+            return;
+        }
+        let stages = &record.stages;
+        for (stage, micros) in [
+            ("frame", stages.frame_us),
+            ("queue", stages.queue_us),
+            ("preprocess", stages.preprocess_us),
+            ("infer", stages.infer_us),
+            ("postprocess", stages.postprocess_us),
+            ("total", stages.total_us),
+        ] {
+            self.stages.get_or_create(&StageLabels { stage }).observe(micros as f64 / 1e6);
+        }
+    }
+
+    /// Something happened at the line.
+    pub fn event(&self, event: &'static str, count: u64) {
+        self.events.get_or_create(&EventLabels { event }).inc_by(count);
+    }
+
+    /// A frame arrived.
+    pub fn frame(&self, camera: &str) {
+        self.frames.get_or_create(&CameraLabels { camera: camera.into() }).inc();
+    }
+
+    /// A camera delivers, or does not.
+    pub fn camera_up(&self, camera: &str, up: bool) {
+        self.camera_up
+            .get_or_create(&CameraLabels { camera: camera.into() })
+            .set(i64::from(up));
+    }
+
+    /// A record found its reader too slow.
+    pub fn record_dropped(&self) {
+        self.records_dropped.inc();
+    }
+
+    /// The lowest active error, and whether the station inspects.
+    pub fn state(&self, ready: bool, error_code: u16) {
+        self.error_code.set(i64::from(error_code));
+        self.ready.set(i64::from(ready));
+        self.ready_flag.store(u64::from(ready), std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// Whether the station inspects.
+    pub fn is_ready(&self) -> bool {
+        self.ready_flag.load(std::sync::atomic::Ordering::Relaxed) != 0
+    }
+
+    /// The text a scraper reads.
+    pub fn text(&self) -> String {
+        let mut text = String::new();
+        // Writing to a String does not fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}

@@ -1,0 +1,188 @@
+//! Configuration files that were written once are read for good, the examples are what they say, and `takt validate` tells what is wrong and what is so.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use takt::capture::PixelFormat;
+use takt::config::station::{CameraClock, CameraSource, StampPlace};
+use takt::config::twin::{Rate, TwinFaults};
+use takt::config::{StationConfig, TwinConfig};
+use takt::line::config::{ResultMode, TriggerSource};
+use takt::part::Region;
+use takt::vision::Provider;
+
+use crate::parts;
+use crate::program::{Outcome, run, takt};
+
+fn repository(path: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join(path)
+}
+
+fn validate(config: &Path, format: &str) -> Outcome {
+    run(takt("validate").arg("--config").arg(config).args(["--format", format]))
+}
+
+const fn millis(millis: u64) -> Duration {
+    Duration::from_millis(millis)
+}
+
+#[test]
+fn a_station_of_version_1_is_still_read() {
+    let station = StationConfig::read(&repository("tests/fixtures/config/station-1.toml")).unwrap();
+    assert_eq!(station.id, "cell-4");
+    assert_eq!(station.state_directory, repository("tests/fixtures/config/state"));
+    assert_eq!(station.runtime_directory, Path::new("/run/takt"));
+    assert_eq!(station.plc.listen.to_string(), "0.0.0.0:1502");
+    assert_eq!(station.plc.writers.len(), 2);
+    let plc = &station.plc;
+    let times = [plc.poll, plc.scan, plc.heartbeat_timeout, plc.torn, plc.trigger_grace];
+    assert_eq!(times, [10, 10, 1000, 200, 25].map(millis));
+    assert_eq!(station.trigger.source, TriggerSource::Hardware { arm_window: millis(30) });
+    assert_eq!(station.trigger.part_interval_min, millis(50));
+    assert_eq!((station.result.mode, station.result.accept_hold), (ResultMode::Window, millis(500)));
+    let timing = &station.timing;
+    let times = [timing.deadline, timing.trigger_to_gate, timing.gate_actuation, timing.margin];
+    assert_eq!(times, [200, 400, 20, 10].map(millis));
+    assert!(!station.sequential);
+
+    let [top, side] = station.cameras.as_slice() else {
+        panic!("{:?}", station.cameras)
+    };
+    assert_eq!((top.name.as_str(), top.stamp), ("top", Some(StampPlace { x: 0, y: 0, cell_px: 4 })));
+    let CameraSource::Pipeline {
+        description,
+        clock,
+        frames_held_max,
+    } = &top.source
+    else {
+        panic!("{top:?}")
+    };
+    assert_eq!(description, "shmsrc socket-path=/tmp/twin.sock is-live=true ! gdpdepay");
+    assert_eq!((*clock, *frames_held_max), (CameraClock::Monotonic, 6));
+    let CameraSource::Pipeline {
+        clock, frames_held_max, ..
+    } = side.source
+    else {
+        panic!("{side:?}")
+    };
+    assert_eq!((clock, frames_held_max), (CameraClock::Pipeline, 8));
+
+    assert_eq!((station.recipe.number, station.recipe.name.as_str()), (1, "flange"));
+    let [surface, thread] = station.recipe.inspections.as_slice() else {
+        panic!("{:?}", station.recipe)
+    };
+    assert_eq!((surface.camera, thread.camera), (0, 1));
+    assert_eq!(
+        surface.region,
+        Some(Region {
+            x: 0,
+            y: 32,
+            width: 640,
+            height: 448
+        })
+    );
+    assert_eq!(
+        (surface.threshold, surface.min_area_px, surface.defect_code),
+        (Some(12.5), Some(20), 7)
+    );
+    assert_eq!((thread.model.as_path(), thread.defect_code), (Path::new("/models/thread"), 1));
+    let engine = &station.engine;
+    assert_eq!(
+        (engine.options.provider, engine.options.threads, engine.workers),
+        (Provider::TensorRt, 2, 3)
+    );
+    assert_eq!(station.metrics.map(|listen| listen.port()), Some(9184));
+}
+
+#[test]
+fn a_line_of_version_1_is_still_read() {
+    let line = TwinConfig::read(&repository("tests/fixtures/config/line-1.toml")).unwrap();
+    assert_eq!(line.station, repository("tests/fixtures/config/station-1.toml"));
+    assert!(line.start);
+    assert_eq!((line.plc.poll, line.plc.scan), (Duration::ZERO, Duration::ZERO));
+    assert_eq!(line.plc.address.map(|address| address.port()), Some(1502));
+    assert_eq!(
+        (line.camera.width, line.camera.height, line.camera.format),
+        (320, 240, PixelFormat::Nv12)
+    );
+    assert_eq!((line.camera.exposure_delay, line.camera.transfer), (millis(3), millis(4)));
+    assert_eq!((line.parts.count, line.parts.rate, line.parts.seed), (1000, Rate::Max, 42));
+    assert_eq!(line.parts.dataset.as_deref(), Some(Path::new("/data/screw")));
+    assert_eq!((line.parts.defect_share, line.parts.trigger_to_gate), (0.25, Some(millis(350))));
+    assert_eq!(line.encoder_pitch, 500);
+    let faults = TwinFaults {
+        frame_missed: 0.01,
+        frame_late: 0.02,
+        frame_duplicate: 0.03,
+        frames_swapped: 0.04,
+        trigger_duplicate: 0.05,
+        trigger_bounce: 0.06,
+        torn_write: 0.07,
+        plc_restart: 0.08,
+        engine_slow: 0.09,
+        station_kill: 0.1,
+        kills: 5,
+    };
+    assert_eq!(line.faults, faults);
+}
+
+#[test]
+fn every_example_is_a_station_without_surprises() {
+    for (example, warnings) in [("usb-camera.toml", 1), ("rtsp.toml", 1), ("twin/station.toml", 0)] {
+        let station = StationConfig::read(&repository("examples").join(example)).unwrap_or_else(|errors| panic!("{errors}"));
+        // Those for a real PLC listen where it can reach them. Where this clone lies is its owner's business.
+        let warned = station.warnings();
+        let count = warned.iter().filter(|warning| !warning.starts_with("state_directory")).count();
+        assert_eq!(count, warnings, "{example}: {warned:?}");
+    }
+    let line = TwinConfig::read(&repository("examples/twin/line.toml")).unwrap_or_else(|errors| panic!("{errors}"));
+    assert_eq!(line.station, repository("examples/twin/station.toml"));
+}
+
+#[test]
+fn validate_tells_every_error_with_its_place() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("station.toml");
+    let example = fs::read_to_string(repository("examples/twin/station.toml")).unwrap();
+    let text = example.replace("deadline_ms = 200", "deadline_ms = 400");
+    fs::write(&config, text.replace("provider = \"cpu\"", "provider = \"cpu\"\nworker = 2")).unwrap();
+    let outcome = validate(&config, "table").exited(2);
+    outcome.refused(&[
+        "trigger_to_gate_ms 400 is shorter",
+        "did you mean \"workers\"?",
+        "failed to open model package",
+    ]);
+    for line in outcome.stderr.lines() {
+        assert!(line.starts_with(&format!("{}:", config.display())), "{line}");
+    }
+}
+
+#[test]
+fn validate_prints_the_arithmetic() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("station.toml");
+    fs::copy(repository("examples/twin/station.toml"), &config).unwrap();
+    parts::write_package(&folder.path().join("model"));
+
+    let report = &validate(&config, "json").done().json()[0];
+    assert_eq!(report["needed_ms"], 260.0);
+    assert_eq!((&report["trigger_to_gate_ms"], &report["slack_ms"]), (&400.0.into(), &140.0.into()));
+    assert_eq!(report["terms"].as_array().unwrap().len(), 4);
+    assert_eq!(report["trigger_rate_hz_max"], 20.0);
+
+    let table = validate(&config, "table").done().stdout;
+    for words in [
+        "2 x (poll_ms + scan_ms)",
+        "deadline_ms",
+        "gate_actuation_ms",
+        "margin_ms",
+        "sum",
+        "260",
+        "slack",
+        "140",
+        "20.0 per second",
+    ] {
+        assert!(table.contains(words), "\"{words}\" is missing in {table}");
+    }
+}
