@@ -61,7 +61,7 @@ fn assert_kept(report: &Value) {
 fn a_line_where_much_goes_wrong_keeps_its_promises() {
     let cell = cell("source = \"hardware\"\narm_window_ms = 30\npart_interval_ms_min = 60");
     let faults = "frame_missed = 0.05\nframe_late = 0.05\nframe_duplicate = 0.05\nframes_swapped = 0.05\ntrigger_duplicate = 0.05\n\
-                  trigger_bounce = 0.05\ntorn_write = 0.05\nplc_restart = 0.02";
+                  trigger_bounce = 0.05\ntorn_write = 0.05\nplc_restart = 0.02\nengine_slow = 0.02";
     let report = line(cell.path(), "count = 120\nrate_hz = 12.0", faults);
     assert_kept(&report);
     assert!(report["outcomes"]["ok"].as_u64() > Some(20), "{report:#}");

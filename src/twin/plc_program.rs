@@ -451,7 +451,9 @@ impl PlcProgram {
     fn await_answer(&mut self, now: Nanos, reading: &Reading, arrival: Arrival, since: Nanos, repeated: bool) {
         let station = &reading.station;
         let Some(tracked) = self.tracked.back_mut() else {
-            self.handshake = Handshake::Idle;
+            // Its part is long past the gate. Trigger must be seen 0 before it means another part.
+            self.image.control &= !control::TRIGGER;
+            self.handshake = Handshake::Dropped { arrival, repeat: false };
             return;
         };
         let cycle = &mut tracked.cycle;
