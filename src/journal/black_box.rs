@@ -207,14 +207,7 @@ impl BlackBox {
         at.put(&u32::try_from(record.stages.total_us).unwrap_or(u32::MAX).to_le_bytes());
         let deadline_us = record.deadline_ns.since(record.triggered_ns).as_micros();
         at.put(&u32::try_from(deadline_us).unwrap_or(u32::MAX).to_le_bytes());
-        for count in [
-            counts.total,
-            counts.ok,
-            counts.not_ok,
-            counts.not_decidable,
-            counts.missed,
-            counts.duplicate,
-        ] {
+        for count in counts.to_array() {
             at.put(&count.to_le_bytes());
         }
         at.put(&record.config_checksum.to_le_bytes());
@@ -329,14 +322,7 @@ fn read_decided(bytes: &[u8], sequence: u64) -> Option<Decided> {
         result_id: u32_at(bytes, 4),
         total_us: u32_at(bytes, 8),
         deadline_us: u32_at(bytes, 12),
-        counts: Counts {
-            total: count(0),
-            ok: count(1),
-            not_ok: count(2),
-            not_decidable: count(3),
-            missed: count(4),
-            duplicate: count(5),
-        },
+        counts: Counts::from_array(std::array::from_fn(count)),
         config_checksum: u32_at(bytes, 40),
     })
 }

@@ -83,6 +83,23 @@ pub struct Counts {
 }
 
 impl Counts {
+    /// The counters as they are stored: total, ok, `not_ok`, `not_decidable`, missed, duplicate.
+    pub fn to_array(self) -> [u32; 6] {
+        [self.total, self.ok, self.not_ok, self.not_decidable, self.missed, self.duplicate]
+    }
+
+    /// The counters as they were stored.
+    pub fn from_array([total, ok, not_ok, not_decidable, missed, duplicate]: [u32; 6]) -> Self {
+        Self {
+            total,
+            ok,
+            not_ok,
+            not_decidable,
+            missed,
+            duplicate,
+        }
+    }
+
     /// Counts an outcome.
     pub fn add(&mut self, outcome: Outcome) {
         let count = match outcome.verdict {

@@ -237,28 +237,16 @@ fn judged(inspection: Inspection, frame: &Frame, defect_code: u16) -> Inspected 
             score: Some(inspection.score).filter(|score| score.is_finite()),
             threshold: Some(inspection.threshold).filter(|threshold| threshold.is_finite()),
             findings: inspection.findings,
-            ..view(frame)
+            ..view(Some(frame))
         },
     }
 }
 
 fn undecided(reason: Reason, frame: Option<&Frame>) -> Inspected {
-    let empty = View {
-        inspection: String::new(),
-        camera: String::new(),
-        frame_counter: None,
-        exposed_ns: Nanos::default(),
-        stamp: None,
-        verdict: Verdict::NotDecidable,
-        reason: None,
-        score: None,
-        threshold: None,
-        findings: Vec::new(),
-    };
     Inspected {
         view: View {
             reason: Some(reason),
-            ..frame.map_or(empty, view)
+            ..view(frame)
         },
         defect_code: 0,
         queue_us: 0,
@@ -268,13 +256,13 @@ fn undecided(reason: Reason, frame: Option<&Frame>) -> Inspected {
     }
 }
 
-/// A view of this frame, of which nothing is decided.
-fn view(frame: &Frame) -> View {
+/// A view of this frame, of which nothing is decided; `None` where the frame is gone.
+fn view(frame: Option<&Frame>) -> View {
     View {
         inspection: String::new(),
         camera: String::new(),
-        frame_counter: frame.counter,
-        exposed_ns: frame.exposed_at,
+        frame_counter: frame.and_then(|frame| frame.counter),
+        exposed_ns: frame.map_or(Nanos::default(), |frame| frame.exposed_at),
         stamp: None,
         verdict: Verdict::NotDecidable,
         reason: None,

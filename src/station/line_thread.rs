@@ -134,17 +134,9 @@ impl LineThread {
     /// The numbers with what the counters and the session are now.
     fn numbers_now(&self) -> Numbers {
         let image = self.line.image();
-        let counts = image.counts;
         Numbers {
             plc_session: image.echo_plc_session,
-            counts: [
-                counts.total,
-                counts.ok,
-                counts.not_ok,
-                counts.not_decidable,
-                counts.missed,
-                counts.duplicate,
-            ],
+            counts: image.counts.to_array(),
             ..self.numbers
         }
     }

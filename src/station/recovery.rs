@@ -55,20 +55,12 @@ pub fn recover(station: &str, before: &Numbers, numbers: &Numbers, recovered: &R
 
 /// The counters as they stood last. They only grow (and wrap), so the outcome that counted most parts was the last.
 fn latest_counts(before: &Numbers, recovered: &Recovered) -> Counts {
-    let [total, ok, not_ok, not_decidable, missed, duplicate] = before.counts;
-    let persisted = Counts {
-        total,
-        ok,
-        not_ok,
-        not_decidable,
-        missed,
-        duplicate,
-    };
+    let persisted = Counts::from_array(before.counts);
     let decided = recovered.parts.iter().filter_map(|kept| kept.decided);
     let latest = decided.max_by_key(|decided: &Decided| decided.counts.total.wrapping_sub(persisted.total) as i32);
     let mut counts = latest.map_or(persisted, |decided| decided.counts);
     counts.duplicate = if recovered.parts.is_empty() {
-        duplicate
+        persisted.duplicate
     } else {
         recovered.duplicates
     };
