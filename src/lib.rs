@@ -11,6 +11,7 @@ pub mod part;
 pub mod plc;
 pub mod recipe;
 pub mod report;
+pub mod rpc;
 pub mod station;
 pub mod teach;
 pub mod telemetry;

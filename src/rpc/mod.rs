@@ -1,0 +1,3 @@
+//! gRPC: the contract (`proto/takt/v1`) as types, services and clients of it.
+
+pub mod proto;
