@@ -83,6 +83,25 @@ CREATE TABLE record_labels (
 ) STRICT, WITHOUT ROWID;
 ";
 
+/// Counts by hour, kept by the historian in the transaction that stores the records; test parts are not counted.
+pub const ROLLUPS: &str = "
+CREATE TABLE rollups (
+    -- hours since 1970
+    hour INTEGER NOT NULL,
+    chain INTEGER NOT NULL,
+    recipe INTEGER NOT NULL,
+    model_set INTEGER NOT NULL,
+    -- 0 every part, 1 by class, 2 by tag, 3 by reason
+    dimension INTEGER NOT NULL,
+    -- of `labels` for classes and tags, the number of a reason, else 0
+    label INTEGER NOT NULL,
+    ok INTEGER NOT NULL,
+    not_ok INTEGER NOT NULL,
+    not_decidable INTEGER NOT NULL,
+    PRIMARY KEY (hour, chain, recipe, model_set, dimension, label)
+) STRICT, WITHOUT ROWID;
+";
+
 /// SHA-256 of a record's bytes.
 pub fn hash(bytes: &[u8]) -> [u8; 32] {
     Sha256::digest(bytes).into()

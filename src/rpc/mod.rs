@@ -1,3 +1,4 @@
 //! gRPC: the contract (`proto/takt/v1`) as types, services and clients of it.
 
+pub mod access;
 pub mod proto;
