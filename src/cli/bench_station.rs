@@ -48,6 +48,9 @@ const CUSTOMER_PARTS_MAX: u32 = 500;
 /// Part at which memory is measured first: everything is warm by then.
 const MEMORY_AT: usize = 1000;
 
+/// Memory is asked for once in this many parts: asking takes time from them.
+const MEMORY_EVERY: usize = 50;
+
 /// Period of the timer probe.
 const PROBE: Duration = Duration::from_millis(1);
 
@@ -191,6 +194,7 @@ struct Memory {
 struct MemoryWatcher {
     screen: Screen,
     station: Option<u32>,
+    total: usize,
     parts: usize,
     memory: Memory,
 }
@@ -202,6 +206,7 @@ impl MemoryWatcher {
         Self {
             screen,
             station: None,
+            total: parts as usize,
             parts: 0,
             memory: Memory::default(),
         }
@@ -216,7 +221,8 @@ impl Watcher for MemoryWatcher {
     fn part(&mut self, _: &PartRun) {
         self.parts += 1;
         self.screen.advance(1);
-        if let Some(mib) = self.station.and_then(rss_mib) {
+        let due = self.parts.is_multiple_of(MEMORY_EVERY) || self.parts == self.total;
+        if due && let Some(mib) = self.station.and_then(rss_mib) {
             self.memory.end = mib;
             if self.parts <= MEMORY_AT {
                 self.memory.at_1000 = mib;

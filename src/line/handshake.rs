@@ -66,13 +66,12 @@ impl Handshake {
         }
     }
 
-    /// What the PLC will be found to say is no edge.
+    /// What the PLC will be found to say is no edge. An answer stands until Trigger is seen to be 0, whatever happens to the link.
     pub(super) fn forget_levels(&mut self) {
         for bit in [&mut self.trigger, &mut self.result_ack, &mut self.clear_error] {
             bit.forget();
         }
         self.pending = None;
-        self.answer = None;
     }
 
     /// Whether the PLC says this in another session than the one in force.
@@ -90,6 +89,7 @@ impl Handshake {
         if begins_session {
             heard.session_before = Some(std::mem::replace(&mut self.session, image.plc_session));
             self.forget_levels();
+            self.answer = None;
             self.online.forget();
         }
         let wrote = |mask: u16| written & mask != 0;

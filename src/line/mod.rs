@@ -77,6 +77,8 @@ pub struct Memory {
     pub plc_session: u16,
     /// Cycle IDs of late, oldest first.
     pub history: Vec<UsedCycle>,
+    /// Whether this start follows a failure of one of the station's own stages.
+    pub stage_restarted: bool,
 }
 
 /// A line that is broken on purpose, to prove that the checks see it.
@@ -158,7 +160,7 @@ impl Line {
             window: WindowResults::default(),
             models_ready: false,
             stopping: false,
-            errors: BTreeSet::new(),
+            errors: memory.stage_restarted.then_some(ErrorCode::StageRestarted).into_iter().collect(),
             latest: None,
             latest_acquisition: 0,
             slots_full_since: None,

@@ -22,9 +22,9 @@ use crate::config::station::{CameraSource, StationConfig};
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
 use crate::journal::black_box::{BlackBox, BlackBoxError};
 use crate::journal::numbers::{Numbers, NumbersError};
-use crate::line::Line;
 use crate::line::config::TriggerSource;
 use crate::line::image::StationImage;
+use crate::line::{Line, Memory};
 use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError, SILENCE_MAX};
 use crate::plc::{PlcEvent, Shown};
 use crate::telemetry::endpoint::{self, EndpointError};
@@ -97,6 +97,8 @@ pub enum Control {
     Worker(WorkerState),
     /// The line thread ended.
     LineEnded,
+    /// Another thread of the station panicked.
+    StageFailed(&'static str),
 }
 
 /// How a station's life ended.
@@ -104,8 +106,8 @@ pub enum Control {
 pub enum Ended {
     /// As it was told to.
     Stopped,
-    /// The line thread panicked; the outputs are safe.
-    LineFailed,
+    /// This thread panicked; the outputs are safe.
+    Failed(&'static str),
 }
 
 /// A station that runs.
@@ -121,7 +123,7 @@ pub struct Station {
     workers_starting: usize,
 }
 
-/// Starts a station. `control` is told what happens to it.
+/// Starts a station. `control` is told what happens to it. `restarted`: it failed a moment ago, and the PLC is to know.
 ///
 /// # Errors
 /// When a part of it cannot be set up. Nothing runs then.
@@ -130,7 +132,7 @@ pub fn start(
     format: ReportFormat,
     output: Box<dyn Write + Send>,
     control: &Sender<Control>,
-    prepare: impl FnOnce(&mut Line),
+    restarted: bool,
 ) -> Result<Station, StationError> {
     let before = Numbers::read(&config.state_directory, flow::unix_now_ns().unsigned_abs() / 1_000_000_000)?;
     let numbers = before.next_start();
@@ -149,8 +151,11 @@ pub fn start(
     let line_config = config.line_config(checksum(config)?);
     let deadline = line_config.deadline;
     let exposes = matches!(line_config.trigger_source, TriggerSource::Plc { .. });
-    let mut line = Line::new(line_config, memory, flow::now());
-    prepare(&mut line);
+    let memory = Memory {
+        stage_restarted: restarted,
+        ..memory
+    };
+    let line = Line::new(line_config, memory, flow::now());
 
     let (inputs, line_inputs) = bounded("line/inputs", INPUTS_MAX, WhenFull::Block);
     let (jobs, engine_jobs) = bounded("engine/jobs", JOBS_MAX, WhenFull::DropNewest);
@@ -167,13 +172,14 @@ pub fn start(
         threads.push(("metrics", endpoint::start(address, Arc::clone(&metrics), stop.clone())?));
     }
     let cameras = cameras(config, &inputs)?;
-    let to_line = inputs.clone();
+    let (to_line, watch) = (inputs.clone(), StageWatch::new("plc", control));
     let plc_config = ModbusConfig {
         listen: config.plc.listen,
         writers: config.plc.writers.clone(),
         silence_max: SILENCE_MAX,
     };
     let plc = ModbusServer::start(&plc_config, Arc::clone(&shown), move |event: PlcEvent| {
+        let _ = &watch;
         let _ = to_line.send(LineInput::Plc(event));
     })?;
     let _ = reports.send(Report::Listening(plc.address()));
@@ -186,10 +192,10 @@ pub fn start(
         let mut output = output;
         reporter::run(&reports_out, format, &mut output, Departed::new(reported), &reporter_cursor);
     };
-    threads.push(("reporter", spawn("reporter", report)?));
+    threads.push(("reporter", spawn("reporter", control, report)?));
     let (state_directory, granted) = (config.state_directory.clone(), inputs.clone());
     let keep = move || keep_numbers(&numbers_in, &state_directory, &granted);
-    threads.push(("numbers", spawn("numbers", keep)?));
+    threads.push(("numbers", spawn("numbers", control, keep)?));
     threads.extend(workers(config, &engine_jobs, &inputs, control)?);
 
     let line_thread = LineThread {
@@ -240,7 +246,7 @@ impl Station {
     /// # Errors
     /// When a model does not load or does not prove itself: there is nothing to inspect with.
     pub fn run(mut self, control: &Receiver<Control>) -> Result<Ended, StationError> {
-        let mut failure = None;
+        let (mut failure, mut failed_stage) = (None, None);
         loop {
             match control.receive() {
                 Some(Control::Worker(WorkerState::Ready)) => {
@@ -253,13 +259,18 @@ impl Station {
                     failure = Some(error);
                     break;
                 }
+                Some(Control::StageFailed(stage)) => {
+                    failed_stage = Some(stage);
+                    break;
+                }
                 Some(Control::Stop | Control::LineEnded) | None => break,
             }
         }
         let ended = self.take_down(control);
-        match failure {
-            Some(error) => Err(error.into()),
-            None => Ok(ended),
+        match (failure, failed_stage) {
+            (Some(error), _) => Err(error.into()),
+            (None, Some(stage)) => Ok(Ended::Failed(stage)),
+            (None, None) => Ok(ended),
         }
     }
 
@@ -286,7 +297,7 @@ impl Station {
                     }
                     Ended::Stopped
                 }
-                Err(_) => Ended::LineFailed,
+                Err(_) => Ended::Failed("line"),
             }
         } else {
             tracing::error!(thread = "line", "still running");
@@ -346,10 +357,38 @@ impl Drop for LineEnd {
     }
 }
 
-fn spawn(name: &'static str, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StationError> {
+/// Tells the supervisor when the thread that owns it panics.
+struct StageWatch {
+    name: &'static str,
+    control: Sender<Control>,
+}
+
+impl StageWatch {
+    fn new(name: &'static str, control: &Sender<Control>) -> Self {
+        Self {
+            name,
+            control: control.clone(),
+        }
+    }
+}
+
+impl Drop for StageWatch {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            let _ = self.control.send(Control::StageFailed(self.name));
+        }
+    }
+}
+
+fn spawn(name: &'static str, control: &Sender<Control>, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StationError> {
+    let watch = StageWatch::new(name, control);
+    let watched = move || {
+        let _watch = watch;
+        run();
+    };
     Builder::new()
         .name(name.into())
-        .spawn(run)
+        .spawn(watched)
         .map_err(|source| StationError::Thread { name, source })
 }
 
@@ -404,7 +443,11 @@ fn workers(
     let plans = Arc::new(config.recipe.inspections.iter().map(plan).collect::<Vec<_>>());
     let start = |number| {
         let control = control.clone();
-        let state = move |state| control.send(Control::Worker(state)).is_ok();
+        let watch = StageWatch::new("engine", &control);
+        let state = move |state| {
+            let _ = &watch;
+            control.send(Control::Worker(state)).is_ok()
+        };
         let thread = engines::start(number, Arc::clone(&plans), config.engine.options, jobs.clone(), line.clone(), state)?;
         Ok(("engine", thread))
     };
@@ -439,4 +482,41 @@ fn checksum(config: &StationConfig) -> Result<u32, StationError> {
     }
     let digest = hasher.finalize();
     Ok(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::flow::{WhenFull, bounded};
+
+    #[test]
+    fn a_panic_of_the_line_leaves_outputs_that_pass_no_part_and_is_told() {
+        let passing = StationImage {
+            boot_id: 7,
+            heartbeat: 9,
+            result_valid: true,
+            accept: true,
+            trigger_ready: true,
+            ..StationImage::default()
+        };
+        let shown: Shown = Arc::new(ArcSwap::from_pointee(passing));
+        let (control, happened) = bounded("control", 4, WhenFull::DropNewest);
+        let end = LineEnd {
+            shown: Arc::clone(&shown),
+            control: control.clone(),
+        };
+        let line = std::thread::spawn(move || {
+            let _end = end;
+            std::panic::resume_unwind(Box::new("as if the line had panicked"));
+        });
+        assert!(line.join().is_err());
+        assert!(matches!(happened.receive(), Some(Control::LineEnded)));
+        let image = shown.load();
+        assert_eq!((image.boot_id, image.heartbeat, image.error), (7, 9, true));
+        assert!(!image.accept && !image.result_valid && !image.trigger_ready);
+
+        let stage = spawn("numbers", &control, || std::panic::resume_unwind(Box::new("likewise"))).unwrap();
+        assert!(stage.join().is_err());
+        assert!(matches!(happened.receive(), Some(Control::StageFailed("numbers"))));
+    }
 }

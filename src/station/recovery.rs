@@ -45,6 +45,7 @@ pub fn recover(station: &str, before: &Numbers, numbers: &Numbers, recovered: &R
         counts,
         plc_session: last.map_or(before.plc_session, |kept| kept.opened.plc_session),
         history: recovered.parts.iter().filter_map(Kept::used_cycle).collect(),
+        stage_restarted: false,
     };
     Recovery {
         memory,

@@ -3,18 +3,20 @@
 //!
 //! GDP sends what the bytes are (caps) once, at the start. Here each frame carries it along, so that a station may come, go and be killed at
 //! any time. Without a station frames go nowhere; while one does not take them, the last few wait and older ones are lost.
+//!
+//! A frame lies in the shared memory, packed, before it is exposed: as from a camera, nothing is copied between exposure and arrival.
 
 use std::fs;
 use std::io::ErrorKind;
 use std::os::unix::fs::FileTypeExt;
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use gstreamer as gst;
 use gstreamer::prelude::*;
-use gstreamer_app::AppSrc;
+use gstreamer_app::{AppSink, AppSrc};
 use gstreamer_video::{VideoColorimetry, VideoFormat, VideoInfo};
 
 use crate::capture::PixelFormat;
@@ -67,6 +69,9 @@ pub enum TwinCameraError {
 pub struct TwinCamera {
     pipeline: gst::Pipeline,
     source: AppSrc,
+    packing: Packing,
+    /// Memory that is shared with the station.
+    shared: Option<gst::Allocator>,
     info: VideoInfo,
     format: PixelFormat,
     socket: PathBuf,
@@ -74,8 +79,21 @@ pub struct TwinCamera {
 }
 
 /// Pixels ready to be exposed.
-#[derive(Clone)]
-pub struct TwinFrame(Arc<[u8]>);
+pub struct TwinFrame {
+    pixels: Vec<u8>,
+    /// The same, packed where the station will find them; taken by the first exposure.
+    packed: Mutex<Option<gst::Buffer>>,
+}
+
+/// What surrounds the pixels of a frame.
+struct Packing {
+    /// Everything before the pixels: the packets that say what they are, the head of their own packet.
+    head: Vec<u8>,
+    /// Where in it the time of exposure is written, big endian.
+    time_at: usize,
+    /// Where in it the number is written, big endian.
+    counter_at: usize,
+}
 
 impl TwinCamera {
     /// Offers frames of `width` x `height` pixels at the socket `socket`. What a killed twin left there is removed.
@@ -89,12 +107,11 @@ impl TwinCamera {
         let caps = info.to_caps().map_err(|error| failed(error.to_string()))?;
         remove_stale(socket)?;
 
-        let description = "appsrc name=source ! gdppay name=pay ! shmsink name=share";
-        let pipeline = gst::parse::launch(description).map_err(|error| failed(error.to_string()))?;
-        let pipeline = pipeline.downcast::<gst::Pipeline>().map_err(|_| failed("no pipeline".into()))?;
+        let packing = Packing::of(&caps, info.size()).map_err(failed)?;
+
+        let (pipeline, source) = launch("appsrc name=source ! shmsink name=share").map_err(failed)?;
         let element = |name: &str| pipeline.by_name(name).ok_or_else(|| failed(format!("no {name}")));
-        let source = element("source")?.downcast::<AppSrc>().map_err(|_| failed("no appsrc".into()))?;
-        source.set_caps(Some(&caps));
+        source.set_caps(Some(&gst::Caps::new_empty_simple("application/x-gdp")));
         source.set_format(gst::Format::Time);
         source.set_is_live(true);
         source.set_max_bytes(0);
@@ -112,19 +129,19 @@ impl TwinCamera {
         share.set_property("async", false);
         share.set_property("enable-last-sample", false);
         let clients = count_clients(&share);
-        if let Some(pad) = element("pay")?.static_pad("src") {
-            carry_headers_along(&pad);
-        }
 
-        let camera = Self {
+        let mut camera = Self {
             pipeline,
             source,
+            packing,
+            shared: None,
             info,
             format,
             socket: socket.to_owned(),
             clients,
         };
         camera.pipeline.set_state(gst::State::Playing).map_err(|_| camera.refusal())?;
+        camera.shared = shared_memory(&share);
         Ok(camera)
     }
 
@@ -148,19 +165,113 @@ impl TwinCamera {
 
     /// An image in the camera's format; pixels of a larger image are left out, those of a smaller are followed by black.
     pub fn prepare(&self, image: &Image) -> TwinFrame {
-        TwinFrame(convert(image, self.format, &self.info).into())
+        let pixels = convert(image, self.format, &self.info);
+        let packed = self.pack(&pixels);
+        TwinFrame {
+            pixels,
+            packed: Mutex::new(packed),
+        }
+    }
+
+    /// The bytes of a frame as the station gets them, but for time and number; in shared memory if there is room. `None` if there is no memory.
+    fn pack(&self, pixels: &[u8]) -> Option<gst::Buffer> {
+        let head = &self.packing.head;
+        let size = head.len() + pixels.len();
+        let memory = self.shared.as_ref().and_then(|shared| shared.alloc(size, None).ok());
+        let mut buffer = match memory {
+            Some(memory) => {
+                let mut buffer = gst::Buffer::new();
+                buffer.get_mut()?.append_memory(memory);
+                buffer
+            }
+            None => gst::Buffer::with_size(size).ok()?,
+        };
+        {
+            let mut bytes = buffer.get_mut()?.map_writable().ok()?;
+            bytes.get_mut(..head.len())?.copy_from_slice(head);
+            bytes.get_mut(head.len()..size)?.copy_from_slice(pixels);
+        }
+        Some(buffer)
     }
 
     /// Sends a frame, exposed at a time (`CLOCK_MONOTONIC`) under the number `counter`. Returns at once.
     pub fn expose(&self, frame: &TwinFrame, counter: u64, exposed_at: Nanos) {
-        let mut buffer = gst::Buffer::from_slice(frame.0.clone());
-        if let Some(buffer) = buffer.get_mut() {
-            buffer.set_pts(gst::ClockTime::from_nseconds(exposed_at.0));
-            buffer.set_offset(counter);
+        let packed = frame.packed.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // The second exposure of the same frame finds the first on its way.
+        let Some(mut buffer) = packed.or_else(|| self.pack(&frame.pixels)) else {
+            return;
+        };
+        if let Some(mut bytes) = buffer.get_mut().and_then(|buffer| buffer.map_writable().ok()) {
+            for (at, value) in [(self.packing.time_at, exposed_at.0), (self.packing.counter_at, counter)] {
+                if let Some(place) = bytes.get_mut(at..at + 8) {
+                    place.copy_from_slice(&value.to_be_bytes());
+                }
+            }
         }
         // Fails only while the pipeline stops.
         let _ = self.source.push_buffer(buffer);
     }
+}
+
+impl Packing {
+    /// Time and number of the frame that is packed to see how it is done.
+    const SAMPLE: (u64, u64) = (0x1122_3344_5566_7788, 0x0123_4567_89ab_cdef);
+
+    /// Lets GStreamer pack one frame of these caps and so many bytes.
+    fn of(caps: &gst::Caps, size: usize) -> Result<Self, String> {
+        let (pipeline, source) = launch("appsrc name=source ! gdppay crc-header=false ! appsink name=packed sync=false")?;
+        let sink = pipeline.by_name("packed").and_then(|sink| sink.downcast::<AppSink>().ok());
+        let sink = sink.ok_or("no appsink")?;
+        source.set_caps(Some(caps));
+        source.set_format(gst::Format::Time);
+        let mut sample = gst::Buffer::from_slice(vec![0; size]);
+        if let Some(sample) = sample.get_mut() {
+            sample.set_pts(gst::ClockTime::from_nseconds(Self::SAMPLE.0));
+            sample.set_offset(Self::SAMPLE.1);
+        }
+        let packed = pipeline
+            .set_state(gst::State::Playing)
+            .map_err(|error| error.to_string())
+            .and_then(|_| {
+                source.push_buffer(sample).map_err(|error| error.to_string())?;
+                source.end_of_stream().map_err(|error| error.to_string())?;
+                Ok(std::iter::from_fn(|| sink.pull_sample().ok()).collect::<Vec<_>>())
+            });
+        let _ = pipeline.set_state(gst::State::Null);
+        Self::learn(&packed?, size)
+    }
+
+    /// Packets that are headers, then that of the sample: the same for every frame but for time, number and pixels.
+    fn learn(packets: &[gst::Sample], size: usize) -> Result<Self, String> {
+        let mut head = Vec::new();
+        for buffer in packets.iter().filter_map(|packet| packet.buffer()) {
+            let bytes = buffer.map_readable().map_err(|error| error.to_string())?;
+            let is_header = buffer.flags().contains(gst::BufferFlags::HEADER);
+            let pixels = if is_header { 0 } else { size };
+            head.extend_from_slice(&bytes[..bytes.len().saturating_sub(pixels)]);
+            let place = |value: u64| head.windows(8).position(|window| window == value.to_be_bytes());
+            if let (false, Some(time_at), Some(counter_at)) = (is_header, place(Self::SAMPLE.0), place(Self::SAMPLE.1)) {
+                return Ok(Self { head, time_at, counter_at });
+            }
+        }
+        Err("gdppay packs frames in a way that is not known".into())
+    }
+}
+
+/// A pipeline and its appsrc, `source`.
+fn launch(description: &str) -> Result<(gst::Pipeline, AppSrc), String> {
+    let pipeline = gst::parse::launch(description).map_err(|error| error.to_string())?;
+    let pipeline = pipeline.downcast::<gst::Pipeline>().map_err(|_| "no pipeline")?;
+    let source = pipeline.by_name("source").and_then(|source| source.downcast::<AppSrc>().ok());
+    Ok((pipeline, source.ok_or("no appsrc")?))
+}
+
+/// Where the sink wants its frames made. Without it they are copied there.
+fn shared_memory(share: &gst::Element) -> Option<gst::Allocator> {
+    let mut query = gst::query::Allocation::new(Some(&gst::Caps::new_empty_simple("application/x-gdp")), false);
+    let asked = share.static_pad("sink").is_some_and(|pad| pad.query(&mut query));
+    let allocators = query.allocation_params();
+    allocators.into_iter().filter(|_| asked).find_map(|(allocator, _)| allocator)
 }
 
 impl Drop for TwinCamera {
@@ -200,31 +311,6 @@ fn count_clients(share: &gst::Element) -> Arc<AtomicUsize> {
         None
     });
     clients
-}
-
-/// Takes the headers out of the stream of GDP packets and puts them in front of every frame.
-fn carry_headers_along(pad: &gst::Pad) {
-    let headers = std::sync::Mutex::new(Vec::<gst::Buffer>::new());
-    pad.add_probe(gst::PadProbeType::BUFFER, move |_, info| {
-        let Some(buffer) = info.buffer_mut() else {
-            return gst::PadProbeReturn::Ok;
-        };
-        let mut headers = headers.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if buffer.flags().contains(gst::BufferFlags::HEADER) {
-            headers.push(buffer.clone());
-            return gst::PadProbeReturn::Drop;
-        }
-        let mut packets = gst::Buffer::new();
-        if let Some(packets) = packets.get_mut() {
-            let memories = headers
-                .iter()
-                .flat_map(|header| header.iter_memories_owned())
-                .chain(buffer.iter_memories_owned());
-            memories.for_each(|memory| packets.append_memory(memory));
-        }
-        *buffer = packets;
-        gst::PadProbeReturn::Ok
-    });
 }
 
 fn video_info(width: u32, height: u32, format: PixelFormat) -> Option<VideoInfo> {

@@ -8,7 +8,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::task::{Context as Task, Poll};
+use std::task::{self, Context as Task};
 use std::time::Duration;
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -34,6 +34,18 @@ const WRITTEN: usize = 34;
 
 /// Registers of status and result: address 0, this many.
 const STATUS: usize = 44;
+
+/// How old the copy of the status may get while only results are waited for.
+const STATUS_AGE_MAX: Duration = Duration::from_millis(5);
+
+/// What a poll is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Poll {
+    /// Status and results.
+    Everything,
+    /// Results; in window mode they have a block of their own, and the status may be a little older.
+    Results,
+}
 
 /// Registers of window mode.
 const WINDOW: std::ops::Range<usize> = 100..STATION_REGISTERS;
@@ -62,6 +74,10 @@ pub(super) struct Wire {
     address: SocketAddr,
     mode: ResultMode,
     link: Option<Link>,
+    /// The copy of the station's registers.
+    registers: [u16; STATION_REGISTERS],
+    /// When the status in it was asked for.
+    status_at: Nanos,
     retry_at: Nanos,
     wait: Duration,
     /// Why it is down.
@@ -87,6 +103,8 @@ impl Wire {
             address,
             mode,
             link: None,
+            registers: [0; STATION_REGISTERS],
+            status_at: Nanos::default(),
             retry_at: Nanos::default(),
             wait: RECONNECT.0,
             trouble: None,
@@ -118,6 +136,7 @@ impl Wire {
         match self.open().await {
             Ok(link) => {
                 self.link = Some(link);
+                self.status_at = Nanos::default();
                 self.trouble = None;
                 true
             }
@@ -164,31 +183,41 @@ impl Wire {
     ///
     /// # Errors
     /// When no fitting reply came in time; the connection is closed then.
-    pub(super) async fn read(&mut self) -> Result<Reading, WireError> {
-        let mut registers = [0; STATION_REGISTERS];
-        let mut trip = self.read_into(&mut registers, 0..STATUS).await?;
-        if self.mode == ResultMode::Window {
-            trip = self.read_into(&mut registers, WINDOW).await?;
-        }
-        let station = station_image(&registers);
-        let value = |name: &str| station_signal(name).map_or(0, |signal| signal.read(&registers, 0));
+    pub(super) async fn read(&mut self, poll: Poll) -> Result<Reading, WireError> {
+        let windows = self.mode == ResultMode::Window;
+        let status_is_old = now().since(self.status_at) > STATUS_AGE_MAX;
+        let status = if !windows || poll == Poll::Everything || status_is_old {
+            let trip = self.read_range(0..STATUS).await?;
+            self.status_at = trip.sent;
+            Some(trip)
+        } else {
+            None
+        };
+        let trip = match status {
+            Some(trip) if !windows => trip,
+            _ => self.read_range(WINDOW).await?,
+        };
+        let registers = &self.registers;
+        let station = station_image(registers);
+        let value = |name: &str| station_signal(name).map_or(0, |signal| signal.read(registers, 0));
         let (heartbeat, boot_id) = match self.mode {
             ResultMode::Single => (station.heartbeat, station.boot_id),
             ResultMode::Window => (value("WindowHeartbeat") as u16, value("WindowBootId") as u16),
         };
-        // A reply is what shows that the station is there; a connection alone is not.
-        self.wait = RECONNECT.0;
-        Ok(Reading {
+        let reading = Reading {
             whole: value("ResultIdTail") == station.result_id,
             heartbeat,
             boot_id,
             polled: trip.sent,
             received: trip.replied,
             station,
-        })
+        };
+        // A reply is what shows that the station is there; a connection alone is not.
+        self.wait = RECONNECT.0;
+        Ok(reading)
     }
 
-    async fn read_into(&mut self, registers: &mut [u16; STATION_REGISTERS], range: std::ops::Range<usize>) -> Result<RoundTrip, WireError> {
+    async fn read_range(&mut self, range: std::ops::Range<usize>) -> Result<RoundTrip, WireError> {
         let (address, count) = (range.start as u16, range.len() as u16);
         let (words, trip) = self
             .call(async |context| context.read_input_registers(address, count).await)
@@ -201,7 +230,7 @@ impl Wire {
                 sent: Some(trip.sent),
             });
         }
-        registers[range].copy_from_slice(&words);
+        self.registers[range].copy_from_slice(&words);
         Ok(trip)
     }
 
@@ -245,7 +274,7 @@ struct Stamped {
 }
 
 impl AsyncRead for Stamped {
-    fn poll_read(self: Pin<&mut Self>, task: &mut Task<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+    fn poll_read(self: Pin<&mut Self>, task: &mut Task<'_>, buffer: &mut ReadBuf<'_>) -> task::Poll<io::Result<()>> {
         let this = self.get_mut();
         let filled = buffer.filled().len();
         let polled = Pin::new(&mut this.stream).poll_read(task, buffer);
@@ -257,22 +286,22 @@ impl AsyncRead for Stamped {
 }
 
 impl AsyncWrite for Stamped {
-    fn poll_write(self: Pin<&mut Self>, task: &mut Task<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(self: Pin<&mut Self>, task: &mut Task<'_>, bytes: &[u8]) -> task::Poll<io::Result<usize>> {
         let this = self.get_mut();
         // Before the call: on one machine the reply may be under way before the call returns, and no outcome may seem older than its trigger.
         let leaves = now().0;
         let polled = Pin::new(&mut this.stream).poll_write(task, bytes);
-        if let Poll::Ready(Ok(1..)) = polled {
+        if let task::Poll::Ready(Ok(1..)) = polled {
             this.moments.sent.store(leaves, Ordering::Relaxed);
         }
         polled
     }
 
-    fn poll_flush(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(self: Pin<&mut Self>, task: &mut Task<'_>) -> task::Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_flush(task)
     }
 
-    fn poll_shutdown(self: Pin<&mut Self>, task: &mut Task<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(self: Pin<&mut Self>, task: &mut Task<'_>) -> task::Poll<io::Result<()>> {
         Pin::new(&mut self.get_mut().stream).poll_shutdown(task)
     }
 }

@@ -174,6 +174,11 @@ impl PlcProgram {
         self.waiting.is_empty() && self.handshake == Handshake::Idle
     }
 
+    /// Whether the result of a part that was triggered is still to come.
+    pub fn awaits_results(&self) -> bool {
+        self.tracked.iter().any(|tracked| tracked.cycle.read.is_none())
+    }
+
     /// Whether the station's heartbeat goes on.
     pub fn station_alive(&self) -> bool {
         self.alive

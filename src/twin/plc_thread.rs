@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::camera_thread::{self, Expose};
 use super::facts::{Cycle, StrayOk};
-use super::modbus::Wire;
+use super::modbus::{Poll, Wire};
 use super::plc_program::{Arrival, PlcProgram, Reading};
 use super::schedule::{MachineFault, Rate, Schedule};
 use super::settings::Settings;
@@ -276,11 +276,21 @@ impl PlcThread {
             self.pending = vec![self.latest];
         }
         if self.write().await {
-            match self.wire.read().await {
+            let poll = if self.awaits_only_results() {
+                Poll::Results
+            } else {
+                Poll::Everything
+            };
+            match self.wire.read(poll).await {
                 Ok(reading) => self.take(reading),
                 Err(_) => self.lost(),
             }
         }
+    }
+
+    /// Whether a PLC that polls without wait has nothing to learn from the status now.
+    fn awaits_only_results(&self) -> bool {
+        self.settings.poll.is_zero() && self.program.is_free() && self.program.awaits_results()
     }
 
     /// Writes what changed. Returns whether the link still stands.

@@ -57,6 +57,8 @@ pub(super) struct Oracle {
     plc: PlcImage,
     session: u16,
     trigger_level: Option<bool>,
+    /// Trigger rose and was not seen to fall since, whatever happened to the link.
+    is_held: bool,
     ack_level: Option<bool>,
     told_at: Nanos,
     /// The edge that has no answer yet, and when the line was told of it.
@@ -92,6 +94,7 @@ impl Oracle {
             plc: PlcImage::default(),
             session,
             trigger_level: None,
+            is_held: false,
             ack_level: None,
             told_at: Nanos::default(),
             unanswered: None,
@@ -136,7 +139,13 @@ impl Oracle {
     }
 
     fn forget_levels(&mut self) {
-        (self.trigger_level, self.ack_level, self.unanswered, self.may_fall) = (None, None, None, true);
+        (self.trigger_level, self.ack_level) = (None, None);
+    }
+
+    /// Another session, or another start: what was answered is history.
+    fn forget_answers(&mut self) {
+        self.forget_levels();
+        (self.is_held, self.may_fall, self.unanswered) = (false, true, None);
     }
 
     fn wrote(&mut self, at: Nanos, image: PlcImage, written: u16) {
@@ -144,7 +153,7 @@ impl Oracle {
         self.plc = image;
         if image.plc_session != 0 && image.plc_session != self.session {
             self.session = image.plc_session;
-            self.forget_levels();
+            self.forget_answers();
             self.results.values_mut().for_each(|result| result.gone = true);
         }
         self.may_fall |= disabled;
@@ -154,6 +163,7 @@ impl Oracle {
         if written & control::TRIGGER != 0 {
             let level = image.is(control::TRIGGER);
             if level && self.trigger_level == Some(false) {
+                self.is_held = true;
                 self.triggered += 1;
                 self.unanswered = Some((at, self.told_at));
                 self.number_before = image.cycle_id;
@@ -171,6 +181,7 @@ impl Oracle {
             }
             if !level {
                 self.unanswered = None;
+                self.is_held = false;
                 self.may_fall = true;
             }
             self.trigger_level = Some(level);
@@ -404,9 +415,7 @@ impl Oracle {
         );
         self.expect(after != (true, true), || "wire: TriggerAck and MissedTrigger at once".into());
         let (had, has) = (before != (false, false), after != (false, false));
-        self.expect(!has || self.trigger_level == Some(true), || {
-            "wire: an answer without Trigger".into()
-        });
+        self.expect(!has || self.is_held, || "wire: an answer without Trigger".into());
         let (kept, number) = (!had || before == after || self.may_fall, self.image.echo_trigger_id);
         self.expect(kept, || format!("wire: the answer to {number} changed"));
         let edge = self.unanswered;
@@ -459,7 +468,7 @@ impl Oracle {
             self.count(record);
         }
         self.next_sequence = next_sequence;
-        self.forget_levels();
+        self.forget_answers();
         self.results.values_mut().for_each(|result| result.gone = true);
         // What was not answered in the earlier life is unknown to this one.
         self.triggers.retain(|_, trigger| trigger.part.is_some() || trigger.answered);

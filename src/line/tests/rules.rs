@@ -69,13 +69,14 @@ fn a_torn_trigger_is_missed_after_torn_ms() {
 #[test]
 fn a_torn_trigger_that_ends_otherwise_has_its_record() {
     type End = fn(&mut Bench);
-    let ends: [End; 4] = [
-        |bench| _ = bench.release(),
-        |bench| _ = bench.event(Event::PlcLost),
-        |bench| _ = bench.event(Event::PlcConnected),
-        |bench| _ = bench.write(|plc| plc.plc_session = 4),
+    // The answer stands until Trigger falls or another session begins, not with the link.
+    let ends: [(End, bool); 4] = [
+        (|bench| _ = bench.release(), false),
+        (|bench| _ = bench.event(Event::PlcLost), true),
+        (|bench| _ = bench.event(Event::PlcConnected), true),
+        (|bench| _ = bench.write(|plc| plc.plc_session = 4), false),
     ];
-    for end in ends {
+    for (end, stands) in ends {
         let mut bench = Bench::single(PLC);
         bench.write(|plc| plc.cycle_id = 5).set(control::TRIGGER);
         end(&mut bench);
@@ -86,9 +87,24 @@ fn a_torn_trigger_that_ends_otherwise_has_its_record() {
                 bench.image().trigger_ack,
                 bench.image().missed_trigger
             ),
-            (3, false, false)
+            (3, false, stands)
         );
     }
+}
+
+#[test]
+fn an_answer_outlives_the_link_until_trigger_falls() {
+    let mut bench = Bench::single(PLC);
+    bench.trigger(5);
+    assert_eq!(bench.answer(), (true, false, 5));
+    bench.event(Event::PlcLost);
+    assert_eq!(bench.answer(), (true, false, 5));
+    bench.event(Event::PlcConnected);
+    // Trigger is found to be 1: no edge, and the answer is still there to be read.
+    bench.write(|_| ());
+    assert_eq!(bench.answer(), (true, false, 5));
+    bench.release();
+    assert_eq!(bench.answer(), (false, false, 5));
 }
 
 #[test]
