@@ -167,6 +167,7 @@ impl Line {
         let config = ModbusConfig {
             listen,
             writers: vec![Ipv4Addr::LOCALHOST.into()],
+            tags: false,
             silence_max: SILENCE_MAX,
         };
         let server = ModbusServer::start(&config, Arc::clone(&shown), move |event| {

@@ -50,6 +50,7 @@ impl Station {
         let config = ModbusConfig {
             listen: SocketAddr::from((listen, 0)),
             writers: writers.iter().copied().map(IpAddr::from).collect(),
+            tags: false,
             silence_max,
         };
         let server = ModbusServer::start(&config, Arc::clone(&shown), move |event| {
@@ -533,6 +534,7 @@ fn config_at(listen: SocketAddr) -> ModbusConfig {
     ModbusConfig {
         listen,
         writers: vec![PLC.into()],
+        tags: false,
         silence_max: SILENCE_MAX,
     }
 }

@@ -20,6 +20,7 @@
 
 mod consistency;
 mod reader;
+mod record_file;
 pub mod station;
 mod station_file;
 pub mod timing;

@@ -7,11 +7,13 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{ConfigErrors, Document};
+pub use super::record_file::{GrpcConfig, HistorianConfig, JournalConfig, SecurityFiles, WhenDiskFull};
 use super::station_file;
 use super::timing::{GateTiming, Pace, ms, time_to_outcome};
 pub use crate::capture::CameraClock;
 use crate::line::config::{LineConfig, ResultMode, TriggerSource};
 use crate::line::event::CameraIndex;
+use crate::line::tags::TagPlan;
 use crate::part::Region;
 use crate::vision::EngineOptions;
 pub use crate::vision::stamp::StampPlace;
@@ -47,6 +49,14 @@ pub struct StationConfig {
     pub engine: EngineConfig,
     /// Where metrics and health can be read; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Where records are kept.
+    pub journal: JournalConfig,
+    /// Who gets them; `None`: nobody yet.
+    pub historian: Option<HistorianConfig>,
+    /// Where line controllers connect; `None`: nowhere.
+    pub grpc: Option<GrpcConfig>,
+    /// What rides along with every part.
+    pub tags: Vec<TagPlan>,
 }
 
 /// The PLC: a Modbus TCP client of this station.
@@ -208,6 +218,7 @@ impl StationConfig {
             sequential: self.sequential,
             cameras: self.cameras.len(),
             inspections: self.recipe.inspections.iter().map(|inspection| inspection.camera).collect(),
+            tags: self.tags.clone(),
             recipe: self.recipe.number,
             config_checksum,
         }

@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use super::consistency;
 use super::reader::{Answer, Document, Table};
+use super::record_file;
 use super::station::{
-    CameraClock, CameraConfig, CameraSource, EngineConfig, InspectionConfig, ModelCheck, PlcConfig, RecipeConfig, ResultConfig, StampPlace,
-    StationConfig, TimingConfig, TriggerConfig, is_loopback,
+    CameraClock, CameraConfig, CameraSource, EngineConfig, InspectionConfig, JournalConfig, ModelCheck, PlcConfig, RecipeConfig,
+    ResultConfig, StampPlace, StationConfig, TimingConfig, TriggerConfig, is_loopback,
 };
 use super::timing::ms;
 use super::value::{
@@ -49,6 +50,14 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     let recipe = root.table("recipe", |table| read_recipe(table, folder, &names, model_check));
     let engine = root.table_or_defaults("engine", read_engine);
     let metrics = root.optional_table("metrics", |table| read_listen(table, "metrics are not encrypted"));
+    let journal = root.table_or_defaults("journal", |table| record_file::read_journal(table, folder));
+    let historian = root.optional_table("historian", |table| record_file::read_historian(table, folder));
+    let grpc = root.optional_table("grpc", |table| record_file::read_grpc(table, folder));
+    let tags = if root.has(record_file::TAGS.0) {
+        root.tables(record_file::TAGS.0, "tag", record_file::TAGS.1, record_file::read_tag)
+    } else {
+        Ok(Vec::new())
+    };
 
     if let (Ok(plc), Ok(timing)) = (&plc, &timing) {
         consistency::check_gate(root, plc, timing);
@@ -67,7 +76,15 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     }
 
     let (id, state_directory, runtime_directory) = station?;
+    let (directory, journal) = journal?;
     Ok(StationConfig {
+        journal: JournalConfig {
+            directory: directory.unwrap_or_else(|| state_directory.join("journal")),
+            ..journal
+        },
+        historian: historian?,
+        grpc: grpc?,
+        tags: tags?,
         document: document.clone(),
         id,
         state_directory,

@@ -144,6 +144,16 @@ pub(super) fn socket(value: &DeValue<'_>) -> Result<SocketAddr, String> {
     address.ok_or_else(|| "an IP address and a port, like \"127.0.0.1:1502\"".into())
 }
 
+/// Where a server is.
+pub(super) fn url(value: &DeValue<'_>) -> Result<String, String> {
+    let fits = |url: &&str| {
+        let rest = url.strip_prefix("https://").or_else(|| url.strip_prefix("http://"));
+        url.len() <= LINE_MAX && rest.is_some_and(|rest| !rest.is_empty() && rest.chars().all(|sign| sign.is_ascii_graphic()))
+    };
+    let url = value.as_str().filter(fits).map(str::to_owned);
+    url.ok_or_else(|| "an address like \"https://historian:7443\"".into())
+}
+
 /// The address of a single machine, without IPv4 inside IPv6.
 pub(super) fn machine(value: &DeValue<'_>) -> Result<IpAddr, String> {
     let address = value.as_str().and_then(|text| text.parse().ok());

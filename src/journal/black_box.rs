@@ -302,6 +302,7 @@ fn read_slot(slot: &[u8]) -> Option<Kept> {
             boot_id: u16_at(first, 62),
             recipe: u16_at(first, 64),
             recipe_asked: u16_at(first, 66),
+            tags: Vec::new(),
             test_part: u16_at(first, 68) & 1 != 0,
             owns_id: u16_at(first, 68) & 2 != 0,
             triggered_at: Nanos::default(),
@@ -354,6 +355,7 @@ impl Kept {
             config_checksum: self.decided.map_or(0, |decided| decided.config_checksum),
             verdict: outcome.verdict,
             reason: outcome.reason,
+            defect_code: 0,
             measured: None,
             test_part: opened.test_part,
             recovered: true,
@@ -367,6 +369,7 @@ impl Kept {
                 ..StageTimes::default()
             },
             views: Vec::new(),
+            tags: Vec::new(),
         }
     }
 
@@ -439,6 +442,7 @@ mod tests {
             serial: *b"SN-0123456789-0123456789-0123456",
             recipe: 2,
             recipe_asked: 0,
+            tags: Vec::new(),
             test_part: sequence.is_multiple_of(2),
             owns_id: true,
             triggered_at: Nanos::default(),

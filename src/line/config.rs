@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::event::CameraIndex;
+use super::tags::TagPlan;
 
 /// What causes an exposure, and hence how frames find their part.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -60,6 +61,8 @@ pub struct LineConfig {
     pub cameras: usize,
     /// The camera of each inspection.
     pub inspections: Vec<CameraIndex>,
+    /// What rides along with every part.
+    pub tags: Vec<TagPlan>,
     /// Number of the recipe, not 0.
     pub recipe: u16,
     /// Checksum of configuration, recipe and models.

@@ -1,7 +1,7 @@
 //! What happens to the line, and what must happen next.
 
 use super::image::PlcImage;
-use crate::part::{CycleId, Nanos, PartRecord, View};
+use crate::part::{CycleId, Disposition, Nanos, PartRecord, Tag, View};
 
 /// A camera of the station, by its place in the configuration.
 pub type CameraIndex = usize;
@@ -112,6 +112,8 @@ pub struct Opened {
     pub recipe: u16,
     /// RecipeNumber as the PLC gave it.
     pub recipe_asked: u16,
+    /// What rides along with it.
+    pub tags: Vec<Tag>,
     /// Whether it is out of the production counters.
     pub test_part: bool,
     /// Whether the cycle ID is its own; not where the number was torn, or belongs to another part.
@@ -148,6 +150,8 @@ pub struct Commit {
     pub opened: Vec<Opened>,
     /// Parts that have their outcome (or late findings). Records leave once the image is swapped.
     pub decided: Vec<PartRecord>,
+    /// What really happened to parts, as the PLC says: session, cycle ID, what.
+    pub dispositions: Vec<(u16, CycleId, Disposition)>,
     /// Whether the image changed.
     pub image_changed: bool,
     /// Frames to judge.

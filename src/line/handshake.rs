@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::edge::{Edge, EdgeDetector};
 use super::heartbeat::HeartbeatWatch;
 use super::image::{PlcImage, control};
-use crate::part::Nanos;
+use crate::part::{CycleId, Disposition, Nanos};
 
 /// How a trigger was answered. The answer stands until Trigger falls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) struct Heard {
     pub(super) ack_low: bool,
     /// ClearError rose.
     pub(super) clear_error: bool,
+    /// The PLC says what happened to a part, and did not say so before.
+    pub(super) disposition: Option<(CycleId, Disposition)>,
 }
 
 /// The PLC.
@@ -46,6 +48,8 @@ pub(super) struct Handshake {
     trigger: EdgeDetector,
     result_ack: EdgeDetector,
     clear_error: EdgeDetector,
+    /// What was said last of a part's fate; nothing yet after a start, where what is found may have been said before.
+    disposition: Option<(u32, u16)>,
 }
 
 impl Handshake {
@@ -63,6 +67,7 @@ impl Handshake {
             trigger: EdgeDetector::default(),
             result_ack: EdgeDetector::default(),
             clear_error: EdgeDetector::default(),
+            disposition: None,
         }
     }
 
@@ -118,6 +123,10 @@ impl Handshake {
         }
         if wrote(control::CLEAR_ERROR) {
             heard.clear_error = self.clear_error.see(image.is(control::CLEAR_ERROR)) == Edge::Rising;
+        }
+        let said = (image.disposition_cycle_id, image.disposition);
+        if self.disposition.replace(said).is_some_and(|before| before != said) {
+            heard.disposition = CycleId::new(said.0).zip(Disposition::from_code(said.1));
         }
         heard
     }

@@ -1,6 +1,7 @@
 //! The two images: everything the PLC says, everything the station says. Each is exchanged whole. Which register or tag a field is in is
 //! the business of `plc/`.
 
+use super::tags::TAG_REGISTERS;
 use crate::part::{CycleId, Outcome, Verdict};
 
 /// Bits of the PLC's control word, by their number.
@@ -56,6 +57,8 @@ pub struct PlcImage {
     pub disposition: u16,
     /// Written last of the block: equals `cycle_id` once the block is whole.
     pub cycle_id_tail: u32,
+    /// What rides along with the part, as registers.
+    pub tags: [u16; TAG_REGISTERS],
 }
 
 impl PlcImage {

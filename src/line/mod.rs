@@ -14,6 +14,7 @@
 //! | `correlation.rs` | which frame shows which part |
 //! | `ledger.rs` | open parts and what they wait for |
 //! | `results.rs` | outcomes as they are shown: single or window |
+//! | `tags.rs` | what rides along with a part |
 //! | `error_code.rs` | ErrorCode: numbers, words, remedies |
 //!
 //! Promises kept here: every trigger ends in exactly one outcome; a verdict belongs to the cycle ID it was measured for; Accept is shown for
@@ -30,6 +31,7 @@ pub mod history;
 pub mod image;
 mod ledger;
 mod results;
+pub mod tags;
 #[cfg(test)]
 mod tests;
 
@@ -347,6 +349,7 @@ impl Line {
             acknowledged,
             ack_low,
             clear_error,
+            disposition,
         } = self.plc.hear(image, written, at);
         if let Some(from) = session_before {
             self.change_session(from, at);
@@ -356,6 +359,9 @@ impl Line {
         }
         if clear_error {
             self.errors.retain(|error| !error.is_latched());
+        }
+        if let Some((cycle_id, disposition)) = disposition {
+            self.pending.dispositions.push((self.plc.session, cycle_id, disposition));
         }
         if ack_low {
             self.single.release_ack();
@@ -551,6 +557,7 @@ impl Line {
             serial: self.plc.image.serial,
             recipe: self.config.recipe,
             recipe_asked: self.plc.image.recipe_number,
+            tags: self.config.tags.iter().map(|tag| tag.read(&self.plc.image.tags)).collect(),
             test_part: self.plc.image.is(control::TEST_PART),
             owns_id: true,
             triggered_at: edge,
@@ -682,8 +689,10 @@ impl Line {
             ResultMode::Single => self.single.show(shown),
             ResultMode::Window => self.window.show(shown),
         }
+        let defect_code = if outcome.verdict == Verdict::NotOk { part.defect_code() } else { 0 };
         let mut record = self.record(&part.opened, outcome, now);
         record.result_id = result_id;
+        record.defect_code = defect_code;
         record.measured = part.measured().filter(|measured| *measured != outcome);
         record.deadline_ns = part.deadline;
         record.stages = part.stages(now);
@@ -743,6 +752,7 @@ impl Line {
             config_checksum: self.config.config_checksum,
             verdict: outcome.verdict,
             reason: outcome.reason,
+            defect_code: 0,
             measured: None,
             test_part: opened.test_part,
             recovered: false,
@@ -753,6 +763,7 @@ impl Line {
             shown_ns: shown_at,
             stages: crate::part::StageTimes::default(),
             views: Vec::new(),
+            tags: opened.tags.clone(),
         }
     }
 

@@ -79,6 +79,38 @@ pub struct View {
     pub findings: Vec<Finding>,
 }
 
+/// Name and value that ride along with a part.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct Tag {
+    /// What it is: tool, lot, operator.
+    pub name: String,
+    /// Which one.
+    pub value: String,
+}
+
+/// What really happened to a part, as the PLC says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Disposition {
+    /// It went on.
+    Passed,
+    /// It was rejected.
+    Rejected,
+    /// Somebody took it away.
+    Removed,
+}
+
+impl Disposition {
+    /// What a number on the wire means; `None` for 0 and unknown ones.
+    pub fn from_code(code: u16) -> Option<Self> {
+        match code {
+            1 => Some(Self::Passed),
+            2 => Some(Self::Rejected),
+            3 => Some(Self::Removed),
+            _ => None,
+        }
+    }
+}
+
 /// Everything that is known about one part. (station, epoch, sequence) is its key for good; cycle IDs repeat.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PartRecord {
@@ -110,6 +142,9 @@ pub struct PartRecord {
     pub verdict: Verdict,
     /// Why, unless it is Ok.
     pub reason: Option<Reason>,
+    /// Number of the defect as the recipe assigns it, 0 for none.
+    #[serde(default)]
+    pub defect_code: u16,
     /// What the engine found, where the verdict does not say it: the deadline had passed, or Bypass was set.
     pub measured: Option<Outcome>,
     /// Whether the PLC marked it as a test part: out of the counters, never accepted.
@@ -130,4 +165,7 @@ pub struct PartRecord {
     pub stages: StageTimes,
     /// What each inspection saw.
     pub views: Vec<View>,
+    /// What rode along with it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tags: Vec<Tag>,
 }

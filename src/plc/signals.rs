@@ -645,6 +645,7 @@ mod tests {
                 disposition_cycle_id: longs[3],
                 disposition: words[4],
                 cycle_id_tail: longs[4],
+                ..PlcImage::default()
             }
         }
     }

@@ -24,6 +24,7 @@ use crate::journal::black_box::{BlackBox, BlackBoxError};
 use crate::journal::numbers::{Numbers, NumbersError};
 use crate::line::config::TriggerSource;
 use crate::line::image::StationImage;
+use crate::line::tags::TagSource;
 use crate::line::{Line, Memory};
 use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError, SILENCE_MAX};
 use crate::plc::{PlcEvent, Shown};
@@ -176,6 +177,7 @@ pub fn start(
     let plc_config = ModbusConfig {
         listen: config.plc.listen,
         writers: config.plc.writers.clone(),
+        tags: config.tags.iter().any(|tag| !matches!(tag.source, TagSource::Fixed(_))),
         silence_max: SILENCE_MAX,
     };
     let plc = ModbusServer::start(&plc_config, Arc::clone(&shown), move |event: PlcEvent| {

@@ -99,6 +99,7 @@ mod tests {
             serial: [0; 32],
             recipe: 1,
             recipe_asked: 0,
+            tags: Vec::new(),
             test_part: false,
             owns_id: true,
             triggered_at: Nanos::default(),

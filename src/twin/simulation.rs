@@ -114,6 +114,7 @@ fn line_config(world: &World) -> LineConfig {
         sequential: true,
         cameras: 1,
         inspections: vec![0],
+        tags: Vec::new(),
         recipe: 1,
         config_checksum: 1,
     }

@@ -37,6 +37,7 @@ fn config(source: TriggerSource, mode: ResultMode) -> LineConfig {
         sequential: true,
         cameras: 1,
         inspections: vec![0],
+        tags: Vec::new(),
         recipe: 1,
         config_checksum: 0xC0DE,
     }

@@ -3,9 +3,10 @@
 use super::super::error_code::ErrorCode;
 use super::super::event::{Event, MissCause, Note};
 use super::super::history::{Fingerprint, UsedCycle};
-use super::super::image::{StationMode, WINDOW_SLOTS, control};
+use super::super::image::{PlcImage, StationMode, WINDOW_SLOTS, control};
 use super::*;
-use crate::part::CycleId;
+use super::super::tags::{TagPlan, TagSource};
+use crate::part::{CycleId, Disposition};
 
 fn missed(bench: &Bench) -> Vec<MissCause> {
     let causes = bench.notes.iter().filter_map(|note| match note {
@@ -713,4 +714,47 @@ fn serials_are_made_printable() {
         .part(1, Outcome::OK);
     assert_eq!(bench.records[0].serial, "A??B");
     assert!(bench.notes.contains(&Note::SerialUnprintable { cycle_id: CycleId::FIRST }));
+}
+
+#[test]
+fn tags_are_sampled_with_the_cycle_id() {
+    let mut bench = Bench::ready(LineConfig {
+        tags: vec![TagPlan {
+            name: "tool".into(),
+            source: TagSource::U16 { at: 3 },
+        }],
+        ..config(PLC, ResultMode::Single)
+    });
+    bench.write(|plc| plc.tags[3] = 7);
+    bench.trigger(1);
+    bench.write(|plc| plc.tags[3] = 8).frame().judge(Outcome::OK);
+    let tags: Vec<(&str, &str)> = bench.records[0]
+        .tags
+        .iter()
+        .map(|tag| (tag.name.as_str(), tag.value.as_str()))
+        .collect();
+    assert_eq!(tags, [("tool", "7")]);
+}
+
+#[test]
+fn a_fate_is_told_once_and_what_is_found_is_no_news() {
+    let mut bench = Bench::single(PLC);
+    let fate = |id, what| move |plc: &mut PlcImage| (plc.disposition_cycle_id, plc.disposition) = (id, what);
+    let mut told = Vec::new();
+    for write in [(41, 1), (42, 2), (42, 2), (43, 9), (0, 1), (44, 3)] {
+        bench.write(fate(write.0, write.1));
+        told.extend(
+            std::mem::take(&mut bench.last.dispositions)
+                .into_iter()
+                .map(|(session, id, what)| (session, id.get(), what)),
+        );
+    }
+    assert_eq!(
+        told,
+        [
+            (3, 41, Disposition::Passed),
+            (3, 42, Disposition::Rejected),
+            (3, 44, Disposition::Removed)
+        ]
+    );
 }

@@ -71,6 +71,8 @@ pub struct ModbusConfig {
     pub listen: SocketAddr,
     /// Addresses that may write, at most [`WRITERS_MAX`]; one connection of them does at a time. All others read.
     pub writers: Vec<IpAddr>,
+    /// Whether there are registers for tags that ride along with parts.
+    pub tags: bool,
     /// A connection is closed after this time without a whole request; [`SILENCE_MAX`] suits PLCs.
     pub silence_max: Duration,
 }
@@ -228,7 +230,7 @@ impl Station {
             counters,
             silence_max: config.silence_max,
             readers_max: CONNECTIONS_MAX - config.writers.len().min(WRITERS_MAX),
-            holding: RefCell::default(),
+            holding: RefCell::new(Holding::new(config.tags)),
             writers: RefCell::new(Writers::new(&config.writers)),
             garbage: RefCell::default(),
             refusals: RefCell::default(),

@@ -3,10 +3,14 @@
 
 use super::frame::{Answer, Exception, Frame, Readable, Request, Span, request, word};
 use crate::line::image::{PlcImage, StationImage};
+use crate::line::tags::TAG_REGISTERS;
 use crate::plc::signals::{self, CONTROL, PLC_REGISTERS, STATUS};
 
 /// Where the input registers can be read as holding registers.
 const MIRROR: u16 = 1000;
+
+/// Where the registers of tags are, at stations that have some.
+const TAGS: u16 = 200;
 
 /// Bits of the control word and of the status word.
 const BITS: usize = 16;
@@ -16,6 +20,8 @@ const BITS: usize = 16;
 pub(super) struct Holding {
     registers: [u16; PLC_REGISTERS],
     claims: [u16; PLC_REGISTERS],
+    /// What rides along with parts; `None` where the station knows no such tags.
+    tags: Option<[u16; TAG_REGISTERS]>,
 }
 
 /// What one request wrote.
@@ -27,16 +33,16 @@ pub(super) struct Written {
     pub(super) control: u16,
 }
 
-impl Default for Holding {
-    fn default() -> Self {
+impl Holding {
+    /// Nothing was written yet. `tags`: whether there are registers for tags.
+    pub(super) fn new(tags: bool) -> Self {
         Self {
             registers: [0; PLC_REGISTERS],
             claims: signals::plc_claims(),
+            tags: tags.then_some([0; TAG_REGISTERS]),
         }
     }
-}
 
-impl Holding {
     /// Puts the answer to a frame and says what it wrote. An exception means that nothing was.
     pub(super) fn answer(&mut self, frame: &Frame<'_>, shown: &StationImage, answer: &mut Answer) -> Option<Written> {
         let served = request(frame.pdu).and_then(|request| self.serve(frame, &request, shown, answer));
@@ -82,13 +88,22 @@ impl Holding {
 
     /// Holding registers: the PLC's own, or the mirror of the station's.
     fn find(&self, span: Span, shown: &StationImage) -> Result<Vec<u16>, Exception> {
-        match span.within(0, PLC_REGISTERS) {
-            Some(own) => Ok(self.registers[own].to_vec()),
-            None => station(span, MIRROR, shown),
+        if let Some(own) = span.within(0, PLC_REGISTERS) {
+            return Ok(self.registers[own].to_vec());
+        }
+        match (self.tags, span.within(TAGS, TAG_REGISTERS)) {
+            (Some(tags), Some(place)) => Ok(tags[place].to_vec()),
+            _ => station(span, MIRROR, shown),
         }
     }
 
     fn write_registers(&mut self, span: Span, words: &[u8]) -> Result<Written, Exception> {
+        if let (Some(tags), Some(place)) = (&mut self.tags, span.within(TAGS, TAG_REGISTERS)) {
+            for (index, at) in place.enumerate() {
+                tags[at] = word(words, index);
+            }
+            return Ok(self.written(0));
+        }
         let place = span.within(0, PLC_REGISTERS).ok_or(Exception::Address)?;
         for (index, at) in place.clone().enumerate() {
             self.registers[at] = word(words, index) & self.claims[at];
@@ -110,7 +125,10 @@ impl Holding {
 
     fn written(&self, control: u16) -> Written {
         Written {
-            image: signals::plc_image(&self.registers),
+            image: PlcImage {
+                tags: self.tags.unwrap_or_default(),
+                ..signals::plc_image(&self.registers)
+            },
             control,
         }
     }

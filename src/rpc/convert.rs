@@ -1,0 +1,156 @@
+//! What the station knows becomes what it writes down and sends. The only place that knows both takt's own types and those of the contract.
+
+use super::proto::{self, record::Body};
+use crate::part::{CycleId, Disposition, Finding, Nanos, Outcome, PartRecord, Reason, StageTimes, Verdict, View};
+
+/// What every record of a station says alike.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RecordContext {
+    /// Name of the recipe.
+    pub recipe_name: String,
+    /// The models that look at parts.
+    pub models: Vec<proto::Model>,
+    /// Share of Ok parts whose images are kept.
+    pub ok_share: f64,
+}
+
+/// What is recorded of a part, or of what was found too late.
+pub fn body(record: &PartRecord, context: &RecordContext, evidence_chosen: bool) -> Body {
+    if record.late_findings {
+        return Body::LateFindings(proto::LateFindings {
+            part_sequence: record.sequence,
+            cycle_id: record.cycle_id.map(CycleId::get),
+            measured: record.measured.map(outcome),
+            stages: Some(stages(&record.stages)),
+            views: record.views.iter().map(|view| seen(view, record.triggered_ns)).collect(),
+        });
+    }
+    let decided = Outcome {
+        verdict: record.verdict,
+        reason: record.reason,
+    };
+    let delivery = if record.result_id == 0 {
+        proto::Delivery::NotShown
+    } else {
+        proto::Delivery::Shown
+    };
+    Body::Part(Box::new(proto::Part {
+        part_sequence: record.sequence,
+        cycle_id: record.cycle_id.map(CycleId::get),
+        plc_session: record.plc_session.into(),
+        boot_id: record.boot_id.into(),
+        acquisition_id: record.acquisition_id,
+        result_id: record.result_id,
+        encoder: record.encoder,
+        serial: record.serial.clone(),
+        recipe: record.recipe.into(),
+        recipe_name: context.recipe_name.clone(),
+        config_checksum: record.config_checksum,
+        models: context.models.clone(),
+        outcome: Some(outcome(decided)),
+        measured: record.measured.map(outcome),
+        delivery: delivery.into(),
+        defect_code: record.defect_code.into(),
+        test_part: record.test_part,
+        recovered: record.recovered,
+        triggered_unix_ns: record.triggered_unix_ns,
+        deadline_us: micros(record.triggered_ns, record.deadline_ns).unsigned_abs(),
+        stages: Some(stages(&record.stages)),
+        views: record.views.iter().map(|view| seen(view, record.triggered_ns)).collect(),
+        tags: record.tags.iter().map(tag).collect(),
+        evidence_share: if record.verdict == Verdict::Ok { context.ok_share } else { 1.0 },
+        evidence_chosen,
+    }))
+}
+
+/// What the PLC says of a part's fate.
+pub fn disposition(plc_session: u16, cycle_id: CycleId, what: Disposition) -> Body {
+    let kind = match what {
+        Disposition::Passed => proto::DispositionKind::Passed,
+        Disposition::Rejected => proto::DispositionKind::Rejected,
+        Disposition::Removed => proto::DispositionKind::Removed,
+    };
+    Body::Disposition(proto::Disposition {
+        cycle_id: cycle_id.get(),
+        plc_session: plc_session.into(),
+        kind: kind.into(),
+    })
+}
+
+/// A verdict and why.
+pub fn outcome(outcome: Outcome) -> proto::Outcome {
+    let verdict = match outcome.verdict {
+        Verdict::Ok => proto::Verdict::Ok,
+        Verdict::NotOk => proto::Verdict::NotOk,
+        Verdict::NotDecidable => proto::Verdict::NotDecidable,
+    };
+    proto::Outcome {
+        verdict: verdict.into(),
+        reason: outcome.reason.map_or(0, |reason| reason.code().into()),
+    }
+}
+
+/// The other way; a verdict that is not known is none that passes a part.
+pub fn outcome_of(outcome: proto::Outcome) -> Outcome {
+    let verdict = match proto::Verdict::try_from(outcome.verdict) {
+        Ok(proto::Verdict::Ok) => Verdict::Ok,
+        Ok(proto::Verdict::NotOk) => Verdict::NotOk,
+        Ok(proto::Verdict::NotDecidable | proto::Verdict::Unspecified) | Err(_) => Verdict::NotDecidable,
+    };
+    Outcome {
+        verdict,
+        reason: u16::try_from(outcome.reason).ok().and_then(Reason::from_code),
+    }
+}
+
+fn stages(times: &StageTimes) -> proto::StageTimes {
+    proto::StageTimes {
+        frame_us: times.frame_us,
+        queue_us: times.queue_us,
+        preprocess_us: times.preprocess_us,
+        infer_us: times.infer_us,
+        postprocess_us: times.postprocess_us,
+        total_us: times.total_us,
+    }
+}
+
+fn seen(view: &View, triggered: Nanos) -> proto::View {
+    proto::View {
+        inspection: view.inspection.clone(),
+        camera: view.camera.clone(),
+        frame_counter: view.frame_counter,
+        exposed_us: micros(triggered, view.exposed_ns),
+        stamp: view.stamp,
+        outcome: Some(outcome(Outcome {
+            verdict: view.verdict,
+            reason: view.reason,
+        })),
+        score: view.score,
+        threshold: view.threshold,
+        findings: view.findings.iter().map(finding).collect(),
+    }
+}
+
+fn finding(finding: &Finding) -> proto::Finding {
+    proto::Finding {
+        class: finding.class.clone(),
+        score: finding.score,
+        x: finding.x,
+        y: finding.y,
+        width: finding.width,
+        height: finding.height,
+        area_px: finding.area_px,
+    }
+}
+
+fn tag(tag: &crate::part::Tag) -> proto::Tag {
+    proto::Tag {
+        name: tag.name.clone(),
+        value: tag.value.clone(),
+    }
+}
+
+/// From one moment to another, microseconds; negative if that was before.
+fn micros(from: Nanos, to: Nanos) -> i64 {
+    (to.0 as i64).wrapping_sub(from.0 as i64) / 1000
+}
