@@ -117,6 +117,8 @@ pub struct Recovered {
     pub reported_below: u64,
     /// Duplicates counted.
     pub duplicates: u32,
+    /// Whether there was none of this epoch, or it was damaged: the first start, or one after the machine was off.
+    pub is_new: bool,
 }
 
 /// The black box, open for writing. One process at a time.
@@ -170,7 +172,10 @@ impl BlackBox {
             black_box.read_all()
         } else {
             black_box.start_anew(epoch);
-            Recovered::default()
+            Recovered {
+                is_new: true,
+                ..Recovered::default()
+            }
         };
         Ok((black_box, recovered))
     }
@@ -256,6 +261,7 @@ impl BlackBox {
             parts,
             reported_below: u64_at(&self.map, REPORTED_AT),
             duplicates: u32_at(&self.map, DUPLICATES_AT),
+            is_new: false,
         }
     }
 }
@@ -376,7 +382,8 @@ impl Kept {
     /// What the line remembers of the part's cycle ID; `None` if it had none of its own.
     pub fn used_cycle(&self) -> Option<UsedCycle> {
         let opened = &self.opened;
-        let skipped = matches!(self.outcome().reason, Some(Reason::NeverSeen | Reason::Restart)) && opened.acquisition_id == 0;
+        let skipped =
+            matches!(self.outcome().reason, Some(Reason::NeverSeen | Reason::Restart | Reason::PowerLoss)) && opened.acquisition_id == 0;
         Some(UsedCycle {
             plc_session: opened.plc_session,
             cycle_id: opened.cycle_id.filter(|_| opened.owns_id)?,
@@ -431,6 +438,13 @@ fn u64_at(bytes: &[u8], at: usize) -> u64 {
 mod tests {
     use super::*;
 
+    fn nothing() -> Recovered {
+        Recovered {
+            is_new: true,
+            ..Recovered::default()
+        }
+    }
+
     fn opened(sequence: u64) -> Opened {
         Opened {
             part: Sequence(sequence),
@@ -475,7 +489,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("black_box");
         let (mut black_box, recovered) = BlackBox::open(&path, 1).unwrap();
-        assert_eq!(recovered, Recovered::default());
+        assert_eq!(recovered, nothing());
         for sequence in [1, 2, SLOTS + 2] {
             black_box.write_opened(&opened(sequence), 5);
         }
@@ -549,7 +563,7 @@ mod tests {
         black_box.write_opened(&opened(1), 5);
         drop(black_box);
         let (mut black_box, recovered) = BlackBox::open(&path, 2).unwrap();
-        assert_eq!(recovered, Recovered::default());
+        assert_eq!(recovered, nothing());
         black_box.map[8..12].copy_from_slice(&(VERSION + 1).to_le_bytes());
         let crc = crc32fast::hash(&black_box.map[..24]);
         black_box.map[24..28].copy_from_slice(&crc.to_le_bytes());
@@ -565,9 +579,9 @@ mod tests {
             .map(|index| (index.wrapping_mul(2_654_435_761) >> 7) as u8)
             .collect();
         std::fs::write(&path, &noise).unwrap();
-        assert_eq!(BlackBox::open(&path, 1).unwrap().1, Recovered::default());
+        assert_eq!(BlackBox::open(&path, 1).unwrap().1, nothing());
         noise.truncate(100);
         std::fs::write(&path, &noise).unwrap();
-        assert_eq!(BlackBox::open(&path, 1).unwrap().1, Recovered::default());
+        assert_eq!(BlackBox::open(&path, 1).unwrap().1, nothing());
     }
 }

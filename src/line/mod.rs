@@ -81,6 +81,8 @@ pub struct Memory {
     pub history: Vec<UsedCycle>,
     /// Whether this start follows a failure of one of the station's own stages.
     pub stage_restarted: bool,
+    /// Whether the machine lost its power before this start: what the black box held is gone.
+    pub power_lost: bool,
 }
 
 /// A line that is broken on purpose, to prove that the checks see it.
@@ -109,8 +111,8 @@ pub struct Line {
     acquisition_below: u32,
     result_below: u32,
     counts: Counts,
-    /// The session of before the start, until the PLC's first new cycle in it.
-    restarted_in: Option<u16>,
+    /// The session of before the start, until the PLC's first new cycle in it, and why parts of that time were not seen.
+    interrupted: Option<(u16, Reason)>,
     plc: Handshake,
     history: History,
     ledger: Ledger,
@@ -152,7 +154,10 @@ impl Line {
             acquisition_below: memory.acquisition_below,
             result_below: memory.result_below,
             counts: memory.counts,
-            restarted_in: Some(memory.plc_session),
+            interrupted: Some((
+                memory.plc_session,
+                if memory.power_lost { Reason::PowerLoss } else { Reason::Restart },
+            )),
             plc: Handshake::new(memory.plc_session, config.heartbeat_timeout),
             history,
             ledger: Ledger::default(),
@@ -378,7 +383,7 @@ impl Line {
         self.single.clear();
         self.window.clear();
         self.latest = None;
-        self.restarted_in = None;
+        self.interrupted = None;
         let to = self.plc.session;
         self.pending.notes.push(Note::SessionChanged { from, to });
     }
@@ -511,11 +516,8 @@ impl Line {
     fn record_skipped(&mut self, edge: Nanos, cycle_id: CycleId) {
         let session = self.plc.session;
         let last = self.history.last_in(session).filter(|_| self.config.sequential);
-        let reason = if self.restarted_in.take() == Some(session) {
-            Reason::Restart
-        } else {
-            Reason::NeverSeen
-        };
+        let interrupted = self.interrupted.take().filter(|(before, _)| *before == session);
+        let reason = interrupted.map_or(Reason::NeverSeen, |(_, reason)| reason);
         let Some(last) = last else { return };
         let skipped = cycle_id.steps_from(last).saturating_sub(1);
         if skipped > SKIPPED_MAX {

@@ -46,6 +46,7 @@ pub fn recover(station: &str, before: &Numbers, numbers: &Numbers, recovered: &R
         plc_session: last.map_or(before.plc_session, |kept| kept.opened.plc_session),
         history: recovered.parts.iter().filter_map(Kept::used_cycle).collect(),
         stage_restarted: false,
+        power_lost: false,
     };
     Recovery {
         memory,
@@ -138,6 +139,7 @@ mod tests {
             ],
             reported_below: 3,
             duplicates: 6,
+            is_new: false,
         };
         let recovery = recover("a", &before, &numbers, &recovered);
         let expected = Counts {

@@ -4,8 +4,8 @@ use super::super::error_code::ErrorCode;
 use super::super::event::{Event, MissCause, Note};
 use super::super::history::{Fingerprint, UsedCycle};
 use super::super::image::{PlcImage, StationMode, WINDOW_SLOTS, control};
-use super::*;
 use super::super::tags::{TagPlan, TagSource};
+use super::*;
 use crate::part::{CycleId, Disposition};
 
 fn missed(bench: &Bench) -> Vec<MissCause> {
@@ -757,4 +757,40 @@ fn a_fate_is_told_once_and_what_is_found_is_no_news() {
             (3, 44, Disposition::Removed)
         ]
     );
+}
+
+#[test]
+fn cycles_that_went_by_without_power_are_told_from_those_of_a_restart() {
+    for (power_lost, reason) in [(false, Reason::Restart), (true, Reason::PowerLoss)] {
+        let used = UsedCycle {
+            plc_session: 3,
+            cycle_id: CycleId::new(50).unwrap(),
+            fingerprint: Fingerprint::new(0, &[0; 32], 0),
+            acquisition_id: 9,
+        };
+        let mut bench = Bench::new(
+            config(PLC, ResultMode::Single),
+            Memory {
+                power_lost,
+                history: vec![used],
+                ..memory()
+            },
+        );
+        bench.come_up();
+        bench.part(53, Outcome::OK).part(55, Outcome::OK);
+        let not_decidable = |reason| (Verdict::NotDecidable, Some(reason));
+        let outcomes: Vec<_> = bench
+            .records
+            .iter()
+            .map(|record| (record.cycle_id.unwrap().get(), (record.verdict, record.reason)))
+            .collect();
+        let expected = [
+            (51, not_decidable(reason)),
+            (52, not_decidable(reason)),
+            (53, (Verdict::Ok, None)),
+            (54, not_decidable(Reason::NeverSeen)),
+            (55, (Verdict::Ok, None)),
+        ];
+        assert_eq!(outcomes, expected);
+    }
 }
