@@ -112,7 +112,7 @@ fn overlap(a: Region, b: Region) -> bool {
 
 /// Two listeners do not want one address. Port 0 is any free one.
 pub(super) fn check_addresses(root: &Table<'_>, plc: &PlcConfig, metrics: SocketAddr) {
-    if plc.listen == metrics && metrics.port() != 0 {
+    if plc.listen() == Some(metrics) && metrics.port() != 0 {
         root.refuse_at(
             "metrics.listen",
             "[metrics]",

@@ -59,13 +59,25 @@ pub struct StationConfig {
     pub tags: Vec<TagPlan>,
 }
 
-/// The PLC: a Modbus TCP client of this station.
+/// Who gives the cycles.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum CycleSource {
+    /// A PLC that is a Modbus TCP client of this station.
+    Modbus {
+        /// Where the station listens.
+        listen: SocketAddr,
+        /// Who may write: at least one address, canonical (no IPv4 inside IPv6), none twice.
+        writers: Vec<IpAddr>,
+    },
+    /// A line controller at the gRPC service.
+    Grpc,
+}
+
+/// The PLC, or the line controller in its place.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct PlcConfig {
-    /// Where the station listens.
-    pub listen: SocketAddr,
-    /// Who may write: at least one address, canonical (no IPv4 inside IPv6), none twice.
-    pub writers: Vec<IpAddr>,
+    /// Who gives the cycles.
+    pub cycle_source: CycleSource,
     /// How often the PLC asks and writes.
     pub poll: Duration,
     /// One scan of the PLC's program.
@@ -76,6 +88,16 @@ pub struct PlcConfig {
     pub torn: Duration,
     /// How long after `TriggerReady` dropped for want of a slot an edge is still taken.
     pub trigger_grace: Duration,
+}
+
+impl PlcConfig {
+    /// Where a Modbus client connects; `None` where cycles come another way.
+    pub fn listen(&self) -> Option<SocketAddr> {
+        match &self.cycle_source {
+            CycleSource::Modbus { listen, .. } => Some(*listen),
+            CycleSource::Grpc => None,
+        }
+    }
 }
 
 /// What announces a part.
@@ -237,8 +259,7 @@ impl StationConfig {
     /// What is allowed but should be known, one sentence each.
     pub fn warnings(&self) -> Vec<String> {
         let mut warnings = Vec::new();
-        let listen = self.plc.listen;
-        if !is_loopback(listen) {
+        if let Some(listen) = self.plc.listen().filter(|listen| !is_loopback(*listen)) {
             warnings.push(format!(
                 "Modbus on {listen} cannot be secured: whoever takes the address of a writer can write; keep that network to the PLC and this station"
             ));

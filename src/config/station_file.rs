@@ -8,12 +8,12 @@ use super::consistency;
 use super::reader::{Answer, Document, Table};
 use super::record_file;
 use super::station::{
-    CameraClock, CameraConfig, CameraSource, EngineConfig, InspectionConfig, JournalConfig, ModelCheck, PlcConfig, RecipeConfig,
-    ResultConfig, StampPlace, StationConfig, TimingConfig, TriggerConfig, is_loopback,
+    CameraClock, CameraConfig, CameraSource, CycleSource, EngineConfig, InspectionConfig, JournalConfig, ModelCheck, PlcConfig,
+    RecipeConfig, ResultConfig, StampPlace, StationConfig, TimingConfig, TriggerConfig, is_loopback,
 };
 use super::timing::ms;
 use super::value::{
-    description, flag, machine, millis, name, number, one_of, only, path, place_of, socket, title, whole, whole_u16, whole_u32,
+    also, description, flag, machine, millis, name, number, one_of, only, path, place_of, socket, title, whole, whole_u16, whole_u32,
 };
 use crate::line::config::{ResultMode, TriggerSource};
 use crate::part::Region;
@@ -74,6 +74,15 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     if let (Ok(plc), Ok(Some(metrics))) = (&plc, &metrics) {
         consistency::check_addresses(root, plc, *metrics);
     }
+    if let (Ok(plc), Ok(None)) = (&plc, &grpc)
+        && plc.cycle_source == CycleSource::Grpc
+    {
+        root.refuse_at(
+            "plc.cycle_source",
+            "[plc]",
+            "cycles come by gRPC, but there is no [grpc] table; add one with listen",
+        );
+    }
 
     let (id, state_directory, runtime_directory) = station?;
     let (directory, journal) = journal?;
@@ -109,10 +118,7 @@ fn read_station(table: &mut Table<'_>, folder: &Path) -> Answer<(String, PathBuf
 }
 
 fn read_plc(table: &mut Table<'_>) -> Answer<PlcConfig> {
-    let cycle_source = table.or("cycle_source", (), only("modbus", &["s7", "opcua", "ethernet_ip", "grpc"]));
-    let role = table.or("role", (), only("server", &["client"]));
-    let listen = read_listen(table, "Modbus cannot be secured");
-    let writers = table.list("writers", WRITERS_MAX, machine);
+    let cycle_source = read_cycle_source(table);
     let poll = table.or("poll_ms", Duration::from_millis(10), millis(5..=1000));
     let scan = table.required("scan_ms", millis(1..=1000));
     let heartbeat_timeout = table.or("heartbeat_timeout_ms", Duration::from_secs(1), millis(300..=10_000));
@@ -128,16 +134,33 @@ fn read_plc(table: &mut Table<'_>) -> Answer<PlcConfig> {
             table.refuse("heartbeat_timeout_ms", reason);
         }
     }
-    cycle_source?;
-    role?;
     Ok(PlcConfig {
-        listen: listen?,
-        writers: writers?,
+        cycle_source: cycle_source?,
         poll: poll?,
         scan: scan?,
         heartbeat_timeout: heartbeat_timeout?,
         torn: torn?,
         trigger_grace: trigger_grace?.unwrap_or(2 * poll?),
+    })
+}
+
+/// Who gives the cycles, and what belongs to that alone.
+fn read_cycle_source(table: &mut Table<'_>) -> Answer<CycleSource> {
+    let kinds = also(one_of([("modbus", false), ("grpc", true)]), &["s7", "opcua", "ethernet_ip"]);
+    let is_grpc = table.or("cycle_source", false, kinds)?;
+    if is_grpc {
+        let of_modbus = ["role", "listen", "insecure", "writers"];
+        let refused = of_modbus.into_iter().filter(|key| table.has(key));
+        let refused = refused.map(|key| table.refuse(key, format!("{key} is for the cycle_source \"modbus\"; remove it")));
+        return refused.last().map_or(Ok(CycleSource::Grpc), Err);
+    }
+    let role = table.or("role", (), only("server", &["client"]));
+    let listen = read_listen(table, "Modbus cannot be secured");
+    let writers = table.list("writers", WRITERS_MAX, machine);
+    role?;
+    Ok(CycleSource::Modbus {
+        listen: listen?,
+        writers: writers?,
     })
 }
 

@@ -93,6 +93,19 @@ pub(super) fn place_of(what: &'static str, names: &[&str]) -> impl Fn(&DeValue<'
     }
 }
 
+/// A kind of words, some of which have a meaning but are not available yet.
+pub(super) fn also<T>(
+    kind: impl Fn(&DeValue<'_>) -> Result<T, String>,
+    not_yet: &'static [&'static str],
+) -> impl Fn(&DeValue<'_>) -> Result<T, String> {
+    move |value| {
+        kind(value).map_err(|expected| match value.as_str() {
+            Some(given) if not_yet.contains(&given) => format!("{expected}, {} is not available yet", quoted(given)),
+            _ => expected,
+        })
+    }
+}
+
 /// The one word that is available so far, out of those that have a meaning.
 pub(super) fn only(word: &'static str, not_yet: &'static [&'static str]) -> impl Fn(&DeValue<'_>) -> Result<(), String> {
     move |value| match value.as_str() {

@@ -18,7 +18,7 @@ use super::reporter::{self, Departed, ReportFormat};
 use crate::capture::folder::FolderCamera;
 use crate::capture::gstreamer::{GstCamera, GstSettings};
 use crate::capture::{Camera, CameraError, CaptureSink};
-use crate::config::station::{CameraSource, StationConfig};
+use crate::config::station::{CameraSource, CycleSource, StationConfig};
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
 use crate::journal::black_box::{BlackBox, BlackBoxError};
 use crate::journal::numbers::{Numbers, NumbersError};
@@ -26,8 +26,10 @@ use crate::line::config::TriggerSource;
 use crate::line::image::StationImage;
 use crate::line::tags::TagSource;
 use crate::line::{Line, Memory};
+use crate::model::manifest::Manifest;
 use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError, SILENCE_MAX};
 use crate::plc::{PlcEvent, Shown};
+use crate::rpc::proto;
 use crate::telemetry::endpoint::{self, EndpointError};
 use crate::telemetry::{LineEvents, Metrics};
 use crate::vision::inspector::Overrides;
@@ -117,7 +119,7 @@ pub struct Station {
     inputs: Sender<LineInput>,
     threads: Vec<(&'static str, JoinHandle<()>)>,
     cameras: Vec<Arc<dyn Camera>>,
-    plc: ModbusServer,
+    plc: Option<ModbusServer>,
     stop: CancellationToken,
     deadline: Duration,
     state_directory: PathBuf,
@@ -149,7 +151,8 @@ pub fn start(
         black_box.write_decided(record, counts);
     }
 
-    let line_config = config.line_config(checksum(config)?);
+    let Identity { checksum, models } = Identity::of(config)?;
+    let line_config = config.line_config(checksum);
     let deadline = line_config.deadline;
     let exposes = matches!(line_config.trigger_source, TriggerSource::Plc { .. });
     let memory = Memory {
@@ -173,18 +176,10 @@ pub fn start(
         threads.push(("metrics", endpoint::start(address, Arc::clone(&metrics), stop.clone())?));
     }
     let cameras = cameras(config, &inputs)?;
-    let (to_line, watch) = (inputs.clone(), StageWatch::new("plc", control));
-    let plc_config = ModbusConfig {
-        listen: config.plc.listen,
-        writers: config.plc.writers.clone(),
-        tags: config.tags.iter().any(|tag| !matches!(tag.source, TagSource::Fixed(_))),
-        silence_max: SILENCE_MAX,
-    };
-    let plc = ModbusServer::start(&plc_config, Arc::clone(&shown), move |event: PlcEvent| {
-        let _ = &watch;
-        let _ = to_line.send(LineInput::Plc(event));
-    })?;
-    let _ = reports.send(Report::Listening(plc.address()));
+    let plc = modbus(config, &shown, &inputs, control)?;
+    if let Some(plc) = &plc {
+        let _ = reports.send(Report::Listening(plc.address()));
+    }
     for record in unreported {
         let _ = reports.send(Report::Part(Box::new(record)));
     }
@@ -274,11 +269,6 @@ impl Station {
             (None, Some(stage)) => Ok(Ended::Failed(stage)),
             (None, None) => Ok(ended),
         }
-    }
-
-    /// Address the PLC is served on.
-    pub fn plc_address(&self) -> std::net::SocketAddr {
-        self.plc.address()
     }
 
     /// No new parts; open ones to their outcome; then everything ends, and whoever does not is named.
@@ -421,6 +411,30 @@ fn cameras(config: &StationConfig, inputs: &Sender<LineInput>) -> Result<Vec<Arc
     config.cameras.iter().enumerate().map(make).collect()
 }
 
+/// The server for a PLC that speaks Modbus TCP; `None` where cycles come another way.
+fn modbus(
+    config: &StationConfig,
+    shown: &Shown,
+    line: &Sender<LineInput>,
+    control: &Sender<Control>,
+) -> Result<Option<ModbusServer>, PlcError> {
+    let CycleSource::Modbus { listen, writers } = &config.plc.cycle_source else {
+        return Ok(None);
+    };
+    let plc_config = ModbusConfig {
+        listen: *listen,
+        writers: writers.clone(),
+        tags: config.tags.iter().any(|tag| !matches!(tag.source, TagSource::Fixed(_))),
+        silence_max: SILENCE_MAX,
+    };
+    let (line, watch) = (line.clone(), StageWatch::new("plc", control));
+    let events = move |event: PlcEvent| {
+        let _ = &watch;
+        let _ = line.send(LineInput::Plc(event));
+    };
+    ModbusServer::start(&plc_config, Arc::clone(shown), events).map(Some)
+}
+
 fn workers(
     config: &StationConfig,
     jobs: &Receiver<EngineJob>,
@@ -473,17 +487,40 @@ fn keep_numbers(wanted: &Receiver<Numbers>, folder: &Path, line: &Sender<LineInp
     }
 }
 
-/// Checksum of the configuration and of what each model package says of itself, hashes of its files included.
-fn checksum(config: &StationConfig) -> Result<u32, StationError> {
-    let mut hasher = Sha256::new();
-    hasher.update(config.text());
-    for inspection in &config.recipe.inspections {
-        let path = inspection.model.join("model.toml");
-        let manifest = std::fs::read(&path).map_err(|source| StationError::Model { path, source })?;
-        hasher.update(Sha256::digest(manifest));
+/// What inspects: for the PLC as a number, for records by name.
+struct Identity {
+    /// Covers the configuration and what each model package says of itself, hashes of its files included.
+    checksum: u32,
+    models: Vec<proto::Model>,
+}
+
+impl Identity {
+    fn of(config: &StationConfig) -> Result<Self, StationError> {
+        let mut hasher = Sha256::new();
+        hasher.update(config.text());
+        let mut models = Vec::new();
+        for inspection in &config.recipe.inspections {
+            let path = inspection.model.join("model.toml");
+            let text = std::fs::read_to_string(&path).map_err(|source| StationError::Model { path, source })?;
+            let sha256 = Sha256::digest(&text);
+            hasher.update(sha256);
+            // What does not read is refused when it is loaded, with the reason.
+            if let Ok(manifest) = Manifest::from_text(&text) {
+                models.push(proto::Model {
+                    name: manifest.name,
+                    version: manifest.version,
+                    sha256: sha256.to_vec(),
+                });
+            }
+        }
+        models.sort_by(|a, b| a.sha256.cmp(&b.sha256));
+        models.dedup();
+        let digest = hasher.finalize();
+        Ok(Self {
+            checksum: u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]),
+            models,
+        })
     }
-    let digest = hasher.finalize();
-    Ok(u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]))
 }
 
 #[cfg(test)]

@@ -81,6 +81,9 @@ pub struct Settings {
     pub faults: Faults,
 }
 
+/// What no station listens on: one whose cycles come another way.
+const NOWHERE: SocketAddr = SocketAddr::new(std::net::IpAddr::V4(std::net::Ipv4Addr::UNSPECIFIED), 0);
+
 impl Settings {
     /// Reads `line.toml` and the `station.toml` it names.
     ///
@@ -97,7 +100,7 @@ impl Settings {
         let faults = &line.faults;
         Self {
             start: line.start.then(|| line.station.clone()),
-            address: line.plc.address.unwrap_or(station.plc.listen),
+            address: line.plc.address.or(station.plc.listen()).unwrap_or(NOWHERE),
             poll: line.plc.poll,
             scan: line.plc.scan,
             trigger_source: station.trigger.source,
