@@ -6,10 +6,11 @@ use std::time::Duration;
 
 use takt::capture::PixelFormat;
 use takt::config::station::{CameraClock, CameraSource, CycleSource, StampPlace};
-use takt::config::twin::{Rate, TwinFaults};
+use takt::config::twin::Rate;
 use takt::config::{StationConfig, TwinConfig};
 use takt::line::config::{ResultMode, TriggerSource};
 use takt::part::Region;
+use takt::twin::schedule::Faults;
 use takt::vision::Provider;
 
 use crate::parts;
@@ -111,7 +112,7 @@ fn a_line_of_version_1_is_still_read() {
     assert_eq!(line.parts.dataset.as_deref(), Some(Path::new("/data/screw")));
     assert_eq!((line.parts.defect_share, line.parts.trigger_to_gate), (0.25, Some(millis(350))));
     assert_eq!(line.encoder_pitch, 500);
-    let faults = TwinFaults {
+    let faults = Faults {
         frame_missed: 0.01,
         frame_late: 0.02,
         frame_duplicate: 0.03,
@@ -123,6 +124,7 @@ fn a_line_of_version_1_is_still_read() {
         engine_slow: 0.09,
         station_kill: 0.1,
         kills: 5,
+        ..Faults::default()
     };
     assert_eq!(line.faults, faults);
 }

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use super::reader::{Answer, ConfigErrors, Document, Table};
 use super::value::{flag, millis, number, one_of, path, share, socket, whole, whole_u32};
 use crate::capture::PixelFormat;
+use crate::twin::schedule::Faults;
 
 /// Longest time that any key gives: ten minutes.
 const MILLIS_MAX: u64 = 600_000;
@@ -29,7 +30,9 @@ pub struct TwinConfig {
     /// Encoder counts from part to part, at least 1.
     pub encoder_pitch: u32,
     /// What goes wrong.
-    pub faults: TwinFaults,
+    pub faults: Faults,
+    /// A historian that the twin runs, and a network that it cuts; `None`: neither.
+    pub historian: Option<TwinHistorian>,
 }
 
 /// A virtual PLC.
@@ -84,31 +87,15 @@ pub enum Rate {
     Max,
 }
 
-/// What goes wrong: probabilities per part, in [0, 1], and a count.
-#[derive(Debug, Clone, Copy, PartialEq, Default)]
-pub struct TwinFaults {
-    /// The frame does not come.
-    pub frame_missed: f64,
-    /// The frame comes after the next part's.
-    pub frame_late: f64,
-    /// The frame comes twice.
-    pub frame_duplicate: f64,
-    /// The frame and the next change places, each with its true time and number.
-    pub frames_swapped: f64,
-    /// The trigger comes twice.
-    pub trigger_duplicate: f64,
-    /// Trigger goes 1, 0, 1 within a scan.
-    pub trigger_bounce: f64,
-    /// `CycleId` and its tail come in two writes, around the trigger.
-    pub torn_write: f64,
-    /// The PLC starts again.
-    pub plc_restart: f64,
-    /// The station's process stands still for a moment.
-    pub engine_slow: f64,
-    /// The station is killed and started again.
-    pub station_kill: f64,
-    /// So many kills at random moments, whatever the probabilities.
-    pub kills: u32,
+/// The virtual plant's historian, and the network in front of it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct TwinHistorian {
+    /// Where the station expects its historian: the near end of the network.
+    pub network: SocketAddr,
+    /// What the historian keeps. Absolute.
+    pub directory: PathBuf,
+    /// How long a cable stays pulled.
+    pub network_cut: Duration,
 }
 
 impl TwinConfig {
@@ -137,8 +124,12 @@ fn read_line(root: &mut Table<'_>, folder: &Path) -> Answer<TwinConfig> {
     let parts = root.table_or_defaults("parts", |table| read_parts(table, folder));
     let encoder_pitch = root.table_or_defaults("encoder", |table| table.or("pitch", 1000, whole_u32(1..=1_000_000_000)));
     let faults = root.table_or_defaults("faults", read_faults);
+    let historian = root.optional_table("historian", |table| read_historian(table, folder));
     if let (Ok((_, false)), Ok(faults)) = (&station, &faults) {
         check_reach(root, faults);
+    }
+    if let (Ok(None), Ok(faults)) = (&historian, &faults) {
+        check_network(root, faults);
     }
     let (station, start) = station?;
     Ok(TwinConfig {
@@ -149,6 +140,7 @@ fn read_line(root: &mut Table<'_>, folder: &Path) -> Answer<TwinConfig> {
         parts: parts?,
         encoder_pitch: encoder_pitch?,
         faults: faults?,
+        historian: historian?,
     })
 }
 
@@ -227,7 +219,7 @@ fn parts_per_second(value: &DeValue<'_>) -> Result<Rate, String> {
     hz.map(Rate::Hz).map_err(|expected| format!("{expected}, or \"max\""))
 }
 
-fn read_faults(table: &mut Table<'_>) -> Answer<TwinFaults> {
+fn read_faults(table: &mut Table<'_>) -> Answer<Faults> {
     let mut probability = |key| table.or(key, 0.0, share());
     let frame_missed = probability("frame_missed");
     let frame_late = probability("frame_late");
@@ -239,8 +231,11 @@ fn read_faults(table: &mut Table<'_>) -> Answer<TwinFaults> {
     let plc_restart = probability("plc_restart");
     let engine_slow = probability("engine_slow");
     let station_kill = probability("station_kill");
-    let kills = table.or("kills", 0, whole_u32(0..=10_000));
-    Ok(TwinFaults {
+    let mut number = |key| table.or(key, 0, whole_u32(0..=10_000));
+    let kills = number("kills");
+    let historian_kills = number("historian_kills");
+    let network_cuts = number("network_cuts");
+    Ok(Faults {
         frame_missed: frame_missed?,
         frame_late: frame_late?,
         frame_duplicate: frame_duplicate?,
@@ -252,11 +247,33 @@ fn read_faults(table: &mut Table<'_>) -> Answer<TwinFaults> {
         engine_slow: engine_slow?,
         station_kill: station_kill?,
         kills: kills?,
+        historian_kills: historian_kills?,
+        network_cuts: network_cuts?,
     })
 }
 
+fn read_historian(table: &mut Table<'_>, folder: &Path) -> Answer<TwinHistorian> {
+    let network = table.required("network", socket);
+    let directory = table.required("directory", path(folder));
+    let network_cut = table.or("network_cut_ms", Duration::from_millis(500), millis(1..=MILLIS_MAX));
+    Ok(TwinHistorian {
+        network: network?,
+        directory: directory?,
+        network_cut: network_cut?,
+    })
+}
+
+/// What is not there cannot fail.
+fn check_network(root: &Table<'_>, faults: &Faults) {
+    let asked = [("historian_kills", faults.historian_kills), ("network_cuts", faults.network_cuts)];
+    for (key, _) in asked.iter().filter(|(_, asked)| *asked > 0) {
+        let reason = format!("{key} needs a historian that the twin runs; add a [historian] table, or remove it");
+        root.refuse_at(&format!("faults.{key}"), "[faults]", reason);
+    }
+}
+
 /// A station that runs elsewhere can be neither stopped nor killed.
-fn check_reach(root: &Table<'_>, faults: &TwinFaults) {
+fn check_reach(root: &Table<'_>, faults: &Faults) {
     let asked = [
         ("engine_slow", faults.engine_slow > 0.0),
         ("station_kill", faults.station_kill > 0.0),
@@ -304,7 +321,7 @@ mod tests {
         );
         assert_eq!((line.parts.count, line.parts.rate, line.parts.dataset), (200, Rate::Hz(5.0), None));
         assert_eq!(line.encoder_pitch, 1000);
-        assert_eq!(line.faults, TwinFaults::default());
+        assert_eq!(line.faults, Faults::default());
     }
 
     #[test]

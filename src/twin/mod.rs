@@ -14,31 +14,37 @@
 //! | `delivery.rs` | the order in which frames leave the camera; pure |
 //! | `camera_thread.rs` | frames made ahead of time and sent when they are due |
 //! | `camera.rs` | a camera whose frames go through shared memory |
-//! | `station_process.rs` | the station as a child |
+//! | `child_process.rs` | station and historian as children |
+//! | `network.rs` | the network between them, whose cable can be pulled |
+//! | `historian_side.rs` | the historian of a run, and whether it has what the station recorded |
 //! | `run.rs` | all of it together |
 //! | `facts.rs` | what PLC and camera saw; pure |
 //! | `oracle.rs` | whether the station kept LINE-1 to LINE-3; pure |
+//! | `records.rs` | whether journal and historian hold what was said (LINE-5); the comparison is pure |
 //! | `report.rs` | what a run comes to |
 //! | `simulation.rs` | tests: program, line and oracle in virtual time |
 
 pub mod camera;
 mod camera_thread;
+mod child_process;
 pub mod delivery;
 pub mod facts;
 pub mod gate;
+mod historian_side;
 mod modbus;
+pub mod network;
 pub mod oracle;
 pub mod parts;
 mod pictures;
 pub mod plc_program;
 mod plc_thread;
+pub mod records;
 pub mod report;
 mod run;
 pub mod schedule;
 mod settings;
 #[cfg(test)]
 mod simulation;
-mod station_process;
 
 use crate::vision::{Image, Mask};
 use parts::DefectKind;

@@ -359,7 +359,7 @@ impl PlcThread {
             self.next_arrival = at + self.settings.spacing();
         }
         self.expose(part, at + self.settings.exposure_delay);
-        if let Some((fault, after)) = self.schedule.part(part).machine_fault {
+        for (fault, after) in self.schedule.part(part).machine_faults {
             self.faults.push((at + after, fault));
         }
     }

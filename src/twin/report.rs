@@ -151,6 +151,10 @@ pub struct TwinReport {
     pub records: Option<usize>,
     /// How often the station was killed.
     pub station_kills: u32,
+    /// How often the historian was killed.
+    pub historian_kills: u32,
+    /// How often the network to it was cut.
+    pub network_cuts: u32,
     /// How often the PLC restarted.
     pub plc_restarts: u32,
     /// Trigger to verdict, median, microseconds.
@@ -165,6 +169,8 @@ pub struct TwinReport {
     pub line_2: Promise,
     /// LINE-3, deadline.
     pub line_3: Promise,
+    /// LINE-5, record: the journal, and the historian if the twin runs one, hold what was said; `None` if the station runs elsewhere.
+    pub line_5: Option<Promise>,
     /// Whether the run was stopped before all parts had come.
     pub stopped: bool,
     /// Each part, in the order of the triggers.
@@ -176,7 +182,8 @@ impl TwinReport {
     /// Whether no promise was broken.
     pub fn is_kept(&self) -> bool {
         [&self.line_1, &self.line_2, &self.line_3]
-            .iter()
+            .into_iter()
+            .chain(&self.line_5)
             .all(|promise| promise.pass != Some(false))
     }
 }
@@ -193,7 +200,10 @@ pub(super) struct Remains {
     pub counts: Option<(Counts, Counts)>,
     pub untriggered: u32,
     pub station_kills: u32,
+    pub historian_kills: u32,
+    pub network_cuts: u32,
     pub plc_restarts: u32,
+    pub line_5: Option<Finding>,
     pub stopped: bool,
 }
 
@@ -245,6 +255,8 @@ pub(super) fn sum_up(terms: &Terms, remains: Remains, defect_of: impl Fn(u32) ->
         ok_after_deadline,
         records: evidence.records.as_ref().map(Vec::len),
         station_kills: remains.station_kills,
+        historian_kills: remains.historian_kills,
+        network_cuts: remains.network_cuts,
         plc_restarts: remains.plc_restarts,
         trigger_to_verdict_us_p50: percentile(&times, 50.0),
         trigger_to_verdict_us_p99: percentile(&times, 99.0),
@@ -252,6 +264,7 @@ pub(super) fn sum_up(terms: &Terms, remains: Remains, defect_of: impl Fn(u32) ->
         line_1: line_1.into(),
         line_2: line_2.into(),
         line_3: line_3.into(),
+        line_5: remains.line_5.map(Promise::from),
         stopped: remains.stopped,
         details,
     }

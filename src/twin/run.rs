@@ -9,8 +9,8 @@
 //!
 //! Bounds: at most [`NEWS`] pieces of news wait; facts grow with the number of parts, which is given.
 
-use std::collections::HashMap;
-use std::path::PathBuf;
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
@@ -18,13 +18,16 @@ use std::time::Duration;
 
 use super::camera::{TwinCamera, TwinCameraError};
 use super::camera_thread::{self, Mounted};
+use super::child_process::{ChildProcess, StationLine};
 use super::facts::{CycleKey, Exposure};
+use super::historian_side::HistorianSide;
+use super::oracle::Finding;
 use super::pictures::{PictureError, Pictures};
 use super::plc_thread::{PlcLog, PlcNews, PlcThread};
+use super::records;
 use super::report::{PartRun, Remains, TwinReport, sum_up};
 use super::schedule::{MachineFault, Schedule};
 use super::settings::{CameraSettings, Settings};
-use super::station_process::{StationLine, StationProcess};
 use crate::flow::{NothingReceived, Receiver, Sender, WhenFull, bounded, now};
 use crate::part::{Nanos, PartRecord};
 
@@ -39,6 +42,9 @@ const TICK: Duration = Duration::from_millis(50);
 
 /// How long the station may take to stop in order.
 const STATION_STOP: Duration = Duration::from_secs(20);
+
+/// How long records may take to the historian once the network stands.
+const ARRIVAL: Duration = Duration::from_mins(2);
 
 /// How long the PLC may take to end, and the last words of a killed station to arrive.
 const PLC_STOP: Duration = Duration::from_secs(15);
@@ -55,6 +61,12 @@ pub enum TwinError {
     /// The station cannot be started.
     #[error("failed to start the station: {0}")]
     Start(std::io::Error),
+    /// The historian or the network to it cannot be started.
+    #[error("failed to start the historian: {0}; check [historian] of line.toml")]
+    Historian(std::io::Error),
+    /// What was recorded cannot be read.
+    #[error("failed to look at the records: {0}")]
+    Records(String),
     /// The station ended by itself.
     #[error("failed to keep the station running: it ended with {status}; its last words:\n{last_words}")]
     StationEnded {
@@ -97,6 +109,7 @@ pub trait Watcher {
 /// What is heard.
 enum News {
     Station(StationLine),
+    Historian(StationLine),
     Plc(PlcNews),
 }
 
@@ -122,6 +135,7 @@ pub fn run(settings: &Settings, watcher: &mut dyn Watcher) -> Result<TwinReport,
     if let Some(reason) = log.gave_up.take() {
         return Err(TwinError::GaveUp(reason));
     }
+    let line_5 = line.line_5(settings, &log.boot_ids)?;
     let undisturbed = line.kills == 0 && log.plc_restarts == 0 && !watcher.stopped();
     let remains = Remains {
         cycles: log.cycles,
@@ -132,17 +146,28 @@ pub fn run(settings: &Settings, watcher: &mut dyn Watcher) -> Result<TwinReport,
         counts: log.counts.filter(|_| undisturbed),
         untriggered: log.untriggered,
         station_kills: line.kills,
+        historian_kills: line.historian.as_ref().map_or(0, |historian| historian.kills),
+        network_cuts: line.historian.as_ref().map_or(0, |historian| historian.cuts),
         plc_restarts: log.plc_restarts,
+        line_5,
         stopped: watcher.stopped(),
     };
     Ok(sum_up(&settings.terms(), remains, defect_of))
+}
+
+/// Of the historian's log only what is wrong is of interest here.
+fn historian_said(line: &StationLine, watcher: &mut dyn Watcher) {
+    if let StationLine::Log(line) | StationLine::Garbage(line) = line {
+        watcher.note(&format!("historian: {line}"));
+    }
 }
 
 /// Everything that runs. Dropping it ends the station and stops the PLC.
 struct Line {
     config: Option<PathBuf>,
     deadline: Duration,
-    station: Option<StationProcess>,
+    station: Option<ChildProcess>,
+    historian: Option<HistorianSide>,
     resume_at: Option<Nanos>,
     kills: u32,
     stop: Arc<AtomicBool>,
@@ -151,6 +176,9 @@ struct Line {
     /// They stay while the station runs.
     _cameras: Arc<Vec<Mounted>>,
     camera: Option<JoinHandle<Vec<Exposure>>>,
+    /// Name of the station, and its journal.
+    name: String,
+    journal: PathBuf,
     records: Vec<PartRecord>,
     /// The first record of each cycle, by its place.
     by_cycle: HashMap<CycleKey, usize>,
@@ -171,6 +199,9 @@ impl Line {
         let cameras = Arc::new(cameras?);
         let (exposures, camera) =
             camera_thread::start(Arc::clone(&cameras), Arc::clone(schedule), settings.transfer).map_err(TwinError::Thread)?;
+        let historian = settings.historian.as_ref();
+        let historian = historian.map(|historian| HistorianSide::start(historian, &news, News::Historian));
+        let historian = historian.transpose().map_err(TwinError::Historian)?;
         let stop = Arc::new(AtomicBool::new(false));
         let tell = news.clone();
         let tell = Box::new(move |told| drop(tell.send(News::Plc(told))));
@@ -183,6 +214,7 @@ impl Line {
             config: settings.start.clone(),
             deadline: settings.deadline,
             station: None,
+            historian,
             resume_at: None,
             kills: 0,
             stop,
@@ -190,6 +222,8 @@ impl Line {
             plc: Some(plc),
             _cameras: cameras,
             camera: Some(camera),
+            name: settings.station.clone(),
+            journal: settings.journal.clone(),
             records: Vec::new(),
             by_cycle: HashMap::new(),
         })
@@ -209,9 +243,11 @@ impl Line {
             }
             self.resume_station();
             self.check_station()?;
-            let wait = self.resume_at.map_or(TICK, |at| at.since(now()).min(TICK));
+            let mended = self.historian.as_mut().and_then(HistorianSide::mend).unwrap_or(TICK);
+            let wait = self.resume_at.map_or(TICK, |at| at.since(now()).min(TICK)).min(mended);
             match heard.receive_timeout(wait) {
                 Ok(News::Station(line)) => self.station_said(line, watcher),
+                Ok(News::Historian(line)) => historian_said(&line, watcher),
                 Ok(News::Plc(PlcNews::Gated(cycle))) => {
                     let record = self.by_cycle.get(&cycle.key).and_then(|place| self.records.get(*place));
                     watcher.part(&PartRun::new(&cycle, defect_of(cycle.part), record));
@@ -230,7 +266,8 @@ impl Line {
 
     fn start_station(&mut self, watcher: &mut dyn Watcher) -> Result<(), TwinError> {
         if let Some(config) = &self.config {
-            let station = StationProcess::start(config, &self.news, News::Station).map_err(TwinError::Start)?;
+            let arguments = ["run".into(), "--config".into(), config.clone().into_os_string()];
+            let station = ChildProcess::start(&arguments, &self.news, News::Station).map_err(TwinError::Start)?;
             watcher.station_started(station.id());
             self.station = Some(station);
         }
@@ -268,6 +305,19 @@ impl Line {
     }
 
     fn suffer(&mut self, fault: MachineFault, watcher: &mut dyn Watcher) -> Result<(), TwinError> {
+        if let Some(historian) = &mut self.historian {
+            match fault {
+                MachineFault::HistorianKill => {
+                    historian.kill(&self.news, News::Historian).map_err(TwinError::Historian)?;
+                    watcher.note(&format!("the historian is killed (kill {}) and started again", historian.kills));
+                }
+                MachineFault::NetworkCut => {
+                    historian.cut();
+                    watcher.note(&format!("the network to the historian is cut (cut {})", historian.cuts));
+                }
+                MachineFault::PlcRestart | MachineFault::StationSlow | MachineFault::StationKill => {}
+            }
+        }
         let Some(station) = &mut self.station else { return Ok(()) };
         match fault {
             MachineFault::StationKill => {
@@ -283,8 +333,8 @@ impl Line {
                 self.resume_at = Some(now() + pause);
                 watcher.note(&format!("the station stands still for {} ms", pause.as_millis()));
             }
-            // The PLC sees to that itself.
-            MachineFault::PlcRestart => {}
+            // The PLC sees to its own restart; the others are no matter of the station's.
+            MachineFault::PlcRestart | MachineFault::HistorianKill | MachineFault::NetworkCut => {}
         }
         Ok(())
     }
@@ -306,6 +356,7 @@ impl Line {
         if let Some(plc) = self.plc.take() {
             self.hear_until(heard, watcher, &mut |_| plc.is_finished(), PLC_STOP);
         }
+        self.let_records_arrive(heard, watcher);
         if let Some(mut station) = self.station.take() {
             station.ask_to_stop();
             let mut ended = |_: &Self| station.exited().is_some() && station.is_silent();
@@ -317,6 +368,31 @@ impl Line {
         }
         // The PLC held the other end of its channel, so it ends by itself.
         self.camera.take().and_then(|camera| camera.join().ok()).unwrap_or_default()
+    }
+
+    /// What waited for the network has time to get through.
+    fn let_records_arrive(&mut self, heard: &Receiver<News>, watcher: &mut dyn Watcher) {
+        let Some(historian) = &mut self.historian else { return };
+        historian.mend_for_good();
+        let (station, journal, store) = (self.name.clone(), self.journal.clone(), historian.store());
+        let mut arrived = |_: &Self| {
+            let recorded = records::count(&journal, &station);
+            recorded > 0 && records::count(&store, &station) >= recorded
+        };
+        if !self.hear_until(heard, watcher, &mut arrived, ARRIVAL) {
+            watcher.note("not every record has reached the historian in time");
+        }
+    }
+
+    /// Whether journal and historian hold what was said; `None` where the station runs elsewhere.
+    fn line_5(&self, settings: &Settings, starts: &BTreeSet<u16>) -> Result<Option<Finding>, TwinError> {
+        if settings.start.is_none() {
+            return Ok(None);
+        }
+        let held = |file: &Path| records::read(file, &self.name).map_err(TwinError::Records);
+        let journal = held(&self.journal)?;
+        let historian = self.historian.as_ref().map(|historian| held(&historian.store())).transpose()?;
+        Ok(Some(records::line_5(&self.records, starts, &journal, historian.as_ref())))
     }
 
     /// Hears the station until something is so and nothing more is to be heard; `false` if it was not so in time.
@@ -332,6 +408,7 @@ impl Line {
             let so = is_so(self);
             match heard.receive_timeout(if so { Duration::ZERO } else { TICK }) {
                 Ok(News::Station(line)) => self.station_said(line, watcher),
+                Ok(News::Historian(line)) => historian_said(&line, watcher),
                 Ok(News::Plc(_)) => {}
                 Err(NothingReceived::TimedOut) if !so && now() < until => {}
                 Err(_) => return so,

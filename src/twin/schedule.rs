@@ -51,6 +51,10 @@ pub struct Faults {
     pub station_kill: f64,
     /// So many parts, drawn at random, are followed by a kill of the station, besides those of `station_kill`.
     pub kills: u32,
+    /// So many parts are followed by a kill of the historian.
+    pub historian_kills: u32,
+    /// So many parts are followed by a cut of the network to the historian.
+    pub network_cuts: u32,
 }
 
 /// What happens to a part's frame.
@@ -86,6 +90,17 @@ pub enum MachineFault {
     StationSlow,
     /// The station is killed and started again.
     StationKill,
+    /// The historian is killed and started again.
+    HistorianKill,
+    /// The network to the historian is cut for a while.
+    NetworkCut,
+}
+
+impl MachineFault {
+    /// Whether station or PLC suffer it: one of these at a time.
+    fn hits_station(self) -> bool {
+        !matches!(self, Self::HistorianKill | Self::NetworkCut)
+    }
 }
 
 /// One part that comes.
@@ -106,7 +121,7 @@ pub struct Part {
     /// What the PLC does wrong.
     pub trigger_fault: Option<TriggerFault>,
     /// What happens to the machines, how long after the trigger.
-    pub machine_fault: Option<(MachineFault, Duration)>,
+    pub machine_faults: Vec<(MachineFault, Duration)>,
 }
 
 /// What a schedule is drawn from.
@@ -133,8 +148,8 @@ pub struct Plan {
 pub struct Schedule {
     plan: Plan,
     encoder_origin: u32,
-    /// Moments of the kills that were asked for by number.
-    kills: BTreeMap<u32, Duration>,
+    /// Moments of the faults that were asked for by number.
+    counted: BTreeMap<u32, Vec<(MachineFault, Duration)>>,
 }
 
 impl Schedule {
@@ -142,16 +157,22 @@ impl Schedule {
     pub fn new(plan: Plan) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(plan.seed);
         let encoder_origin = random.random();
-        let kills = plan.faults.kills.min(plan.count) as usize;
-        let parts = sample(&mut random, plan.count as usize, kills);
-        let kills = parts
-            .into_iter()
-            .map(|index| (index as u32 + 1, moment(&mut random, plan.fault_window)))
-            .collect();
+        let mut counted: BTreeMap<u32, Vec<_>> = BTreeMap::new();
+        let wanted = [
+            (MachineFault::StationKill, plan.faults.kills),
+            (MachineFault::HistorianKill, plan.faults.historian_kills),
+            (MachineFault::NetworkCut, plan.faults.network_cuts),
+        ];
+        for (fault, count) in wanted {
+            for index in sample(&mut random, plan.count as usize, count.min(plan.count) as usize) {
+                let moment = moment(&mut random, plan.fault_window);
+                counted.entry(index as u32 + 1).or_default().push((fault, moment));
+            }
+        }
         Self {
             plan,
             encoder_origin,
-            kills,
+            counted,
         }
     }
 
@@ -187,7 +208,12 @@ impl Schedule {
             (hits(faults.engine_slow), MachineFault::StationSlow),
         ];
         let after = moment(&mut random, plan.fault_window);
-        let kill = self.kills.get(&number).map(|after| (MachineFault::StationKill, *after));
+        let drawn = first(&machine_faults).map(|fault| (fault, after));
+        let counted = self.counted.get(&number).into_iter().flatten().copied();
+        let machine_faults: Vec<_> = counted
+            .clone()
+            .chain(drawn.filter(|_| counted.clone().all(|(fault, _)| !fault.hits_station())))
+            .collect();
         Part {
             number,
             arrives: plan.rate.interval() * (number.saturating_sub(1)),
@@ -196,7 +222,7 @@ impl Schedule {
             picture,
             frame_fault: first(&frame_faults),
             trigger_fault: first(&trigger_faults),
-            machine_fault: kill.or_else(|| first(&machine_faults).map(|fault| (fault, after))),
+            machine_faults,
         }
     }
 }
@@ -250,7 +276,7 @@ mod tests {
         assert!(
             parts
                 .iter()
-                .all(|part| part.frame_fault.is_none() && part.trigger_fault.is_none() && part.machine_fault.is_none())
+                .all(|part| part.frame_fault.is_none() && part.trigger_fault.is_none() && part.machine_faults.is_empty())
         );
     }
 
@@ -288,7 +314,7 @@ mod tests {
         let killed = parts(kills);
         let moments: Vec<Duration> = killed
             .iter()
-            .filter_map(|part| part.machine_fault.map(|(_, after)| after))
+            .flat_map(|part| part.machine_faults.iter().map(|(_, after)| *after))
             .collect();
         assert_eq!(moments.len(), 50);
         assert!(moments.iter().all(|after| *after < Duration::from_millis(200)));

@@ -9,6 +9,7 @@ use super::plc_program::ProgramSettings;
 use super::schedule::{Faults, Plan, Rate};
 use crate::capture::PixelFormat;
 use crate::config::station::CameraSource;
+use crate::config::twin::TwinHistorian;
 use crate::config::{ConfigErrors, StationConfig, TwinConfig, twin};
 use crate::line::config::{ResultMode, TriggerSource};
 use crate::part::Region;
@@ -79,6 +80,12 @@ pub struct Settings {
     pub encoder_pitch: u32,
     /// What goes wrong.
     pub faults: Faults,
+    /// Name of the station.
+    pub station: String,
+    /// Its journal.
+    pub journal: PathBuf,
+    /// The historian to run, and the network to cut.
+    pub historian: Option<TwinHistorian>,
 }
 
 /// What no station listens on: one whose cycles come another way.
@@ -97,7 +104,6 @@ impl Settings {
 
     /// The settings of this line around this station.
     pub fn new(line: &TwinConfig, station: &StationConfig) -> Self {
-        let faults = &line.faults;
         Self {
             start: line.start.then(|| line.station.clone()),
             address: line.plc.address.or(station.plc.listen()).unwrap_or(NOWHERE),
@@ -129,19 +135,10 @@ impl Settings {
             dataset: line.parts.dataset.clone(),
             defect_share: line.parts.defect_share,
             encoder_pitch: line.encoder_pitch,
-            faults: Faults {
-                frame_missed: faults.frame_missed,
-                frame_late: faults.frame_late,
-                frame_duplicate: faults.frame_duplicate,
-                frames_swapped: faults.frames_swapped,
-                trigger_duplicate: faults.trigger_duplicate,
-                trigger_bounce: faults.trigger_bounce,
-                torn_write: faults.torn_write,
-                plc_restart: faults.plc_restart,
-                engine_slow: faults.engine_slow,
-                station_kill: faults.station_kill,
-                kills: faults.kills,
-            },
+            faults: line.faults,
+            station: station.id.clone(),
+            journal: station.journal.directory.join("journal.sqlite"),
+            historian: line.historian.clone(),
         }
     }
 

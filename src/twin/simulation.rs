@@ -324,7 +324,7 @@ impl Simulation {
         self.exposures.push(exposure);
         let part = self.schedule.part(part);
         self.delivery.exposed(exposure, exposure.exposed_at, part.frame_fault);
-        if let Some((fault, after)) = part.machine_fault {
+        for (fault, after) in part.machine_faults {
             self.faults.push((self.now + after, fault));
         }
     }
@@ -349,7 +349,7 @@ impl Simulation {
                 }
             }
             MachineFault::StationKill => self.down_until = Some(self.now + DOWN),
-            MachineFault::StationSlow => {}
+            MachineFault::StationSlow | MachineFault::HistorianKill | MachineFault::NetworkCut => {}
         }
     }
 
@@ -497,6 +497,7 @@ fn whatever_goes_wrong_on_the_line_the_promises_hold() {
         engine_slow: 0.0,
         station_kill: probability,
         kills: 2,
+        ..Faults::default()
     };
     for (mode, wired, seed) in [
         (ResultMode::Window, true, 1),
@@ -559,7 +560,7 @@ proptest! {
             plc_restart: restart,
             engine_slow: 0.0,
             station_kill: kill / 2.0,
-            kills: 0,
+            ..Faults::default()
         };
         let plan = Plan { seed, faults, count: 25, ..World::default().plan };
         let mode = if window { ResultMode::Window } else { ResultMode::Single };

@@ -1,9 +1,10 @@
-//! The station as a child: this very program as `takt run`. What it says on standard output is read line by line; it is always ended.
+//! The station, and the historian, as children: this very program as `takt run` or `takt historian`. What they say on standard output is read
+//! line by line; they are always ended.
 
 use std::collections::VecDeque;
+use std::ffi::OsString;
 use std::io::{self, BufRead, BufReader, Read};
 use std::os::unix::process::CommandExt;
-use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::{self, JoinHandle};
@@ -40,20 +41,18 @@ pub(super) enum StationLine {
     Garbage(String),
 }
 
-/// A station that runs.
-pub(super) struct StationProcess {
+/// A child that runs.
+pub(super) struct ChildProcess {
     child: Child,
     readers: Vec<JoinHandle<()>>,
     log: Arc<Mutex<VecDeque<String>>>,
 }
 
-impl StationProcess {
-    /// Starts it. What it says goes to `said`.
-    pub(super) fn start<T: Send + 'static>(config: &Path, said: &Sender<T>, word: fn(StationLine) -> T) -> io::Result<Self> {
+impl ChildProcess {
+    /// Starts `takt` with these arguments. What it says goes to `said`.
+    pub(super) fn start<T: Send + 'static>(arguments: &[OsString], said: &Sender<T>, word: fn(StationLine) -> T) -> io::Result<Self> {
         let mut child = Command::new(std::env::current_exe()?)
-            .arg("run")
-            .arg("--config")
-            .arg(config)
+            .args(arguments)
             .args(["--format", "json"])
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
@@ -64,18 +63,18 @@ impl StationProcess {
         let (stdout, stderr) = (child.stdout.take(), child.stderr.take());
         let log: Arc<Mutex<VecDeque<String>>> = Arc::default();
         // From here on it is ended whatever happens.
-        let mut station = Self {
+        let mut process = Self {
             child,
             readers: Vec::new(),
             log: Arc::clone(&log),
         };
         if let Some(stdout) = stdout {
             let said = said.clone();
-            station.read("twin-records", stdout, move |line| said.send(word(parse(line))).is_ok())?;
+            process.read("twin-records", stdout, move |line| said.send(word(parse(line))).is_ok())?;
         }
         if let Some(stderr) = stderr {
             let said = said.clone();
-            station.read("twin-log", stderr, move |line| {
+            process.read("twin-log", stderr, move |line| {
                 let mut log = log.lock().unwrap_or_else(PoisonError::into_inner);
                 if log.len() == LOG_LINES {
                     log.pop_front();
@@ -85,7 +84,7 @@ impl StationProcess {
                 said.send(word(StationLine::Log(line))).is_ok()
             })?;
         }
-        Ok(station)
+        Ok(process)
     }
 
     fn read(
@@ -158,7 +157,7 @@ impl StationProcess {
     }
 }
 
-impl Drop for StationProcess {
+impl Drop for ChildProcess {
     fn drop(&mut self) {
         self.kill();
     }
