@@ -1,5 +1,7 @@
 //! The clocks.
 
+#![allow(unsafe_code, reason = "asking the kernel whether something sets its clock")]
+
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
 use crate::part::Nanos;
@@ -12,6 +14,36 @@ pub fn now() -> Nanos {
 /// Now, by the clock on the wall: nanoseconds since 1970. It may be set at any time.
 pub fn unix_now_ns() -> i64 {
     nanoseconds(clock_gettime(ClockId::Realtime))
+}
+
+/// How far the clock on the wall can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClockQuality {
+    /// It cannot be right: it says that it is before 2020.
+    Implausible,
+    /// Nothing sets it.
+    Unsynchronised,
+    /// Something disciplines it, by NTP or PTP.
+    Synchronised,
+}
+
+/// 2020-01-01, Unix nanoseconds: before any takt.
+const PLAUSIBLE_FROM: i64 = 1_577_836_800_000_000_000;
+
+/// How far [`unix_now_ns`] can be trusted now.
+pub fn clock_quality() -> ClockQuality {
+    if unix_now_ns() < PLAUSIBLE_FROM {
+        return ClockQuality::Implausible;
+    }
+    // SAFETY: all zero is a valid `timex`, which asks for nothing to be changed.
+    let mut ask: libc::timex = unsafe { std::mem::zeroed() };
+    // SAFETY: the pointer is to a `timex` of our own that lives through the call.
+    let state = unsafe { libc::adjtimex(&raw mut ask) };
+    if state == -1 || state == libc::TIME_ERROR {
+        ClockQuality::Unsynchronised
+    } else {
+        ClockQuality::Synchronised
+    }
 }
 
 fn nanoseconds(time: Timespec) -> i64 {

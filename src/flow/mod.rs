@@ -4,4 +4,4 @@ mod channel;
 mod clock;
 
 pub use channel::{NothingReceived, Receiver, Sender, WhenFull, bounded};
-pub use clock::{now, unix_now_ns};
+pub use clock::{ClockQuality, clock_quality, now, unix_now_ns};

@@ -68,10 +68,18 @@ error_codes! {
     CycleIdJump = 42, "cycle_id_jump", Error, true, "count CycleIds up by one, or set cycle_id.sequential = false, then ClearError";
     /// Part numbers ran out because they could not be persisted.
     NumbersExhausted = 50, "numbers_exhausted", Error, false, "check the disk that holds state_directory";
+    /// The journal has used up its quota, or the disk is full.
+    JournalFull = 51, "journal_full", Error, false, "connect the historian, raise journal.quota_mib or free the disk; or set journal.when_full = \"drop_oldest\"";
+    /// The journal cannot be written.
+    JournalFailing = 52, "journal_failing", Error, false, "check the disk that holds journal.directory; the log has the reason";
     /// A stage of the station failed and was restarted.
     StageRestarted = 60, "stage_restarted", Warning, true, "see the log and report it, then ClearError";
     /// A part was seen that nobody announced.
     FrameWithoutTrigger = 70, "frame_without_trigger", Warning, true, "check the PLC's part sensor, then ClearError";
+    /// The journal has little space left and nothing more can be removed.
+    JournalNearlyFull = 80, "journal_nearly_full", Warning, false, "connect the historian, or raise journal.quota_mib";
+    /// The historian refuses this station's records.
+    HistorianRefuses = 81, "historian_refuses", Warning, false, "see the log: a cloned or restored station needs a new epoch (takt journal new-epoch)";
 }
 
 impl ErrorCode {

@@ -68,10 +68,28 @@ pub enum Event {
         /// Bound of ResultId, exclusive.
         result_below: u32,
     },
+    /// Whether records are kept, as far as the journal says.
+    RecordsKept(RecordsKept),
+    /// Whether the historian refuses this station.
+    HistorianRefuses(bool),
     /// The station is to stop: no new parts; the open ones run to their outcome.
     Stop,
     /// The station stops now: what is open is not decidable.
     Abort,
+}
+
+/// How the journal is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum RecordsKept {
+    /// It takes records.
+    #[default]
+    Safely,
+    /// It takes records; little space is left.
+    Barely,
+    /// No space is left.
+    Full,
+    /// It does not take records.
+    Failing,
 }
 
 /// What one inspection found out.

@@ -41,7 +41,7 @@ use std::time::Duration;
 use config::{LineConfig, ResultMode, TriggerSource};
 use correlation::{Correlation, Match};
 use error_code::{ErrorCode, Level};
-use event::{Commit, Event, Job, MissCause, Note, Opened, Sequence};
+use event::{Commit, Event, Job, MissCause, Note, Opened, RecordsKept, Sequence};
 use handshake::{Answer, Handshake, Heard};
 use history::{Fingerprint, History, UsedCycle};
 use image::{Counts, PlcImage, StationImage, StationMode, WINDOW_SLOTS, control};
@@ -123,6 +123,8 @@ pub struct Line {
     models_ready: bool,
     stopping: bool,
     errors: BTreeSet<ErrorCode>,
+    records_kept: RecordsKept,
+    historian_refuses: bool,
     /// The trigger taken last.
     latest: Option<Sequence>,
     latest_acquisition: u32,
@@ -168,6 +170,8 @@ impl Line {
             models_ready: false,
             stopping: false,
             errors: memory.stage_restarted.then_some(ErrorCode::StageRestarted).into_iter().collect(),
+            records_kept: RecordsKept::default(),
+            historian_refuses: false,
             latest: None,
             latest_acquisition: 0,
             slots_full_since: None,
@@ -334,6 +338,8 @@ impl Line {
                 self.acquisition_below = acquisition_below;
                 self.result_below = result_below;
             }
+            Event::RecordsKept(kept) => self.records_kept = kept,
+            Event::HistorianRefuses(refuses) => self.historian_refuses = refuses,
             Event::Stop => self.stopping = true,
             Event::Abort => {
                 self.stopping = true;
@@ -818,6 +824,10 @@ impl Line {
             ),
             (ErrorCode::RecipeUnknown, self.recipe_differs()),
             (ErrorCode::NumbersExhausted, self.ids_left() == 0),
+            (ErrorCode::JournalFull, self.records_kept == RecordsKept::Full),
+            (ErrorCode::JournalFailing, self.records_kept == RecordsKept::Failing),
+            (ErrorCode::JournalNearlyFull, self.records_kept == RecordsKept::Barely),
+            (ErrorCode::HistorianRefuses, self.historian_refuses),
         ];
         let caused = causes.into_iter().filter(|(_, is_there)| *is_there).map(|(error, _)| error);
         self.errors.iter().copied().chain(caused)

@@ -1,6 +1,7 @@
 //! What the station knows becomes what it writes down and sends. The only place that knows both takt's own types and those of the contract.
 
 use super::proto::{self, record::Body};
+use crate::flow::ClockQuality;
 use crate::part::{CycleId, Disposition, Finding, Nanos, Outcome, PartRecord, Reason, StageTimes, Verdict, View};
 
 /// What every record of a station says alike.
@@ -75,6 +76,15 @@ pub fn disposition(plc_session: u16, cycle_id: CycleId, what: Disposition) -> Bo
         plc_session: plc_session.into(),
         kind: kind.into(),
     })
+}
+
+/// How far a recorded time can be trusted.
+pub fn clock_quality(quality: ClockQuality) -> proto::ClockQuality {
+    match quality {
+        ClockQuality::Implausible => proto::ClockQuality::Implausible,
+        ClockQuality::Unsynchronised => proto::ClockQuality::Unsynchronised,
+        ClockQuality::Synchronised => proto::ClockQuality::Synchronised,
+    }
 }
 
 /// A verdict and why.
