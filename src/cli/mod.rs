@@ -5,6 +5,7 @@ mod bench_station;
 mod demo;
 mod evaluate;
 mod inspect;
+mod journal;
 mod line_page;
 mod model;
 mod page;
@@ -54,6 +55,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Run a virtual line around a station, and judge whether the station keeps its promises
     Twin(twin::TwinArgs),
+    /// Prove what a station recorded
+    Journal(journal::JournalArgs),
     /// Check a station's configuration: its file, its models, its timing
     Validate(validate::ValidateArgs),
 }
@@ -156,6 +159,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Twin(args) => twin::run(&args),
+        Command::Journal(args) => journal::run(&args),
         Command::Validate(args) => validate::run(&args),
     }
 }

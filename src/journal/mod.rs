@@ -3,11 +3,28 @@
 //! | file | what it keeps | survives |
 //! |---|---|---|
 //! | `black_box.rs` | every part that was opened and every outcome, before either is shown | kill -9, not a power cut |
+//! | `database.rs`, `tables.rs` | records and the chain that binds them: the one writer of the file, and its tables | a power cut |
+//! | `reader.rs` | reading beside the writer; what the historian holds | |
+//! | `record_bounds.rs` | how large a record may be | |
+//! | `set_aside.rs` | sequences reserved ahead; what becomes of a damaged file | a power cut |
+//! | `writer.rs` | the thread that commits records in batches | |
+//! | `evidence.rs` | images: which, and how they become files | a power cut, but for the last ones |
+//! | `retention.rs` | what goes when space runs short | |
+//! | `verify.rs` | proof that everything is as it was recorded | |
 //! | `log.rs` | the port through which committed records are read and their acknowledgement is noted | |
 //! | `record_table.rs` | records in SQLite, here and in the historian | a power cut |
 //! | `numbers.rs` | numbers that must never repeat: starts, acquisitions, results, sequences | a power cut |
 
 pub mod black_box;
+pub mod database;
+pub mod evidence;
 pub mod log;
 pub mod numbers;
+mod reader;
+pub mod record_bounds;
 pub mod record_table;
+pub mod retention;
+mod set_aside;
+mod tables;
+pub mod verify;
+pub mod writer;
