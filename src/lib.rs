@@ -4,6 +4,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod flow;
+pub mod historian;
 pub mod journal;
 pub mod line;
 pub mod model;
