@@ -9,6 +9,7 @@ mod line_page;
 mod model;
 mod page;
 mod progress;
+mod query;
 mod run;
 mod table;
 mod teach;
@@ -56,6 +57,8 @@ enum Command {
     Twin(twin::TwinArgs),
     /// Check a station's configuration: its file, its models, its timing
     Validate(validate::ValidateArgs),
+    /// Ask a historian or a journal: records, Pareto, yield
+    Query(Box<query::QueryArgs>),
 }
 
 /// How results are printed.
@@ -157,6 +160,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Bench(args) => bench::run(&args),
         Command::Twin(args) => twin::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Query(args) => query::run(&args),
     }
 }
 
