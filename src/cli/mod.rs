@@ -10,6 +10,7 @@ mod line_page;
 mod model;
 mod page;
 mod progress;
+mod query;
 mod run;
 mod table;
 mod teach;
@@ -59,6 +60,8 @@ enum Command {
     Journal(journal::JournalArgs),
     /// Check a station's configuration: its file, its models, its timing
     Validate(validate::ValidateArgs),
+    /// Ask a historian or a journal: records, Pareto, yield
+    Query(Box<query::QueryArgs>),
 }
 
 /// How results are printed.
@@ -161,6 +164,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Twin(args) => twin::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Validate(args) => validate::run(&args),
+        Command::Query(args) => query::run(&args),
     }
 }
 

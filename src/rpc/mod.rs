@@ -2,4 +2,5 @@
 
 pub mod access;
 pub mod convert;
+pub mod historian_client;
 pub mod proto;
