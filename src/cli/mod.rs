@@ -8,6 +8,7 @@ mod inspect;
 mod line_page;
 mod model;
 mod page;
+mod pki;
 mod progress;
 mod run;
 mod table;
@@ -52,6 +53,8 @@ enum Command {
     Run(run::RunArgs),
     /// Measure how fast this machine is
     Bench(bench::BenchArgs),
+    /// Make certificates for a plant that has no authority of its own
+    Pki(pki::PkiArgs),
     /// Run a virtual line around a station, and judge whether the station keeps its promises
     Twin(twin::TwinArgs),
     /// Check a station's configuration: its file, its models, its timing
@@ -155,6 +158,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Pki(args) => pki::run(&args),
         Command::Twin(args) => twin::run(&args),
         Command::Validate(args) => validate::run(&args),
     }
