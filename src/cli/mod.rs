@@ -9,6 +9,7 @@ mod journal;
 mod line_page;
 mod model;
 mod page;
+mod pki;
 mod progress;
 mod query;
 mod run;
@@ -54,6 +55,8 @@ enum Command {
     Run(run::RunArgs),
     /// Measure how fast this machine is
     Bench(bench::BenchArgs),
+    /// Make certificates for a plant that has no authority of its own
+    Pki(pki::PkiArgs),
     /// Run a virtual line around a station, and judge whether the station keeps its promises
     Twin(twin::TwinArgs),
     /// Prove what a station recorded
@@ -161,6 +164,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
         Command::Bench(args) => bench::run(&args),
+        Command::Pki(args) => pki::run(&args),
         Command::Twin(args) => twin::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Validate(args) => validate::run(&args),

@@ -8,6 +8,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `reader.rs` | a TOML file as tables that remember where everything stands and collect what is wrong |
+//! | `security.rs` | how servers and clients are secured |
 //! | `value.rs` | what a single value may be: numbers in a range, times, names, addresses, paths |
 //! | `station.rs` | a station, and what follows from its configuration |
 //! | `station_file.rs` | `station.toml`, table by table |
@@ -21,6 +22,7 @@
 mod consistency;
 mod reader;
 mod record_file;
+mod security;
 pub mod station;
 mod station_file;
 pub mod timing;

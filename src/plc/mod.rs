@@ -4,8 +4,10 @@
 //! |---|---|
 //! | `mod.rs` | what a PLC does, and the image that it is shown |
 //! | `signals.rs` | every signal: name, width, place, meaning, field; pure |
+//! | `grpc.rs` | the handshake played for a line controller that speaks gRPC; pure |
 //! | `modbus/` | adapter to Modbus TCP, with the station as server |
 
+pub mod grpc;
 pub mod modbus;
 pub mod signals;
 

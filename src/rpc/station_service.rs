@@ -1,0 +1,828 @@
+//! A station, served to line controllers: cycles in, answers and results out.
+//!
+//! ```text
+//! controller ──Control──> Desk: plc::grpc::ControllerPlc ──PlcEvent──> line thread ──swap──> ImageSwapped ─┐
+//!            <──answers──────┘   ^── the image shown ──────────────────────────────────────────────────────┘
+//!            <──results── ResultsFeed <──publish── reporter, right after the swap
+//! ```
+//!
+//! A connection's messages are taken one after the other; after a cycle no more is read of it until the cycle is answered, so nothing piles up
+//! here. Whoever reads too slowly is let go, and may attach again and resume.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use tokio::sync::{Notify, mpsc, watch};
+use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::{Server, ServerTlsConfig};
+use tonic::{Request, Response, Status, Streaming};
+use tracing::{info, warn};
+
+use super::access::{Access, Role};
+use super::proto::control_request::Message as Asked;
+use super::proto::control_response::Message as Said;
+use super::proto::station_service_server::{StationService, StationServiceServer};
+use super::proto::{self, ControlRequest, ControlResponse};
+use crate::flow::now;
+use crate::journal::log::RecordLog;
+use crate::line::error_code::ErrorCode;
+use crate::line::image::StationImage;
+use crate::part::{CycleId, Nanos, PartRecord, Reason};
+use crate::plc::grpc::{Answer, ConnectionId, ControllerPlc, Cycle, Effect, SERIAL_CHARS_MAX, serial_bytes};
+use crate::plc::{PlcEvent, Shown};
+
+/// Results that are kept for controllers that lost their connection, about 7 minutes at 10 parts/s; then the oldest is forgotten.
+pub const RESULTS_KEPT: usize = 4096;
+
+/// Results a controller may be behind; one that is further behind is let go, and may resume from those that are kept.
+pub const RESULTS_BEHIND_MAX: usize = 1024;
+
+/// Messages that wait for a controller to read them; then nothing more is taken from the feed for it.
+const RESPONSES_MAX: usize = 16;
+
+/// Answers that wait for a connection's task; a connection has one cycle at a time, so this is never reached by one that is served.
+const ANSWERS_MAX: usize = 16;
+
+/// Largest request; a cycle is about a hundred bytes.
+const REQUEST_BYTES_MAX: usize = 64 << 10;
+
+/// Bytes of records that are read from the journal at a time.
+const READ_BYTES_MAX: usize = 256 << 10;
+
+/// Calls of one connection at a time; further ones wait for it.
+const CALLS_MAX: u32 = 32;
+
+/// A connection whose other end does not answer is noticed after this time, and this much again.
+const KEEPALIVE: Duration = Duration::from_secs(5);
+
+/// How long calls may take to end when the station stops; then they are cut off.
+const STOP_MAX: Duration = Duration::from_secs(2);
+
+// ---- what the station tells ----
+
+/// Rung by the line thread after each swap of the image. It never waits: it leaves a mark and wakes one task.
+#[derive(Debug, Clone, Default)]
+pub struct ImageSwapped(Arc<Notify>);
+
+impl ImageSwapped {
+    /// The image was swapped.
+    pub fn ring(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// An outcome as controllers get it.
+#[derive(Debug, Clone)]
+struct Published {
+    result: proto::Result,
+    at: Nanos,
+}
+
+/// Outcomes on their way to controllers: the last [`RESULTS_KEPT`], whoever listens.
+#[derive(Debug)]
+pub struct ResultsFeed {
+    kept: Mutex<Kept>,
+    /// Number of the outcome that comes next.
+    next: watch::Sender<u64>,
+}
+
+#[derive(Debug, Default)]
+struct Kept {
+    /// Number of the oldest.
+    first: u64,
+    results: VecDeque<Published>,
+}
+
+/// Why there is nothing to be had from the feed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+enum FeedError {
+    #[error(
+        "failed to keep up: more than {RESULTS_BEHIND_MAX} results wait for this connection; read faster, and attach again with the last result_id to resume"
+    )]
+    Behind,
+    #[error(
+        "failed to resume after result {0}: it is not among the last {RESULTS_KEPT} of this start of the station; attach with resume_after_result_id 0, \
+         and read what was recorded with StreamResults"
+    )]
+    Forgotten(u32),
+}
+
+impl Default for ResultsFeed {
+    fn default() -> Self {
+        Self {
+            kept: Mutex::default(),
+            next: watch::Sender::new(0),
+        }
+    }
+}
+
+impl ResultsFeed {
+    /// An outcome was shown (or only recorded). `passed` and `defect_code` as [`crate::plc::grpc::Standing`] says. To be called in the order of
+    /// the outcomes, after the image that shows them was swapped. It never waits for a controller.
+    pub fn publish(&self, record: &PartRecord, passed: bool, defect_code: u16) {
+        // They change nothing for a line controller: the outcome stands.
+        if record.late_findings {
+            return;
+        }
+        let published = Published {
+            result: result(record, passed, defect_code),
+            at: now(),
+        };
+        let next = {
+            let mut kept = lock(&self.kept);
+            if kept.results.len() == RESULTS_KEPT {
+                kept.results.pop_front();
+                kept.first += 1;
+            }
+            kept.results.push_back(published);
+            kept.end()
+        };
+        self.next.send_replace(next);
+    }
+
+    /// Where a controller goes on that has everything up to this result; 0: with what comes next. The second number is where what may be new to it
+    /// begins.
+    fn place_after(&self, result_id: u32) -> Result<(u64, u64), FeedError> {
+        let kept = lock(&self.kept);
+        let end = kept.end();
+        if result_id == 0 {
+            return Ok((end, end));
+        }
+        let place = kept.results.iter().rposition(|published| published.result.result_id == result_id);
+        let place = place.ok_or(FeedError::Forgotten(result_id))?;
+        Ok((kept.first + place as u64 + 1, end))
+    }
+
+    /// The outcome with this number; `None` if it has not come yet.
+    fn get(&self, number: u64) -> Option<Published> {
+        let kept = lock(&self.kept);
+        number.checked_sub(kept.first).and_then(|place| kept.results.get(place as usize).cloned())
+    }
+}
+
+impl Kept {
+    fn end(&self) -> u64 {
+        self.first + self.results.len() as u64
+    }
+}
+
+fn result(record: &PartRecord, passed: bool, defect_code: u16) -> proto::Result {
+    proto::Result {
+        part_sequence: record.sequence,
+        cycle_id: record.cycle_id.map_or(0, CycleId::get),
+        plc_session: u32::from(record.plc_session),
+        result_id: record.result_id,
+        outcome: Some(proto::Outcome {
+            verdict: i32::from(record.verdict.code()),
+            reason: u32::from(record.reason.map_or(0, Reason::code)),
+        }),
+        defect_code: u32::from(defect_code),
+        pass: passed && record.result_id != 0,
+        deadline_missed: record.result_id != 0 && record.shown_ns >= record.deadline_ns,
+        total_us: record.stages.total_us,
+        repeated: false,
+    }
+}
+
+/// What a station says of itself besides its image.
+#[derive(Debug, Clone, Default)]
+pub struct StationFacts {
+    /// Its id.
+    pub station: String,
+    /// The epoch of its records.
+    pub epoch: u64,
+    /// Its recipes.
+    pub recipes: Vec<proto::RecipeSummary>,
+    /// Its models.
+    pub models: Vec<proto::Model>,
+}
+
+/// How cycles reach the line.
+pub type Events = Box<dyn Fn(PlcEvent) + Send + Sync>;
+
+/// Everything the service works with.
+pub struct StationPorts {
+    /// What the station is.
+    pub facts: StationFacts,
+    /// The image shown.
+    pub shown: Shown,
+    /// Rung after each swap of it.
+    pub swapped: ImageSwapped,
+    /// Outcomes.
+    pub results: Arc<ResultsFeed>,
+    /// Committed records; `None` where there is no journal.
+    pub log: Option<Arc<dyn RecordLog>>,
+    /// Where cycles go, in the order they come; may block for microseconds. `None` where a PLC gives them.
+    pub events: Option<Events>,
+    /// Who may do what.
+    pub access: Access,
+    /// A result passes no part after this time, whatever kept it.
+    pub accept_hold: Duration,
+}
+
+// ---- the PLC that controllers play ----
+
+/// What a connection's task is told.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Told {
+    Attached,
+    Answered(Answer),
+    Replaced,
+}
+
+/// The one place where controllers and line meet: messages in the order they come, one at a time.
+struct Desk {
+    plc: Mutex<Plc>,
+    events: Option<Events>,
+    shown: Shown,
+}
+
+#[derive(Default)]
+struct Plc {
+    controller: ControllerPlc,
+    connections: BTreeMap<ConnectionId, mpsc::Sender<Told>>,
+    next_connection: u64,
+}
+
+impl Desk {
+    fn connect(&self) -> (ConnectionId, mpsc::Receiver<Told>) {
+        let (sender, receiver) = mpsc::channel(ANSWERS_MAX);
+        let mut plc = lock(&self.plc);
+        let connection = ConnectionId(plc.next_connection);
+        plc.next_connection += 1;
+        plc.connections.insert(connection, sender);
+        (connection, receiver)
+    }
+
+    fn disconnect(&self, connection: ConnectionId) {
+        let mut plc = lock(&self.plc);
+        plc.connections.remove(&connection);
+        let effects = plc.controller.disconnect(connection, now(), &self.shown.load());
+        self.carry_out(&mut plc, effects);
+    }
+
+    /// Lets the controller's PLC do something, with the image shown now.
+    fn act(&self, act: impl FnOnce(&mut ControllerPlc, Nanos, &StationImage) -> Vec<Effect>) {
+        let mut plc = lock(&self.plc);
+        // Loaded under the lock: images never go back.
+        let effects = act(&mut plc.controller, now(), &self.shown.load());
+        self.carry_out(&mut plc, effects);
+    }
+
+    fn carry_out(&self, plc: &mut MutexGuard<'_, Plc>, effects: Vec<Effect>) {
+        for effect in effects {
+            let (connection, told) = match effect {
+                Effect::Plc(event) => {
+                    self.events.iter().for_each(|events| events(event));
+                    continue;
+                }
+                Effect::Attached(connection) => (connection, Told::Attached),
+                Effect::Replaced(connection) => (connection, Told::Replaced),
+                Effect::Answered(connection, answer) => (connection, Told::Answered(answer)),
+            };
+            // Whoever has gone is told nothing.
+            let told = plc.connections.get(&connection).map(|to| to.try_send(told));
+            if let Some(Err(mpsc::error::TrySendError::Full(_))) = told {
+                // Its task ends with the channel.
+                plc.connections.remove(&connection);
+            }
+        }
+    }
+}
+
+/// What a poisoned lock guards is whole: nothing here stops half-way.
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// A connection to the desk, for as long as its call lasts.
+struct Seat {
+    desk: Arc<Desk>,
+    connection: ConnectionId,
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.desk.disconnect(self.connection);
+    }
+}
+
+// ---- the service ----
+
+/// The service; [`serve`] offers it.
+#[derive(Clone)]
+struct Service(Arc<Shared>);
+
+struct Shared {
+    facts: StationFacts,
+    desk: Arc<Desk>,
+    results: Arc<ResultsFeed>,
+    log: Option<Arc<dyn RecordLog>>,
+    access: Access,
+    accept_hold: Duration,
+    /// Counts the images that were seen.
+    seen: watch::Sender<u64>,
+    stop: CancellationToken,
+}
+
+impl Shared {
+    /// Looks at each image that is shown, until told to stop.
+    async fn follow(&self, swapped: &ImageSwapped) {
+        loop {
+            tokio::select! {
+                () = self.stop.cancelled() => break,
+                () = swapped.0.notified() => {}
+            }
+            self.desk.act(|plc, at, shown| plc.saw(shown, at));
+            self.seen.send_modify(|seen| *seen = seen.wrapping_add(1));
+        }
+    }
+}
+
+/// One controller's call.
+struct Control {
+    shared: Arc<Shared>,
+    seat: Seat,
+    told: mpsc::Receiver<Told>,
+    to: mpsc::Sender<Result<ControlResponse, Status>>,
+    attached: Option<Attached>,
+    /// Whether a cycle waits for its answer.
+    unanswered: bool,
+    ready: Option<proto::Ready>,
+}
+
+/// What a controller that attached gets.
+struct Attached {
+    plc_session: u16,
+    gives_cycles: bool,
+    /// The outcome it gets next, and the first that nobody may have got before.
+    next: u64,
+    new_from: u64,
+}
+
+impl Control {
+    /// Serves the call to its end.
+    async fn run(mut self, mut requests: Streaming<ControlRequest>) {
+        let mut seen = self.shared.seen.subscribe();
+        let mut published = self.shared.results.next.subscribe();
+        let stop = self.shared.stop.clone();
+        let ended = loop {
+            if let Err(status) = self.send_results().await {
+                break Some(status);
+            }
+            tokio::select! {
+                () = stop.cancelled() => break Some(Status::unavailable("the station stops; connect again when it runs")),
+                () = self.to.closed() => break None,
+                told = self.told.recv() => match told {
+                    Some(told) => if let Err(status) = self.tell(told).await { break Some(status) },
+                    None => break Some(Status::resource_exhausted("failed to keep up: answers wait to be read; read faster and attach again")),
+                },
+                request = requests.message(), if !self.unanswered => match request {
+                    Ok(Some(request)) => if let Err(status) = self.hear(request).await { break Some(status) },
+                    Ok(None) => break None,
+                    Err(status) => break Some(status),
+                },
+                _ = seen.changed() => if let Err(status) = self.send_ready().await { break Some(status) },
+                _ = published.changed() => {}
+            }
+        };
+        if let Some(status) = ended {
+            // A controller that reads nothing any more is not waited for.
+            let _ = self.to.try_send(Err(status));
+        }
+    }
+
+    async fn hear(&mut self, request: ControlRequest) -> Result<(), Status> {
+        let Some(asked) = request.message else {
+            return Err(Status::invalid_argument("failed to read a request: it is empty, or of a newer takt.v1; set one of its messages"));
+        };
+        if let Asked::Attach(attach) = asked {
+            return self.attach(attach).await;
+        }
+        let Some(attached) = &self.attached else {
+            return Err(Status::failed_precondition("failed to take a message: the first must be attach"));
+        };
+        let connection = self.seat.connection;
+        match asked {
+            Asked::Cycle(cycle) if attached.gives_cycles => {
+                let cycle = checked(&cycle)?;
+                self.unanswered = true;
+                let mut taken = Ok(());
+                self.seat.desk.act(|plc, at, shown| {
+                    plc.cycle(connection, cycle, at, shown).unwrap_or_else(|error| {
+                        taken = Err(error);
+                        Vec::new()
+                    })
+                });
+                taken.map_err(|error| Status::failed_precondition(error.to_string()))
+            }
+            // Why was said when it attached.
+            Asked::Cycle(cycle) => {
+                let answer = Answer {
+                    cycle_id: cycle.cycle_id,
+                    acknowledged: false,
+                    acquisition_id: 0,
+                };
+                self.say(Said::Answer(answer.into())).await
+            }
+            Asked::Ack(ack) => {
+                self.seat.desk.act(|plc, at, _| plc.acknowledge(connection, ack.result_id, at));
+                Ok(())
+            }
+            Asked::Heartbeat(proto::Heartbeat {}) => {
+                self.seat.desk.act(|plc, at, _| plc.heartbeat(connection, at));
+                Ok(())
+            }
+            Asked::Disposition(disposition) => {
+                let proto::Disposition { cycle_id, plc_session, kind } = disposition;
+                if let Ok(kind @ 1..=3) = u16::try_from(kind) {
+                    self.seat.desk.act(|plc, at, _| plc.disposition(connection, cycle_id, plc_session, kind, at));
+                }
+                Ok(())
+            }
+            Asked::Attach(_) => Ok(()),
+        }
+    }
+
+    async fn attach(&mut self, attach: proto::Attach) -> Result<(), Status> {
+        let plc_session = u16::try_from(attach.plc_session).map_err(|_| {
+            Status::invalid_argument(format!("failed to attach: plc_session {} is above 65535; count from 1 again", attach.plc_session))
+        })?;
+        let (next, new_from) = self
+            .shared
+            .results
+            .place_after(attach.resume_after_result_id)
+            .map_err(|error| Status::out_of_range(error.to_string()))?;
+        let refusal = match plc_session {
+            _ if self.seat.desk.events.is_none() => "cycles of this station come from its PLC (plc.cycle_source); results still come here",
+            0 => "plc_session is 0: results only",
+            _ => "",
+        };
+        let gives_cycles = refusal.is_empty();
+        let before = self.attached.replace(Attached {
+            plc_session,
+            gives_cycles,
+            next,
+            new_from,
+        });
+        let connection = self.seat.connection;
+        if gives_cycles {
+            self.seat.desk.act(|plc, at, shown| plc.attach(connection, plc_session, at, shown));
+            // What was attached is told once the line knows.
+            return Ok(());
+        }
+        if before.is_some_and(|before| before.gives_cycles) {
+            self.seat.desk.act(|plc, at, shown| plc.disconnect(connection, at, shown));
+        }
+        self.say_attached(refusal).await
+    }
+
+    async fn say_attached(&mut self, refusal: &str) -> Result<(), Status> {
+        let shown = self.seat.desk.shown.load_full();
+        let Some(attached) = &self.attached else { return Ok(()) };
+        let said = proto::Attached {
+            boot_id: u32::from(shown.boot_id),
+            plc_session: u32::from(if attached.gives_cycles { attached.plc_session } else { shown.echo_plc_session }),
+            gives_cycles: attached.gives_cycles,
+            refusal: refusal.to_owned(),
+        };
+        self.say(Said::Attached(said)).await?;
+        self.ready = None;
+        self.send_ready().await
+    }
+
+    async fn tell(&mut self, told: Told) -> Result<(), Status> {
+        match told {
+            Told::Attached => self.say_attached("").await,
+            Told::Answered(answer) => {
+                self.unanswered = false;
+                self.say(Said::Answer(answer.into())).await
+            }
+            Told::Replaced => Err(Status::aborted("another line controller has attached, and one at a time gives cycles; make sure that only one runs")),
+        }
+    }
+
+    /// Sends what was published since.
+    async fn send_results(&mut self) -> Result<(), Status> {
+        loop {
+            let Some(attached) = &mut self.attached else { return Ok(()) };
+            let end = *self.shared.results.next.borrow();
+            // What is sent again is no sign of slowness.
+            if end.saturating_sub(attached.next.max(attached.new_from)) > RESULTS_BEHIND_MAX as u64 {
+                return Err(Status::resource_exhausted(FeedError::Behind.to_string()));
+            }
+            let Some(published) = self.shared.results.get(attached.next) else {
+                if attached.next < end {
+                    return Err(Status::resource_exhausted(FeedError::Behind.to_string()));
+                }
+                return Ok(());
+            };
+            let repeated = attached.next < attached.new_from;
+            let may_pass = |at: Nanos| !repeated && now().since(at) < self.shared.accept_hold;
+            // Room first: a result that waited for a controller must not pass a part too late.
+            let to = self.to.clone();
+            let Ok(room) = to.reserve().await else { return Ok(()) };
+            attached.next += 1;
+            let result = proto::Result {
+                pass: published.result.pass && may_pass(published.at),
+                repeated,
+                ..published.result
+            };
+            room.send(Ok(response(Said::Result(result))));
+        }
+    }
+
+    /// Says how the station is, if it is otherwise than it was; its heartbeat changes every 100 ms.
+    async fn send_ready(&mut self) -> Result<(), Status> {
+        if self.attached.is_none() {
+            return Ok(());
+        }
+        let shown = self.seat.desk.shown.load_full();
+        let ready = proto::Ready {
+            ready: shown.trigger_ready,
+            error_code: u32::from(shown.error_code),
+            heartbeat: u32::from(shown.heartbeat),
+            plc_session: u32::from(shown.echo_plc_session),
+        };
+        if self.ready.replace(ready) == Some(ready) {
+            return Ok(());
+        }
+        self.say(Said::Ready(ready)).await
+    }
+
+    async fn say(&self, said: Said) -> Result<(), Status> {
+        // A call that has ended is noticed where it waits.
+        let _ = self.to.send(Ok(response(said))).await;
+        Ok(())
+    }
+}
+
+fn response(said: Said) -> ControlResponse {
+    ControlResponse { message: Some(said) }
+}
+
+impl From<Answer> for proto::CycleAnswer {
+    fn from(answer: Answer) -> Self {
+        Self {
+            cycle_id: answer.cycle_id,
+            acknowledged: answer.acknowledged,
+            acquisition_id: answer.acquisition_id,
+        }
+    }
+}
+
+/// A cycle that fits the interface. Whether its numbers make sense the line decides.
+fn checked(cycle: &proto::Cycle) -> Result<Cycle, Status> {
+    let serial = serial_bytes(&cycle.serial).ok_or_else(|| {
+        let length = cycle.serial.chars().count();
+        Status::invalid_argument(format!(
+            "failed to take cycle {}: its serial has {length} characters; {SERIAL_CHARS_MAX} is the most",
+            cycle.cycle_id
+        ))
+    })?;
+    let recipe = u16::try_from(cycle.recipe).map_err(|_| {
+        Status::invalid_argument(format!("failed to take cycle {}: recipe {} is above 65535", cycle.cycle_id, cycle.recipe))
+    })?;
+    Ok(Cycle {
+        cycle_id: cycle.cycle_id,
+        encoder: cycle.encoder,
+        serial,
+        recipe,
+        test_part: cycle.test_part,
+    })
+}
+
+#[tonic::async_trait]
+impl StationService for Service {
+    type ControlStream = ReceiverStream<Result<ControlResponse, Status>>;
+    type StreamResultsStream = ReceiverStream<Result<proto::StreamResultsResponse, Status>>;
+
+    async fn control(&self, request: Request<Streaming<ControlRequest>>) -> Result<Response<Self::ControlStream>, Status> {
+        self.0.access.require(&request, Role::Operate)?;
+        let (connection, told) = self.0.desk.connect();
+        let seat = Seat {
+            desk: Arc::clone(&self.0.desk),
+            connection,
+        };
+        let (to, responses) = mpsc::channel(RESPONSES_MAX);
+        let control = Control {
+            shared: Arc::clone(&self.0),
+            seat,
+            told,
+            to,
+            attached: None,
+            unanswered: false,
+            ready: None,
+        };
+        tokio::spawn(control.run(request.into_inner()));
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+
+    async fn stream_results(
+        &self,
+        request: Request<proto::StreamResultsRequest>,
+    ) -> Result<Response<Self::StreamResultsStream>, Status> {
+        self.0.access.require(&request, Role::Read)?;
+        let log = self.0.log.clone().ok_or_else(|| Status::failed_precondition("this station keeps no journal; configure one to stream its records"))?;
+        let written_below = log.written_below();
+        let below = *written_below.borrow();
+        let first = match request.get_ref().from_sequence {
+            0 => below,
+            first if first <= below => first,
+            first => {
+                return Err(Status::out_of_range(format!(
+                    "failed to stream from record {first}: the next that this station records is {below}; its state was made anew, or is a backup"
+                )));
+            }
+        };
+        let (to, responses) = mpsc::channel(RESPONSES_MAX);
+        tokio::spawn(stream_records(log, first, written_below, to, self.0.stop.clone()));
+        Ok(Response::new(ReceiverStream::new(responses)))
+    }
+
+    async fn get_status(&self, request: Request<proto::GetStatusRequest>) -> Result<Response<proto::GetStatusResponse>, Status> {
+        self.0.access.require(&request, Role::Read)?;
+        let log = self.0.log.clone();
+        let (recorded_below, historian_next) = match log {
+            Some(log) => blocking(move || Ok((*log.written_below().borrow(), log.acknowledged_below()?))).await?,
+            None => (0, 0),
+        };
+        let shown = self.0.desk.shown.load_full();
+        let error = ErrorCode::ALL.iter().find(|error| error.code() == shown.error_code);
+        let counts = shown.counts;
+        Ok(Response::new(proto::GetStatusResponse {
+            station: self.0.facts.station.clone(),
+            epoch: self.0.facts.epoch,
+            boot_id: u32::from(shown.boot_id),
+            ready: shown.trigger_ready,
+            error_code: u32::from(shown.error_code),
+            error: error.map_or_else(String::new, |error| error.text().to_owned()),
+            remedy: error.map_or_else(String::new, |error| error.remedy().to_owned()),
+            plc_session: u32::from(shown.echo_plc_session),
+            station_mode: shown.station_mode as u32,
+            recipe: u32::from(shown.recipe_ready),
+            count_total: counts.total,
+            count_ok: counts.ok,
+            count_not_ok: counts.not_ok,
+            count_not_decidable: counts.not_decidable,
+            count_missed: counts.missed,
+            count_duplicate: counts.duplicate,
+            recorded_below,
+            historian_next,
+            takt_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }))
+    }
+
+    async fn list_recipes(&self, request: Request<proto::ListRecipesRequest>) -> Result<Response<proto::ListRecipesResponse>, Status> {
+        self.0.access.require(&request, Role::Read)?;
+        let recipes = self.0.facts.recipes.clone();
+        Ok(Response::new(proto::ListRecipesResponse { recipes }))
+    }
+
+    async fn list_models(&self, request: Request<proto::ListModelsRequest>) -> Result<Response<proto::ListModelsResponse>, Status> {
+        self.0.access.require(&request, Role::Read)?;
+        let models = self.0.facts.models.clone();
+        Ok(Response::new(proto::ListModelsResponse { models }))
+    }
+}
+
+/// Sends records from one on, then as they are committed, until nobody listens any more. A slow reader keeps only itself waiting.
+async fn stream_records(
+    log: Arc<dyn RecordLog>,
+    mut next: u64,
+    mut written_below: watch::Receiver<u64>,
+    to: mpsc::Sender<Result<proto::StreamResultsResponse, Status>>,
+    stop: CancellationToken,
+) {
+    let ended = loop {
+        let below = *written_below.borrow_and_update();
+        if next < below {
+            let reader = Arc::clone(&log);
+            match blocking(move || reader.read(next, below - 1, READ_BYTES_MAX)).await {
+                Ok(records) => {
+                    // Where nothing is left, `Lost` records say so.
+                    next = records.last().map_or(below, |(sequence, _)| sequence + 1);
+                    for (_, record) in records {
+                        if to.send(Ok(proto::StreamResultsResponse { record })).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+                Err(status) => break status,
+            }
+            continue;
+        }
+        tokio::select! {
+            () = stop.cancelled() => break Status::unavailable("the station stops; connect again when it runs, from the record after the last"),
+            () = to.closed() => return,
+            changed = written_below.changed() => if changed.is_err() {
+                break Status::unavailable("the journal is closed; connect again when the station runs");
+            },
+        }
+    };
+    let _ = to.send(Err(ended)).await;
+}
+
+async fn blocking<T: Send + 'static>(read: impl FnOnce() -> Result<T, crate::journal::log::LogError> + Send + 'static) -> Result<T, Status> {
+    let done = tokio::task::spawn_blocking(read).await;
+    let done = done.map_err(|_| Status::internal("failed to read the journal; see the station's log"))?;
+    done.map_err(|error| Status::unavailable(error.to_string()))
+}
+
+// ---- serving ----
+
+/// Why the service cannot be offered.
+#[derive(Debug, thiserror::Error)]
+pub enum ServeError {
+    /// The address cannot be listened on.
+    #[error("failed to serve line controllers on {0}: {1}; grpc.listen must be an address of this machine and a free port")]
+    Listen(SocketAddr, #[source] std::io::Error),
+    /// The system gives no thread.
+    #[error("failed to start the thread that serves line controllers: {0}; raise the limits of this service for threads and open files")]
+    Thread(#[source] std::io::Error),
+    /// TLS cannot be set up.
+    #[error("failed to set up TLS for line controllers: {0}; check grpc.certificate, grpc.key and grpc.client_ca")]
+    Tls(String),
+}
+
+/// A server that runs; it ends with its token.
+#[derive(Debug)]
+pub struct StationServer {
+    /// Where it listens.
+    pub address: SocketAddr,
+    /// Its thread.
+    pub thread: JoinHandle<()>,
+}
+
+/// Listens, and serves from a thread of its own until told to stop; calls that still run then have 2 s to end.
+///
+/// # Errors
+/// When the address cannot be listened on, or TLS not be set up.
+pub fn serve(listen: SocketAddr, tls: Option<ServerTlsConfig>, ports: StationPorts, stop: CancellationToken) -> Result<StationServer, ServeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Thread)?;
+    let listener = runtime.block_on(tokio::net::TcpListener::bind(listen)).map_err(|error| ServeError::Listen(listen, error))?;
+    let address = listener.local_addr().map_err(|error| ServeError::Listen(listen, error))?;
+    let mut server = Server::builder()
+        .max_concurrent_streams(CALLS_MAX)
+        .http2_keepalive_interval(Some(KEEPALIVE))
+        .http2_keepalive_timeout(Some(KEEPALIVE))
+        .tcp_nodelay(true);
+    if let Some(tls) = tls {
+        server = server
+            .tls_config(tls)
+            .map_err(|error| ServeError::Tls(super::tls::connection_failure(&error)))?;
+    }
+    info!("serving line controllers on {address}");
+    let thread = std::thread::Builder::new()
+        .name("grpc".into())
+        .spawn(move || {
+            runtime.block_on(run(server, listener, ports, stop));
+            runtime.shutdown_timeout(STOP_MAX);
+        })
+        .map_err(ServeError::Thread)?;
+    Ok(StationServer { address, thread })
+}
+
+async fn run(mut server: Server, listener: tokio::net::TcpListener, ports: StationPorts, stop: CancellationToken) {
+    let shared = Arc::new(Shared {
+        facts: ports.facts,
+        desk: Arc::new(Desk {
+            plc: Mutex::default(),
+            events: ports.events,
+            shown: ports.shown,
+        }),
+        results: ports.results,
+        log: ports.log,
+        access: ports.access,
+        accept_hold: ports.accept_hold,
+        seen: watch::Sender::new(0),
+        stop: stop.clone(),
+    });
+    let (health_reporter, health) = tonic_health::server::health_reporter();
+    health_reporter.set_serving::<StationServiceServer<Service>>().await;
+    let reflection = tonic_reflection::server::Builder::configure()
+        .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
+        .build_v1();
+    let reflection = reflection.inspect_err(|error| warn!(%error, "reflection is not offered")).ok();
+    let service = StationServiceServer::new(Service(Arc::clone(&shared))).max_decoding_message_size(REQUEST_BYTES_MAX);
+    let serving = server
+        .add_service(service)
+        .add_service(health)
+        .add_optional_service(reflection)
+        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+    let hurried = async {
+        stop.cancelled().await;
+        tokio::time::sleep(STOP_MAX).await;
+    };
+    tokio::select! {
+        served = serving => if let Err(error) = served {
+            warn!("line controllers are not served any more: {}", super::tls::connection_failure(&error));
+        },
+        () = shared.follow(&ports.swapped) => {}
+        () = hurried => {}
+    }
+}
