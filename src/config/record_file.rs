@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{Answer, Table};
-use super::station::is_loopback;
-use super::value::{flag, name, one_of, path, share, socket, title, url, whole};
+use super::security::{read_client, read_served};
+use super::value::{flag, name, one_of, path, share, title, url, whole};
 use crate::line::tags::{TAG_REGISTERS, TagPlan, TagSource};
+use crate::rpc::tls::{ClientSecurity, SecurityConfig};
 
 /// First register of the tags, as the PLC addresses it.
 const TAGS_AT: u64 = 200;
@@ -42,24 +43,13 @@ pub struct JournalConfig {
     pub kept_min: Duration,
 }
 
-/// How a peer is trusted.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
-pub struct SecurityFiles {
-    /// Our certificate, PEM.
-    pub certificate: Option<PathBuf>,
-    /// Its key, PEM.
-    pub key: Option<PathBuf>,
-    /// The authority that the peer's certificate must come from, PEM.
-    pub ca: Option<PathBuf>,
-}
-
 /// The historian this station reports to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct HistorianConfig {
     /// Where it is.
     pub url: String,
-    /// How it is trusted.
-    pub security: SecurityFiles,
+    /// Whom the station trusts, and what it shows of itself; `None`: neither.
+    pub security: Option<ClientSecurity>,
 }
 
 /// The service for line controllers.
@@ -67,8 +57,8 @@ pub struct HistorianConfig {
 pub struct GrpcConfig {
     /// Where it listens.
     pub listen: SocketAddr,
-    /// How its callers are trusted.
-    pub security: SecurityFiles,
+    /// How it is secured.
+    pub security: SecurityConfig,
 }
 
 pub(super) fn read_journal(table: &mut Table<'_>, folder: &Path) -> Answer<(Option<PathBuf>, JournalConfig)> {
@@ -92,10 +82,10 @@ pub(super) fn read_journal(table: &mut Table<'_>, folder: &Path) -> Answer<(Opti
 pub(super) fn read_historian(table: &mut Table<'_>, folder: &Path) -> Answer<HistorianConfig> {
     let url = table.required("url", url);
     let insecure = table.or("insecure", false, flag);
-    let security = read_security(table, folder);
+    let security = read_client(table, folder);
     let (url, insecure, security) = (url?, insecure?, security?);
-    if url.starts_with("https://") && security.ca.is_none() {
-        let reason = "ca is missing; give the file with the certificate of the authority that the historian's comes from";
+    if url.starts_with("https://") && security.is_none() {
+        let reason = "ca is missing; give the certificate of the authority that the historian's is signed by";
         return Err(table.refuse("ca", reason));
     }
     let is_here = ["http://127.0.0.1", "http://[::1]", "http://localhost"]
@@ -109,37 +99,8 @@ pub(super) fn read_historian(table: &mut Table<'_>, folder: &Path) -> Answer<His
 }
 
 pub(super) fn read_grpc(table: &mut Table<'_>, folder: &Path) -> Answer<GrpcConfig> {
-    let listen = table.required("listen", socket);
-    let insecure = table.or("insecure", false, flag);
-    let security = read_security(table, folder);
-    let (listen, insecure, security) = (listen?, insecure?, security?);
-    if !is_loopback(listen) && security.certificate.is_none() && !insecure {
-        let reason = format!(
-            "other machines reach {listen}; give certificate, key and ca (takt pki makes them), listen on 127.0.0.1, or accept it with insecure = true"
-        );
-        return Err(table.refuse("listen", reason));
-    }
+    let (listen, security) = read_served(table, folder)?;
     Ok(GrpcConfig { listen, security })
-}
-
-fn read_security(table: &mut Table<'_>, folder: &Path) -> Answer<SecurityFiles> {
-    let certificate = table.optional("certificate", path(folder));
-    let key = table.optional("key", path(folder));
-    let ca = table.optional("ca", path(folder));
-    let security = SecurityFiles {
-        certificate: certificate?,
-        key: key?,
-        ca: ca?,
-    };
-    if security.certificate.is_some() != security.key.is_some() {
-        let (missing, there) = if security.key.is_none() {
-            ("key", "certificate")
-        } else {
-            ("certificate", "key")
-        };
-        return Err(table.refuse(missing, format!("{missing} is missing beside {there}; give both, or neither")));
-    }
-    Ok(security)
 }
 
 pub(super) const TAGS: (&str, usize) = ("tag", TAGS_MAX);

@@ -260,7 +260,11 @@ fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
     };
     let mut connection = Connection::open(path).map_err(unusable)?;
     connection.busy_timeout(BUSY_MAX).map_err(unusable)?;
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(unusable);
+    let pragma = |name| {
+        connection
+            .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            .map_err(unusable)
+    };
     let (application, version) = (pragma("application_id")?, pragma("user_version")?);
     let is_new = connection
         .query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get::<_, bool>(0))
@@ -313,7 +317,10 @@ fn write_until_closed(mut connection: Connection, mut to_write: mpsc::Receiver<(
             vec![Err(error); writes.len()]
         });
         // Whoever does not wait any more has no use for the answer.
-        replies.into_iter().zip(results).for_each(|(reply, result)| drop(reply.send(result)));
+        replies
+            .into_iter()
+            .zip(results)
+            .for_each(|(reply, result)| drop(reply.send(result)));
     }
 }
 
@@ -378,7 +385,9 @@ impl Failure {
 
 /// Stores those records of a batch that are not held.
 fn write_batch(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
-    let (Some(first), Some(last)) = (batch.records.first(), batch.records.last()) else { return Ok(()) };
+    let (Some(first), Some(last)) = (batch.records.first(), batch.records.last()) else {
+        return Ok(());
+    };
     let chain = record_table::chain(transaction, &batch.chain.station, batch.chain.epoch)?;
     if chain > CHAINS_MAX {
         let reason = format!("more than {CHAINS_MAX} stations and epochs; begin another store");
@@ -462,7 +471,9 @@ fn write_held(connection: &Connection, chain: u64, key: &ChainKey, held: &Held, 
 }
 
 fn write_totals(connection: &Connection, chain: u64, new: &[&Stored]) -> rusqlite::Result<()> {
-    let Some(last_recorded) = new.iter().map(|stored| stored.record.recorded_unix_ns).max() else { return Ok(()) };
+    let Some(last_recorded) = new.iter().map(|stored| stored.record.recorded_unix_ns).max() else {
+        return Ok(());
+    };
     connection
         .prepare_cached(
             "INSERT INTO chain_totals (chain, records, last_recorded_unix_ns) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET \
@@ -569,14 +580,17 @@ fn hash_of(connection: &Connection, id: u64) -> rusqlite::Result<Option<[u8; 32]
 fn held_of(connection: &Connection, chain: u64) -> rusqlite::Result<Held> {
     connection
         .prepare_cached("SELECT first, last FROM held WHERE chain = ?1 ORDER BY first")?
-        .query_map([chain as i64], |row| {
-            Ok(row.get::<_, i64>(0)? as u64..=row.get::<_, i64>(1)? as u64)
-        })?
+        .query_map(
+            [chain as i64],
+            |row| Ok(row.get::<_, i64>(0)? as u64..=row.get::<_, i64>(1)? as u64),
+        )?
         .collect()
 }
 
 fn images_of(connection: &Connection, key: &proto::RecordKey) -> rusqlite::Result<Vec<proto::ImageDescription>> {
-    let Some(record) = record_id(connection, key)? else { return Ok(Vec::new()) };
+    let Some(record) = record_id(connection, key)? else {
+        return Ok(Vec::new());
+    };
     let mut select = connection.prepare_cached(
         "SELECT camera, media_type, size_bytes, sha256, width_px, height_px FROM images WHERE record = ?1 ORDER BY camera",
     )?;

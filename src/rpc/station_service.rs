@@ -160,7 +160,9 @@ impl ResultsFeed {
     /// The outcome with this number; `None` if it has not come yet.
     fn get(&self, number: u64) -> Option<Published> {
         let kept = lock(&self.kept);
-        number.checked_sub(kept.first).and_then(|place| kept.results.get(place as usize).cloned())
+        number
+            .checked_sub(kept.first)
+            .and_then(|place| kept.results.get(place as usize).cloned())
     }
 }
 
@@ -398,7 +400,9 @@ impl Control {
 
     async fn hear(&mut self, request: ControlRequest) -> Result<(), Status> {
         let Some(asked) = request.message else {
-            return Err(Status::invalid_argument("failed to read a request: it is empty, or of a newer takt.v1; set one of its messages"));
+            return Err(Status::invalid_argument(
+                "failed to read a request: it is empty, or of a newer takt.v1; set one of its messages",
+            ));
         };
         if let Asked::Attach(attach) = asked {
             return self.attach(attach).await;
@@ -438,9 +442,15 @@ impl Control {
                 Ok(())
             }
             Asked::Disposition(disposition) => {
-                let proto::Disposition { cycle_id, plc_session, kind } = disposition;
+                let proto::Disposition {
+                    cycle_id,
+                    plc_session,
+                    kind,
+                } = disposition;
                 if let Ok(kind @ 1..=3) = u16::try_from(kind) {
-                    self.seat.desk.act(|plc, at, _| plc.disposition(connection, cycle_id, plc_session, kind, at));
+                    self.seat
+                        .desk
+                        .act(|plc, at, _| plc.disposition(connection, cycle_id, plc_session, kind, at));
                 }
                 Ok(())
             }
@@ -450,7 +460,10 @@ impl Control {
 
     async fn attach(&mut self, attach: proto::Attach) -> Result<(), Status> {
         let plc_session = u16::try_from(attach.plc_session).map_err(|_| {
-            Status::invalid_argument(format!("failed to attach: plc_session {} is above 65535; count from 1 again", attach.plc_session))
+            Status::invalid_argument(format!(
+                "failed to attach: plc_session {} is above 65535; count from 1 again",
+                attach.plc_session
+            ))
         })?;
         let (next, new_from) = self
             .shared
@@ -486,7 +499,11 @@ impl Control {
         let Some(attached) = &self.attached else { return Ok(()) };
         let said = proto::Attached {
             boot_id: u32::from(shown.boot_id),
-            plc_session: u32::from(if attached.gives_cycles { attached.plc_session } else { shown.echo_plc_session }),
+            plc_session: u32::from(if attached.gives_cycles {
+                attached.plc_session
+            } else {
+                shown.echo_plc_session
+            }),
             gives_cycles: attached.gives_cycles,
             refusal: refusal.to_owned(),
         };
@@ -502,7 +519,9 @@ impl Control {
                 self.unanswered = false;
                 self.say(Said::Answer(answer.into())).await
             }
-            Told::Replaced => Err(Status::aborted("another line controller has attached, and one at a time gives cycles; make sure that only one runs")),
+            Told::Replaced => Err(Status::aborted(
+                "another line controller has attached, and one at a time gives cycles; make sure that only one runs",
+            )),
         }
     }
 
@@ -585,7 +604,10 @@ fn checked(cycle: &proto::Cycle) -> Result<Cycle, Status> {
         ))
     })?;
     let recipe = u16::try_from(cycle.recipe).map_err(|_| {
-        Status::invalid_argument(format!("failed to take cycle {}: recipe {} is above 65535", cycle.cycle_id, cycle.recipe))
+        Status::invalid_argument(format!(
+            "failed to take cycle {}: recipe {} is above 65535",
+            cycle.cycle_id, cycle.recipe
+        ))
     })?;
     Ok(Cycle {
         cycle_id: cycle.cycle_id,
@@ -622,12 +644,13 @@ impl StationService for Service {
         Ok(Response::new(ReceiverStream::new(responses)))
     }
 
-    async fn stream_results(
-        &self,
-        request: Request<proto::StreamResultsRequest>,
-    ) -> Result<Response<Self::StreamResultsStream>, Status> {
+    async fn stream_results(&self, request: Request<proto::StreamResultsRequest>) -> Result<Response<Self::StreamResultsStream>, Status> {
         self.0.access.require(&request, Role::Read)?;
-        let log = self.0.log.clone().ok_or_else(|| Status::failed_precondition("this station keeps no journal; configure one to stream its records"))?;
+        let log = self
+            .0
+            .log
+            .clone()
+            .ok_or_else(|| Status::failed_precondition("this station keeps no journal; configure one to stream its records"))?;
         let written_below = log.written_below();
         let below = *written_below.borrow();
         let first = match request.get_ref().from_sequence {
@@ -727,7 +750,9 @@ async fn stream_records(
     let _ = to.send(Err(ended)).await;
 }
 
-async fn blocking<T: Send + 'static>(read: impl FnOnce() -> Result<T, crate::journal::log::LogError> + Send + 'static) -> Result<T, Status> {
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, crate::journal::log::LogError> + Send + 'static,
+) -> Result<T, Status> {
     let done = tokio::task::spawn_blocking(read).await;
     let done = done.map_err(|_| Status::internal("failed to read the journal; see the station's log"))?;
     done.map_err(|error| Status::unavailable(error.to_string()))
@@ -762,9 +787,19 @@ pub struct StationServer {
 ///
 /// # Errors
 /// When the address cannot be listened on, or TLS not be set up.
-pub fn serve(listen: SocketAddr, tls: Option<ServerTlsConfig>, ports: StationPorts, stop: CancellationToken) -> Result<StationServer, ServeError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Thread)?;
-    let listener = runtime.block_on(tokio::net::TcpListener::bind(listen)).map_err(|error| ServeError::Listen(listen, error))?;
+pub fn serve(
+    listen: SocketAddr,
+    tls: Option<ServerTlsConfig>,
+    ports: StationPorts,
+    stop: CancellationToken,
+) -> Result<StationServer, ServeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ServeError::Thread)?;
+    let listener = runtime
+        .block_on(tokio::net::TcpListener::bind(listen))
+        .map_err(|error| ServeError::Listen(listen, error))?;
     let address = listener.local_addr().map_err(|error| ServeError::Listen(listen, error))?;
     let mut server = Server::builder()
         .max_concurrent_streams(CALLS_MAX)

@@ -12,16 +12,22 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, WorkerState};
-use super::line_thread::{LineInput, LineThread, Report};
+use super::line_thread::{Controllers, LineInput, LineThread, Recorded, Report};
+use super::recording::{self, RecordedParts};
 use super::recovery::{self, Recovery};
 use super::reporter::{self, Departed, ReportFormat};
 use crate::capture::folder::FolderCamera;
 use crate::capture::gstreamer::{GstCamera, GstSettings};
 use crate::capture::{Camera, CameraError, CaptureSink};
-use crate::config::station::{CameraSource, CycleSource, StationConfig};
+use crate::config::station::{CameraSource, CycleSource, GrpcConfig, StationConfig, WhenDiskFull};
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
 use crate::journal::black_box::{BlackBox, BlackBoxError};
+use crate::journal::database::{Journal, JournalError};
+use crate::journal::evidence::{self, FramePlaces};
+use crate::journal::log::RecordLog;
 use crate::journal::numbers::{Numbers, NumbersError};
+use crate::journal::retention::{self, Keeper, Quota};
+use crate::journal::writer::{self, Entry};
 use crate::line::config::TriggerSource;
 use crate::line::image::StationImage;
 use crate::line::tags::TagSource;
@@ -29,7 +35,11 @@ use crate::line::{Line, Memory};
 use crate::model::manifest::Manifest;
 use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError, SILENCE_MAX};
 use crate::plc::{PlcEvent, Shown};
+use crate::rpc::access::Access;
+use crate::rpc::convert::RecordContext;
 use crate::rpc::proto;
+use crate::rpc::station_service::{self, Events, ServeError, StationFacts, StationPorts, StationServer};
+use crate::rpc::tls::{SecurityError, ServerSecurity};
 use crate::telemetry::endpoint::{self, EndpointError};
 use crate::telemetry::{LineEvents, Metrics};
 use crate::vision::inspector::Overrides;
@@ -42,6 +52,13 @@ const JOBS_MAX: usize = 64;
 
 /// Records that may wait for their reader; beyond that the newest are dropped and counted. They are in the black box all the same.
 const REPORTS_MAX: usize = 65_536;
+
+/// Records that may wait for the journal's writer, which holds as many again; beyond that the newest are dropped and counted. They are in the
+/// black box all the same.
+const ENTRIES_MAX: usize = 65_536;
+
+/// Images that may wait for their file; there are fewer frames to be held.
+const IMAGES_MAX: usize = 64;
 
 /// How long after the last deadline the threads have to end.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -61,6 +78,15 @@ pub enum StationError {
     /// There is no black box.
     #[error(transparent)]
     BlackBox(#[from] BlackBoxError),
+    /// Records cannot be kept.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
+    /// Line controllers cannot be served.
+    #[error(transparent)]
+    Grpc(#[from] ServeError),
+    /// A certificate or key is of no use.
+    #[error(transparent)]
+    Security(#[from] SecurityError),
     /// A camera cannot be set up.
     #[error(transparent)]
     Camera(#[from] CameraError),
@@ -141,12 +167,13 @@ pub fn start(
     let numbers = before.next_start();
     numbers.write(&config.state_directory)?;
     let (mut black_box, recovered) = BlackBox::open(&config.runtime_directory.join(BLACK_BOX), numbers.epoch)?;
+    let (journal, found) = Journal::open(&config.journal.directory, &config.id, numbers.epoch)?;
     let reported = recovered.reported_below.max(1);
     let Recovery {
         memory,
         closed,
         unreported,
-    } = recovery::recover(&config.id, &before, &numbers, &recovered);
+    } = recovery::recover(&config.id, &before, &numbers, &recovered, &found.recent_parts);
     for (record, counts) in &closed {
         black_box.write_decided(record, counts);
     }
@@ -181,15 +208,42 @@ pub fn start(
         let _ = reports.send(Report::Listening(plc.address()));
     }
     for record in unreported {
-        let _ = reports.send(Report::Part(Box::new(record)));
+        let record = Box::new(record);
+        let evidence = Vec::new();
+        let _ = reports.send(Report::Recorded(Recorded::Part { record, evidence }));
     }
 
-    let reporter_cursor = Arc::clone(&reported_below);
+    let (entries, to_record) = bounded("journal", ENTRIES_MAX, WhenFull::DropNewest);
+    let context = RecordContext {
+        recipe_name: config.recipe.name.clone(),
+        models: models.clone(),
+        ok_share: config.journal.ok_share,
+    };
+    let recording = Arc::clone(&metrics);
     let report = move || {
         let mut output = output;
-        reporter::run(&reports_out, format, &mut output, Departed::new(reported), &reporter_cursor);
+        reporter::run(&reports_out, format, &mut output, &mut |recorded| {
+            if entries.send(recording::entry(recorded, &context)).is_err() {
+                recording.record_dropped();
+            }
+        });
     };
     threads.push(("reporter", spawn("reporter", control, report)?));
+    let listener = RecordedParts {
+        departed: Departed::new(reported),
+        reported_below: Arc::clone(&reported_below),
+        line: inputs.clone(),
+        metrics: Arc::clone(&metrics),
+    };
+    let log: Arc<dyn RecordLog> = Arc::new(journal.reader()?);
+    threads.extend(keep_records(config, journal, to_record, listener, control)?);
+    let controllers = Controllers::default();
+    if let Some(grpc) = &config.grpc {
+        let facts = facts(config, numbers.epoch, &models);
+        let server = serve_controllers(config, grpc, facts, &shown, &controllers, &log, &inputs, &stop)?;
+        let _ = reports.send(Report::Serving(server.address));
+        threads.push(("grpc", server.thread));
+    }
     let (state_directory, granted) = (config.state_directory.clone(), inputs.clone());
     let keep = move || keep_numbers(&numbers_in, &state_directory, &granted);
     threads.push(("numbers", spawn("numbers", control, keep)?));
@@ -210,6 +264,11 @@ pub fn start(
             Arc::clone(&metrics),
         ),
         metrics,
+        camera_names: config.cameras.iter().map(|camera| camera.name.clone()).collect(),
+        views: config.recipe.inspections.iter().map(|inspection| inspection.camera).collect(),
+        ok_share: config.journal.ok_share,
+        places: FramePlaces::default(),
+        controllers,
         exposing: if exposes { cameras.clone() } else { Vec::new() },
     };
     let end = LineEnd {
@@ -433,6 +492,89 @@ fn modbus(
         let _ = line.send(LineInput::Plc(event));
     };
     ModbusServer::start(&plc_config, Arc::clone(shown), events).map(Some)
+}
+
+/// The threads that write records and images.
+fn keep_records(
+    config: &StationConfig,
+    journal: Journal,
+    entries: Receiver<Entry>,
+    mut listener: RecordedParts,
+    control: &Sender<Control>,
+) -> Result<[(&'static str, JoinHandle<()>); 2], StationError> {
+    let (images, to_write) = bounded("evidence", IMAGES_MAX, WhenFull::DropNewest);
+    let reader = journal.reader()?;
+    let keeper = Keeper::new(Quota {
+        bytes: config.journal.quota_bytes,
+        keep: config.journal.kept_min,
+        when_full: match config.journal.when_full {
+            WhenDiskFull::Stop => retention::WhenFull::Stop,
+            WhenDiskFull::DropOldest => retention::WhenFull::DropOldest,
+        },
+    });
+    let write = move || {
+        writer::run(journal, keeper, &entries, &images, &mut listener);
+    };
+    let write_images = move || {
+        evidence::run(&to_write, &reader, &mut |error| tracing::error!(%error, "an image is not kept"));
+    };
+    Ok([
+        ("journal", spawn("journal", control, write)?),
+        ("evidence", spawn("evidence", control, write_images)?),
+    ])
+}
+
+/// What line controllers may know of the station.
+fn facts(config: &StationConfig, epoch: u64, models: &[proto::Model]) -> StationFacts {
+    StationFacts {
+        station: config.id.clone(),
+        epoch,
+        recipes: vec![proto::RecipeSummary {
+            number: config.recipe.number.into(),
+            name: config.recipe.name.clone(),
+            inspections: config.recipe.inspections.iter().map(|inspection| inspection.name.clone()).collect(),
+        }],
+        models: models.to_vec(),
+    }
+}
+
+#[allow(clippy::too_many_arguments, reason = "everything that meets there")]
+fn serve_controllers(
+    config: &StationConfig,
+    grpc: &GrpcConfig,
+    facts: StationFacts,
+    shown: &Shown,
+    controllers: &Controllers,
+    log: &Arc<dyn RecordLog>,
+    line: &Sender<LineInput>,
+    stop: &CancellationToken,
+) -> Result<StationServer, StationError> {
+    let events: Option<Events> = (config.plc.cycle_source == CycleSource::Grpc).then(|| {
+        let line = line.clone();
+        let events: Events = Box::new(move |event| {
+            let _ = line.send(LineInput::Plc(event));
+        });
+        events
+    });
+    let server = grpc.security.server.as_ref();
+    let access = if server.is_some_and(|server| server.client_ca.is_some()) {
+        Access::mutual()
+    } else {
+        Access::open()
+    };
+    let (tls, warnings) = server.map(ServerSecurity::load).transpose()?.unzip();
+    warnings.iter().flatten().for_each(|warning| tracing::warn!("{}", warning.0));
+    let ports = StationPorts {
+        facts,
+        shown: Arc::clone(shown),
+        swapped: controllers.swapped.clone(),
+        results: Arc::clone(&controllers.results),
+        log: Some(Arc::clone(log)),
+        events,
+        access,
+        accept_hold: config.result.accept_hold,
+    };
+    Ok(station_service::serve(grpc.listen, tls, ports, stop.clone())?)
 }
 
 fn workers(

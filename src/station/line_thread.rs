@@ -11,12 +11,15 @@ use super::recovery;
 use crate::capture::{Camera, Capture, Frame};
 use crate::flow::{self, NothingReceived, Receiver, Sender};
 use crate::journal::black_box::BlackBox;
+use crate::journal::evidence::{Evidence, FramePlaces, Why, is_sampled};
 use crate::journal::numbers::{BLOCK, Numbers};
 use crate::line::Line;
-use crate::line::event::{CameraIndex, Commit, Event, FrameId, Inspected, InspectionIndex, Sequence};
+use crate::line::event::{CameraIndex, Commit, Event, FrameId, Inspected, InspectionIndex, Job, RecordsKept, Sequence};
 use crate::line::image::Counts;
-use crate::part::{Nanos, PartRecord};
+use crate::part::{CycleId, Disposition, Nanos, PartRecord, Verdict};
+use crate::plc::grpc::Standing;
 use crate::plc::{PlcEvent, Shown};
+use crate::rpc::station_service::{ImageSwapped, ResultsFeed};
 use crate::telemetry::{LineEvents, Metrics};
 
 /// What reaches the line thread.
@@ -39,19 +42,46 @@ pub enum LineInput {
     ModelsReady(bool),
     /// More numbers are persisted.
     Granted(Numbers),
+    /// How the journal is.
+    RecordsKept(RecordsKept),
+    /// Whether the historian refuses this station.
+    HistorianRefuses(bool),
     /// No new parts; open ones run to their outcome, then the thread ends.
     Stop,
     /// Open parts are not decidable; the thread ends.
     Abort,
 }
 
+/// What is to be recorded.
+#[derive(Debug)]
+pub enum Recorded {
+    /// A part has its outcome.
+    Part {
+        /// Everything known about it.
+        record: Box<PartRecord>,
+        /// Its pictures, where they are to be kept.
+        evidence: Vec<Evidence>,
+    },
+    /// The PLC says what really happened to a part.
+    Disposition {
+        /// The session.
+        plc_session: u16,
+        /// The part.
+        cycle_id: CycleId,
+        /// What.
+        what: Disposition,
+    },
+}
+
 /// What leaves the station.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug)]
 pub enum Report {
     /// The PLC is served here.
     Listening(SocketAddr),
-    /// A part has its outcome.
-    Part(Box<PartRecord>),
+    /// Line controllers are served here.
+    Serving(SocketAddr),
+    /// To be recorded.
+    Recorded(Recorded),
     /// The station became ready, or not; or its error changed.
     State {
         /// Whether the station inspects: the PLC is online and nothing is in the way.
@@ -87,13 +117,34 @@ pub struct LineThread {
     pub events: LineEvents,
     /// Counters and gauges.
     pub metrics: Arc<Metrics>,
+    /// Names of the cameras.
+    pub camera_names: Vec<String>,
+    /// The camera of each inspection.
+    pub views: Vec<CameraIndex>,
+    /// Share of Ok parts whose images are kept.
+    pub ok_share: f64,
+    /// Frames that may be held for the journal.
+    pub places: FramePlaces,
+    /// Line controllers: rung after each swap, and given every outcome.
+    pub controllers: Controllers,
     /// Cameras that are asked for an exposure with each part: those whose exposure the PLC's edge causes.
     pub exposing: Vec<Arc<dyn Camera>>,
+}
+
+/// What line controllers wait for.
+#[derive(Debug, Clone, Default)]
+pub struct Controllers {
+    /// The image was swapped.
+    pub swapped: ImageSwapped,
+    /// Outcomes.
+    pub results: Arc<ResultsFeed>,
 }
 
 /// The part of the line thread that changes as it runs.
 struct State {
     frames: HashMap<FrameId, Frame>,
+    /// What each camera showed of parts that have no outcome yet.
+    seen: HashMap<Sequence, Vec<(CameraIndex, Frame)>>,
     next_frame: u64,
     counts: Counts,
     granting: bool,
@@ -109,6 +160,7 @@ impl LineThread {
     pub fn run(mut self) -> Numbers {
         let mut state = State {
             frames: HashMap::new(),
+            seen: HashMap::new(),
             next_frame: 0,
             counts: self.line.image().counts,
             granting: false,
@@ -184,6 +236,8 @@ impl LineThread {
                     result_below: numbers.result_below,
                 }
             }
+            Some(LineInput::RecordsKept(kept)) => Event::RecordsKept(kept),
+            Some(LineInput::HistorianRefuses(refuses)) => Event::HistorianRefuses(refuses),
             Some(LineInput::Stop) => {
                 state.stopping = true;
                 Event::Stop
@@ -245,6 +299,7 @@ impl LineThread {
         }
         for job in commit.jobs {
             let frame = state.frames.get(&job.frame).cloned();
+            self.remember_view(state, &job, frame.as_ref());
             let job = EngineJob {
                 job,
                 frame,
@@ -260,12 +315,46 @@ impl LineThread {
         for mut record in commit.decided {
             record.triggered_unix_ns = unix(record.triggered_ns);
             self.metrics.part(&record);
-            self.report(Report::Part(Box::new(record)));
+            let standing = Standing::of(&record, self.line.image());
+            self.controllers.results.publish(&record, standing.passed, standing.defect_code);
+            let evidence = self.evidence(state, &record);
+            let record = Box::new(record);
+            self.report(Report::Recorded(Recorded::Part { record, evidence }));
+        }
+        for (plc_session, cycle_id, what) in commit.dispositions {
+            self.report(Report::Recorded(Recorded::Disposition {
+                plc_session,
+                cycle_id,
+                what,
+            }));
         }
         for note in &commit.notes {
             self.events.note(note);
         }
         self.after(state);
+    }
+
+    /// A frame that shows a part may be wanted as evidence.
+    fn remember_view(&self, state: &mut State, job: &Job, frame: Option<&Frame>) {
+        let (Some(frame), Some(camera)) = (frame, self.views.get(job.inspection)) else {
+            return;
+        };
+        let seen = state.seen.entry(job.part).or_default();
+        if seen.iter().all(|(known, _)| known != camera) {
+            seen.push((*camera, frame.clone()));
+        }
+    }
+
+    /// The pictures of a part that are to be kept: all of a reject, of an Ok a drawn share.
+    fn evidence(&self, state: &mut State, record: &PartRecord) -> Vec<Evidence> {
+        if record.late_findings {
+            return Vec::new();
+        }
+        let seen = state.seen.remove(&Sequence(record.sequence)).unwrap_or_default();
+        let wanted = record.verdict != Verdict::Ok || is_sampled(record.epoch, record.sequence, self.ok_share);
+        let name = |camera: usize| self.camera_names.get(camera).map_or("", String::as_str);
+        let hold = |(camera, frame): &(CameraIndex, Frame)| self.places.hold(name(*camera), frame, Why::of(record.verdict));
+        seen.iter().filter(|_| wanted).map(hold).collect()
     }
 
     /// What is due now and then, off the way of any part.
@@ -294,5 +383,6 @@ impl LineThread {
 
     fn show(&self) {
         self.shown.store(Arc::new(self.line.image().clone()));
+        self.controllers.swapped.ring();
     }
 }

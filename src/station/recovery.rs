@@ -1,10 +1,12 @@
 //! What an earlier life of the station left: its outcomes stand, its open parts become `NotDecidable(restart)`, its numbers go on.
 
 use crate::journal::black_box::{Decided, Kept, Recovered};
+use crate::journal::database::RecentPart;
 use crate::journal::numbers::Numbers;
 use crate::line::Memory;
+use crate::line::history::{Fingerprint, UsedCycle};
 use crate::line::image::Counts;
-use crate::part::{Outcome, PartRecord, Reason};
+use crate::part::{CycleId, Outcome, PartRecord, Reason};
 
 /// How a station goes on.
 #[derive(Debug, Clone, PartialEq)]
@@ -17,8 +19,9 @@ pub struct Recovery {
     pub unreported: Vec<PartRecord>,
 }
 
-/// Goes on from the numbers as they were read (`before`) and as they are now persisted for this start (`numbers`).
-pub fn recover(station: &str, before: &Numbers, numbers: &Numbers, recovered: &Recovered) -> Recovery {
+/// Goes on from the numbers as they were read (`before`) and as they are now persisted for this start (`numbers`), from what the black box held,
+/// and from the parts that the journal holds.
+pub fn recover(station: &str, before: &Numbers, numbers: &Numbers, recovered: &Recovered, recorded: &[RecentPart]) -> Recovery {
     let epoch = numbers.epoch;
     let mut counts = latest_counts(before, recovered);
     let mut closed = Vec::new();
@@ -33,6 +36,12 @@ pub fn recover(station: &str, before: &Numbers, numbers: &Numbers, recovered: &R
             unreported.push(record);
         }
     }
+    // The black box is gone with the power, the journal is not.
+    let power_lost = recovered.is_new && !recorded.is_empty();
+    let last_session = recorded
+        .last()
+        .filter(|_| power_lost)
+        .and_then(|part| u16::try_from(part.plc_session).ok());
     let last = recovered.parts.last();
     let memory = Memory {
         boot_id: numbers.boot_id,
@@ -43,16 +52,35 @@ pub fn recover(station: &str, before: &Numbers, numbers: &Numbers, recovered: &R
         acquisition_below: numbers.acquisition_below,
         result_below: numbers.result_below,
         counts,
-        plc_session: last.map_or(before.plc_session, |kept| kept.opened.plc_session),
-        history: recovered.parts.iter().filter_map(Kept::used_cycle).collect(),
+        plc_session: last.map_or(last_session.unwrap_or(before.plc_session), |kept| kept.opened.plc_session),
+        history: if power_lost {
+            recorded.iter().filter_map(used_cycle).collect()
+        } else {
+            recovered.parts.iter().filter_map(Kept::used_cycle).collect()
+        },
         stage_restarted: false,
-        power_lost: false,
+        power_lost,
     };
     Recovery {
         memory,
         closed,
         unreported,
     }
+}
+
+/// What the line remembers of a recorded part's cycle ID.
+fn used_cycle(part: &RecentPart) -> Option<UsedCycle> {
+    let mut serial = [0; 32];
+    let printed = part.serial.as_bytes();
+    let length = printed.len().min(serial.len());
+    serial[..length].copy_from_slice(&printed[..length]);
+    Some(UsedCycle {
+        plc_session: u16::try_from(part.plc_session).ok()?,
+        cycle_id: CycleId::new(part.cycle_id?)?,
+        // The recipe is the one it was inspected with: what the PLC asked for was that or none.
+        fingerprint: Fingerprint::new(part.encoder, &serial, u16::try_from(part.recipe).ok()?),
+        acquisition_id: 0,
+    })
 }
 
 /// The counters as they stood last. They only grow (and wrap), so the outcome that counted most parts was the last.
@@ -87,7 +115,7 @@ pub fn add(counts: &mut Counts, record: &PartRecord) {
 mod tests {
     use super::*;
     use crate::line::event::{Opened, Sequence};
-    use crate::part::{CycleId, Nanos};
+    use crate::part::Nanos;
 
     fn kept(sequence: u64, decided: Option<(Outcome, u32)>) -> Kept {
         let opened = Opened {
@@ -141,7 +169,7 @@ mod tests {
             duplicates: 6,
             is_new: false,
         };
-        let recovery = recover("a", &before, &numbers, &recovered);
+        let recovery = recover("a", &before, &numbers, &recovered, &[]);
         let expected = Counts {
             total: 4,
             ok: 3,
@@ -173,7 +201,7 @@ mod tests {
     fn without_a_black_box_nothing_is_given_out_twice() {
         let folder = tempfile::tempdir().unwrap();
         let before = Numbers::read(folder.path(), 1).unwrap().next_start();
-        let recovery = recover("a", &before, &before.next_start(), &Recovered::default());
+        let recovery = recover("a", &before, &before.next_start(), &Recovered::default(), &[]);
         assert_eq!(recovery.memory.next_sequence, before.sequence_below);
         assert_eq!(recovery.unreported, []);
     }

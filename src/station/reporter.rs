@@ -1,14 +1,12 @@
-//! Records leave the station: one line each on standard output, for programs or for people.
+//! Records leave the line thread: one line each on standard output, for programs or for people; then they go to the journal.
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::SocketAddr;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 use serde::Serialize;
 
-use super::line_thread::Report;
+use super::line_thread::{Recorded, Report};
 use crate::flow::Receiver;
 use crate::line::error_code::ErrorCode;
 use crate::part::{CycleId, PartRecord, Verdict};
@@ -27,6 +25,9 @@ pub enum ReportFormat {
 enum JsonLine<'a> {
     Listening {
         plc: SocketAddr,
+    },
+    Serving {
+        grpc: SocketAddr,
     },
     Part(&'a PartRecord),
     State {
@@ -65,26 +66,18 @@ impl Departed {
     }
 }
 
-/// Writes reports until nobody sends any more. A reader that went away ends the writing, not the station.
-pub fn run(
-    reports: &Receiver<Report>,
-    format: ReportFormat,
-    output: &mut dyn Write,
-    mut departed: Departed,
-    reported_below: &Arc<AtomicU64>,
-) {
+/// Writes reports until nobody sends any more, and passes on what is to be recorded. A reader that went away ends the writing, not the station.
+pub fn run(reports: &Receiver<Report>, format: ReportFormat, output: &mut dyn Write, record: &mut dyn FnMut(Recorded)) {
     let mut broken = false;
     while let Some(report) = reports.receive() {
         if !broken && let Err(error) = write(&report, format, output) {
             if error.kind() != io::ErrorKind::BrokenPipe {
-                tracing::error!(%error, "failed to write records to standard output; they stay in the black box");
+                tracing::error!(%error, "failed to write records to standard output; the journal has them");
             }
             broken = true;
         }
-        if let Report::Part(record) = &report
-            && !broken
-        {
-            reported_below.store(departed.add(record.sequence), Ordering::Relaxed);
+        if let Report::Recorded(recorded) = report {
+            record(recorded);
         }
     }
 }
@@ -92,7 +85,10 @@ pub fn run(
 fn write(report: &Report, format: ReportFormat, output: &mut dyn Write) -> io::Result<()> {
     let mut line = match (format, report) {
         (ReportFormat::Json, Report::Listening(plc)) => serde_json::to_vec(&JsonLine::Listening { plc: *plc })?,
-        (ReportFormat::Json, Report::Part(record)) => serde_json::to_vec(&JsonLine::Part(record))?,
+        (ReportFormat::Json, Report::Serving(grpc)) => serde_json::to_vec(&JsonLine::Serving { grpc: *grpc })?,
+        (ReportFormat::Text, Report::Serving(grpc)) => format!("serving line controllers on {grpc}").into_bytes(),
+        (ReportFormat::Json, Report::Recorded(Recorded::Part { record, .. })) => serde_json::to_vec(&JsonLine::Part(record))?,
+        (_, Report::Recorded(Recorded::Disposition { .. })) => return Ok(()),
         (
             ReportFormat::Json,
             Report::State {
@@ -107,7 +103,7 @@ fn write(report: &Report, format: ReportFormat, output: &mut dyn Write) -> io::R
             boot_id: *boot_id,
         })?,
         (ReportFormat::Text, Report::Listening(plc)) => format!("serving the PLC on {plc}").into_bytes(),
-        (ReportFormat::Text, Report::Part(record)) => part_line(record).into_bytes(),
+        (ReportFormat::Text, Report::Recorded(Recorded::Part { record, .. })) => part_line(record).into_bytes(),
         (ReportFormat::Text, Report::State { ready, error_code, .. }) => state_line(*ready, *error_code).into_bytes(),
     };
     line.push(b'\n');

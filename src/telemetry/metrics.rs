@@ -45,6 +45,7 @@ pub struct Metrics {
     frames: Family<CameraLabels, Counter>,
     camera_up: Family<CameraLabels, Gauge>,
     records_dropped: Counter,
+    records: Counter,
     error_code: Gauge,
     ready: Gauge,
     ready_flag: AtomicU64,
@@ -61,6 +62,7 @@ impl Metrics {
             frames: Family::default(),
             camera_up: Family::default(),
             records_dropped: Counter::default(),
+            records: Counter::default(),
             error_code: Gauge::default(),
             ready: Gauge::default(),
             ready_flag: AtomicU64::new(0),
@@ -76,6 +78,7 @@ impl Metrics {
             "Records that found their reader too slow",
             metrics.records_dropped.clone(),
         );
+        registry.register("records", "Records committed to the journal", metrics.records.clone());
         registry.register("error_code", "Lowest active ErrorCode, 0 for none", metrics.error_code.clone());
         registry.register("ready", "Whether the station inspects", metrics.ready.clone());
         metrics
@@ -122,6 +125,11 @@ impl Metrics {
         self.camera_up
             .get_or_create(&CameraLabels { camera: camera.into() })
             .set(i64::from(up));
+    }
+
+    /// Records were committed.
+    pub fn recorded(&self, count: u64) {
+        self.records.inc_by(count);
     }
 
     /// A record found its reader too slow.

@@ -96,6 +96,7 @@ impl Draft {
             area_px: 431,
         };
         let part = proto::Part {
+            defect_code: 0,
             part_sequence: sequence,
             cycle_id: self.cycle_id,
             plc_session: 3,
