@@ -143,6 +143,7 @@ fn inspect(folder: &Path, model: &Path, rate: String, parts: u32, (poll_ms, scan
         deadline_ms: 200,
         // Sixteen results are kept for so long at most: at full rate an engine of a few milliseconds needs its slots back soon.
         accept_hold_ms: 80,
+        historian: None,
     };
     let cell = virtual_cell::write(&folder.join("cell"), &plan)?;
     let mut watcher = MemoryWatcher::new(parts);

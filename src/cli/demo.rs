@@ -56,6 +56,9 @@ const DEFECT_SHARE: f64 = 0.2;
 /// From the trigger to the outcome.
 const DEADLINE_MS: u32 = 200;
 
+/// The network to the historian is cut for so long in the middle of the run.
+const NETWORK_CUT_MS: u32 = 10_000;
+
 /// Sides of the virtual camera's picture of a part, pixels: larger pictures are shown smaller.
 const SIDE_PX_MAX: u32 = 1600;
 const SIDE_PX_MIN: u32 = 64;
@@ -134,6 +137,7 @@ fn run_line(args: &DemoArgs, source: &Source, images: &[LabelledImage], model: &
         part_interval_ms_min: 100,
         deadline_ms: DEADLINE_MS,
         accept_hold_ms: 500,
+        historian: Some((PARTS / 3, NETWORK_CUT_MS)),
     };
     let cell = virtual_cell::write(&args.out.join("line"), &plan)?;
     let mut live = LiveLine::new();

@@ -16,7 +16,12 @@ pub(super) fn line_run(report: &TwinReport, settings: &Settings) -> LineRun {
     let (engine_us, added_us) = parts.iter().filter_map(split).unzip();
     LineRun {
         rendered: settings.dataset.is_none(),
-        promises: [&report.line_1, &report.line_2, &report.line_3].map(promise),
+        promises: [
+            promise(&report.line_1),
+            promise(&report.line_2),
+            promise(&report.line_3),
+            report.line_5.as_ref().map(promise).unwrap_or_default(),
+        ],
         triggers: report.parts,
         untriggered,
         recorded: report.records.map(|_| count(&|part| part.recorded.is_some())),
@@ -40,6 +45,14 @@ pub(super) fn line_run(report: &TwinReport, settings: &Settings) -> LineRun {
         wrong_part: report.wrong_part,
         station_kills: report.station_kills,
         plc_restarts: report.plc_restarts,
+        historian_kills: report.historian_kills,
+        network_cuts: report.network_cuts,
+        network_cut_ms: settings
+            .historian
+            .as_ref()
+            .map_or(0, |historian| historian.network_cut.as_millis() as u64),
+        evidence: Vec::new(),
+        evidence_more: 0,
         stopped: report.stopped,
         deadline_us: microseconds(settings.deadline),
         poll_us: microseconds(settings.poll),

@@ -176,10 +176,17 @@ pub(super) fn summary(report: &TwinReport) -> String {
             time(report.trigger_to_verdict_us_max)
         ),
     );
-    line("restarts", format!("station {}, PLC {}", report.station_kills, report.plc_restarts));
+    let restarts = format!(
+        "station {}, PLC {}, historian {}; network cut {} times",
+        report.station_kills, report.plc_restarts, report.historian_kills, report.network_cuts
+    );
+    line("restarts", restarts);
     line("LINE-1 conservation", promise(&report.line_1));
     line("LINE-2 identity", promise(&report.line_2));
     line("LINE-3 deadline", promise(&report.line_3));
+    if let Some(line_5) = &report.line_5 {
+        line("LINE-5 record", promise(line_5));
+    }
     text
 }
 

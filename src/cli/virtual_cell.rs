@@ -12,6 +12,9 @@ use crate::twin::Settings;
 /// Rows above the part where its number is stamped.
 pub(super) const STAMP_ROWS: u32 = 32;
 
+/// Folder of the historian, beside the files of the cell.
+pub(super) const HISTORIAN: &str = "historian";
+
 /// What is different from cell to cell.
 pub(super) struct CellPlan<'a> {
     /// Package folder.
@@ -36,6 +39,8 @@ pub(super) struct CellPlan<'a> {
     pub(super) deadline_ms: u32,
     /// How long Accept stays, milliseconds.
     pub(super) accept_hold_ms: u32,
+    /// A historian, and a cut of the network to it: at which part, and how long, milliseconds.
+    pub(super) historian: Option<(u32, u32)>,
 }
 
 /// A cell that was written, and the folder its sockets and black box are in while it runs.
@@ -51,13 +56,17 @@ pub(super) fn write(folder: &Path, plan: &CellPlan) -> anyhow::Result<VirtualCel
     let runtime = TempDir::with_prefix("takt-").context("failed to create a folder for sockets")?;
     let station = folder.join("station.toml");
     let line = folder.join("line.toml");
-    // The state of an earlier cell is none of this one's.
-    let state = folder.join("state");
-    if state.exists() {
-        fs::remove_dir_all(&state).with_context(|| format!("failed to remove {}", state.display()))?;
+    // What an earlier cell recorded is none of this one's.
+    for earlier in ["state", HISTORIAN]
+        .map(|name| folder.join(name))
+        .into_iter()
+        .filter(|earlier| earlier.exists())
+    {
+        fs::remove_dir_all(&earlier).with_context(|| format!("failed to remove {}", earlier.display()))?;
     }
-    put(&station, &station_toml(plan, runtime.path())?)?;
-    put(&line, &line_toml(plan)?)?;
+    let network = plan.historian.map(|_| free_port()).transpose()?;
+    put(&station, &station_toml(plan, runtime.path(), network)?)?;
+    put(&line, &line_toml(plan, network)?)?;
     Ok(VirtualCell {
         settings: Settings::read(&line)?,
         _runtime: runtime,
@@ -77,7 +86,7 @@ fn quoted(path: &Path) -> anyhow::Result<String> {
     Ok(toml::Value::from(text).to_string())
 }
 
-fn station_toml(plan: &CellPlan, runtime: &Path) -> anyhow::Result<String> {
+fn station_toml(plan: &CellPlan, runtime: &Path, network: Option<u16>) -> anyhow::Result<String> {
     let port = free_port()?;
     let socket = runtime.join("top.sock");
     let pipeline = format!("shmsrc socket-path=\"{}\" is-live=true ! gdpdepay", socket.display());
@@ -94,7 +103,7 @@ fn station_toml(plan: &CellPlan, runtime: &Path) -> anyhow::Result<String> {
          [recipe]\nnumber = 1\nname = \"demo\"\n\n\
          [[recipe.inspection]]\nname = \"surface\"\ncamera = \"top\"\nmodel = {model}\n\
          region = {{ x = 0, y = {STAMP_ROWS}, width = {width}, height = {part_height} }}\ndefect_code = 1\n\n\
-         [engine]\nthreads = 1\nworkers = 1\n",
+         [engine]\nthreads = 1\nworkers = 1\n{historian}",
         runtime = quoted(runtime)?,
         poll = plan.poll_ms.max(5),
         scan = plan.scan_ms.max(1),
@@ -106,10 +115,11 @@ fn station_toml(plan: &CellPlan, runtime: &Path) -> anyhow::Result<String> {
         pipeline = toml::Value::from(pipeline),
         model = quoted(plan.model)?,
         part_height = height.saturating_sub(STAMP_ROWS),
+        historian = network.map_or_else(String::new, |port| format!("\n[historian]\nurl = \"http://127.0.0.1:{port}\"\n")),
     ))
 }
 
-fn line_toml(plan: &CellPlan) -> anyhow::Result<String> {
+fn line_toml(plan: &CellPlan, network: Option<u16>) -> anyhow::Result<String> {
     let (width, height) = plan.frame_px;
     let dataset = plan
         .dataset
@@ -121,13 +131,19 @@ fn line_toml(plan: &CellPlan) -> anyhow::Result<String> {
          [plc]\npoll_ms = {poll}\nscan_ms = {scan}\n\n\
          [camera]\nwidth = {width}\nheight = {height}\nformat = \"RGB\"\nexposure_delay_ms = 0\ntransfer_ms = 0\n\n\
          [parts]\ncount = {count}\nrate_hz = {rate}\nseed = 1\ndefect_share = {share:?}\n{dataset}\n\
-         [encoder]\npitch = 1000\n",
+         [encoder]\npitch = 1000\n{historian}",
         poll = plan.poll_ms,
         scan = plan.scan_ms,
         count = plan.count,
         rate = plan.rate,
         share = plan.defect_share,
         dataset = dataset.unwrap_or_default(),
+        historian = network.zip(plan.historian).map_or_else(String::new, |(port, (part, cut_ms))| {
+            format!(
+                "\n# The network between station and historian, whose cable is pulled once.\n[historian]\nnetwork = \"127.0.0.1:{port}\"\n\
+                 directory = \"{HISTORIAN}\"\nnetwork_cut_at_part = {part}\nnetwork_cut_ms = {cut_ms}\n"
+            )
+        }),
     ))
 }
 

@@ -96,6 +96,8 @@ pub struct TwinHistorian {
     pub directory: PathBuf,
     /// How long a cable stays pulled.
     pub network_cut: Duration,
+    /// The part at whose passing of the gate it is pulled, besides cuts at random; `None`: none.
+    pub network_cut_at: Option<u32>,
 }
 
 impl TwinConfig {
@@ -256,10 +258,12 @@ fn read_historian(table: &mut Table<'_>, folder: &Path) -> Answer<TwinHistorian>
     let network = table.required("network", socket);
     let directory = table.required("directory", path(folder));
     let network_cut = table.or("network_cut_ms", Duration::from_millis(500), millis(1..=MILLIS_MAX));
+    let network_cut_at = table.optional("network_cut_at_part", whole_u32(1..=10_000_000));
     Ok(TwinHistorian {
         network: network?,
         directory: directory?,
         network_cut: network_cut?,
+        network_cut_at: network_cut_at?,
     })
 }
 

@@ -2,8 +2,9 @@
 //!
 //! Whoever fills in a [`LineRun`] counts; this page adds, and says so where counts that belong together differ.
 
+use super::Picture;
 use super::charts::wire_histogram;
-use super::html::{NOT_MEASURED, each, milliseconds, number, text};
+use super::html::{NOT_MEASURED, data_uri, each, milliseconds, number, text};
 use crate::part::{Reason, Verdict};
 use crate::teach::metrics::percentile;
 
@@ -12,8 +13,8 @@ use crate::teach::metrics::percentile;
 pub struct LineRun {
     /// The pictures were rendered by a program; else they were recorded.
     pub rendered: bool,
-    /// Conservation, identity, deadline.
-    pub promises: [LinePromise; 3],
+    /// Conservation, identity, deadline, record.
+    pub promises: [LinePromise; 4],
     /// Parts that the PLC triggered.
     pub triggers: usize,
     /// Parts that went by without a trigger; the gate rejects them.
@@ -56,6 +57,16 @@ pub struct LineRun {
     pub wrong_part: Option<usize>,
     /// How often the station was killed on purpose.
     pub station_kills: u32,
+    /// How often the historian was killed on purpose.
+    pub historian_kills: u32,
+    /// How often the network to the historian was cut on purpose.
+    pub network_cuts: u32,
+    /// How long each time, milliseconds.
+    pub network_cut_ms: u64,
+    /// Pictures of rejected parts, as the historian keeps them.
+    pub evidence: Vec<EvidencePicture>,
+    /// How many more it keeps.
+    pub evidence_more: usize,
     /// How often the PLC was restarted on purpose.
     pub plc_restarts: u32,
     /// The run ended before all parts had come.
@@ -72,6 +83,17 @@ pub struct LineRun {
     pub added_us: Vec<u64>,
 }
 
+/// The picture of a part at the historian.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct EvidencePicture {
+    /// The picture.
+    pub picture: Picture,
+    /// The file, relative to the page.
+    pub file: String,
+    /// What it shows.
+    pub caption: String,
+}
+
 /// Whether a promise was kept.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct LinePromise {
@@ -84,13 +106,17 @@ pub struct LinePromise {
 }
 
 /// Name and wording of each promise, in the order of [`LineRun::promises`].
-const PROMISES: [(&str, &str); 3] = [
+const PROMISES: [(&str, &str); 4] = [
     ("LINE-1 conservation", "Every trigger ends in exactly one outcome and one record."),
     (
         "LINE-2 identity",
         "Every verdict comes from a picture of that very part, by the number in its pixels.",
     ),
     ("LINE-3 deadline", "Accept is given only for a fresh Ok of that very part, in time."),
+    (
+        "LINE-5 record",
+        "What was shown is what the journal holds, and what the historian has, byte for byte.",
+    ),
 ];
 
 /// One sentence near the top of the page that leads to the section.
@@ -98,9 +124,9 @@ pub(super) fn pointer(run: &LineRun) -> String {
     let broken = run.promises.iter().filter(|promise| promise.kept == Some(false)).count();
     let unmeasured = run.promises.iter().filter(|promise| promise.kept.is_none()).count();
     let words = match (broken, unmeasured) {
-        (0, 0) => "all three promises were kept".to_owned(),
+        (0, 0) => "all four promises were kept".to_owned(),
         (0, _) => "no promise was seen broken, but not all was measured".to_owned(),
-        (broken, _) => format!("<strong>{broken} of three promises BROKEN</strong>"),
+        (broken, _) => format!("<strong>{broken} of four promises BROKEN</strong>"),
     };
     format!(
         "<p class=\"pointer\"><a href=\"#line\">On a virtual line</a> with {} triggers, {words}.</p>\n",
@@ -111,11 +137,12 @@ pub(super) fn pointer(run: &LineRun) -> String {
 /// The section. `rendered`: all pictures on this page were.
 pub(super) fn section(run: &LineRun, rendered: bool) -> String {
     format!(
-        "<section id=\"line\"><h2>On the line <span class=\"tag\">virtual</span></h2><p class=\"lead\">{}</p>{}{}{}{}</section>\n",
+        "<section id=\"line\"><h2>On the line <span class=\"tag\">virtual</span></h2><p class=\"lead\">{}</p>{}{}{}{}{}</section>\n",
         summary(run),
         promises(&run.promises),
         books(run),
         times(run),
+        evidence(run),
         label(run.rendered || rendered),
     )
 }
@@ -130,11 +157,13 @@ fn summary(run: &LineRun) -> String {
         }
     };
     format!(
-        "{} parts were triggered, {} of them defective.{}{}{}",
+        "{} parts were triggered, {} of them defective.{}{}{}{}{}",
         count(run.triggers),
         count(run.defective),
         interruption(run.station_kills, "The station was killed"),
         interruption(run.plc_restarts, "The PLC was restarted"),
+        interruption(run.historian_kills, "The historian was killed"),
+        cut(run),
         if run.stopped {
             " The run was stopped before all parts had come."
         } else {
@@ -143,7 +172,37 @@ fn summary(run: &LineRun) -> String {
     )
 }
 
-fn promises(promises: &[LinePromise; 3]) -> String {
+fn cut(run: &LineRun) -> String {
+    let seconds = run.network_cut_ms as f64 / 1000.0;
+    match run.network_cuts {
+        0 => String::new(),
+        1 => format!(
+            " The network to the historian was cut for {seconds}\u{a0}s on purpose; what was recorded meanwhile arrived afterwards."
+        ),
+        cuts => format!(" The network to the historian was cut {cuts} times for {seconds}\u{a0}s on purpose."),
+    }
+}
+
+/// Pictures of rejected parts, each leading to its file.
+fn evidence(run: &LineRun) -> String {
+    if run.evidence.is_empty() {
+        return String::new();
+    }
+    let pictures = each(&run.evidence, |shown| {
+        let (file, caption) = (text(&shown.file), text(&shown.caption));
+        format!(
+            "<figure class=\"evidence\"><a href=\"{file}\"><img src=\"{}\" alt=\"{caption}\"></a><figcaption>{caption}</figcaption></figure>",
+            data_uri(&shown.picture)
+        )
+    });
+    let more = match run.evidence_more {
+        0 => String::new(),
+        more => format!(" {} more are in its folder.", count(more)),
+    };
+    format!("<h3>Evidence</h3><p>Parts that were not passed, as the historian keeps them.{more}</p><div class=\"tiles\">{pictures}</div>")
+}
+
+fn promises(promises: &[LinePromise; 4]) -> String {
     let tiles = each(PROMISES.iter().zip(promises), |((name, says), promise)| {
         let (class, shape, value, words) = match promise.kept {
             Some(true) => ("", shape(Verdict::Ok), "kept", String::new()),
@@ -172,7 +231,7 @@ fn promises(promises: &[LinePromise; 3]) -> String {
         };
         format!("<div class=\"tile {class}\"><h3>{name}</h3><p class=\"value\">{shape}{value}</p><p>{says}</p>{words}</div>")
     });
-    format!("<div class=\"tiles three\">{tiles}</div>")
+    format!("<div class=\"tiles\">{tiles}</div>")
 }
 
 fn shape(verdict: Verdict) -> String {
@@ -467,7 +526,7 @@ pub(super) mod tests {
             ..LinePromise::default()
         };
         LineRun {
-            promises: [kept.clone(), kept.clone(), kept],
+            promises: [kept.clone(), kept.clone(), kept.clone(), kept],
             triggers: 200,
             recorded: Some(200),
             record_lines: Some(200),
@@ -530,7 +589,7 @@ pub(super) mod tests {
             !page.contains("attention") && !page.contains("does not add up") && !page.contains(NOT_MEASURED),
             "{page}"
         );
-        assert!(pointer(&kept()).contains("all three promises were kept"));
+        assert!(pointer(&kept()).contains("all four promises were kept"));
     }
 
     #[test]
@@ -548,14 +607,14 @@ pub(super) mod tests {
             page.contains("killed once on purpose") && page.contains("restarted 2 times on purpose") && page.contains("stopped before")
         );
         assert!(page.contains("<th scope=\"row\">wrong part</th><td class=\"number\">not measured</td>"));
-        assert!(pointer(&broken()).contains("1 of three promises BROKEN"));
+        assert!(pointer(&broken()).contains("1 of four promises BROKEN"));
     }
 
     #[test]
     fn a_station_that_runs_elsewhere_is_not_held_to_its_records() {
         let promise = LinePromise::default();
         let run = LineRun {
-            promises: [promise.clone(), promise.clone(), promise],
+            promises: [promise.clone(), promise.clone(), promise.clone(), promise],
             recorded: None,
             record_lines: None,
             engine_us: Vec::new(),

@@ -47,11 +47,17 @@ impl HistorianSide {
         Ok(())
     }
 
-    /// Pulls the cable for a while.
-    pub(super) fn cut(&mut self) {
+    /// Whether the cable is to be pulled when this part passes.
+    pub(super) fn is_cut_at(&self, part: u32) -> bool {
+        self.settings.network_cut_at == Some(part)
+    }
+
+    /// Pulls the cable for a while. Returns for how long.
+    pub(super) fn cut(&mut self) -> Duration {
         self.network.cut();
         self.cuts += 1;
         self.mend_at = Some(now() + self.settings.network_cut);
+        self.settings.network_cut
     }
 
     /// Plugs it in again once it is time to. Returns how long that is from now.

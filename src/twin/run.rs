@@ -251,6 +251,10 @@ impl Line {
                 Ok(News::Plc(PlcNews::Gated(cycle))) => {
                     let record = self.by_cycle.get(&cycle.key).and_then(|place| self.records.get(*place));
                     watcher.part(&PartRun::new(&cycle, defect_of(cycle.part), record));
+                    if let Some(historian) = self.historian.as_mut().filter(|historian| historian.is_cut_at(cycle.part)) {
+                        let length = historian.cut();
+                        watcher.note(&format!("the network to the historian is cut for {} s", length.as_secs_f64()));
+                    }
                 }
                 Ok(News::Plc(PlcNews::Machine(fault))) => self.suffer(fault, watcher)?,
                 Ok(News::Plc(PlcNews::Note(note))) => watcher.note(&note),
