@@ -6,11 +6,13 @@
 //! | `certificate.rs` | what a certificate says: whose it is, what it may be used for, how long |
 //! | `access.rs` | who may do what, by the client's certificate |
 //! | `tls.rs` | certificates and keys from files; which addresses need them |
+//! | `connections.rs` | connections as a server takes them |
 //! | `pki.rs` | a certificate authority for plants without one |
 //! | `station_service.rs` | a station, served to line controllers |
 
 pub mod access;
 pub mod certificate;
+pub mod connections;
 pub mod pki;
 pub mod proto;
 pub mod station_service;
