@@ -1,6 +1,7 @@
 //! Line controllers that speak gRPC: cycles in, answers and results out, whatever happens to the connection.
 
 use prost::Message;
+use serde_json::Value;
 use takt::rpc::proto::control_request::Message as Asked;
 use takt::rpc::proto::control_response::Message as Said;
 use takt::rpc::proto::station_service_client::StationServiceClient;
@@ -10,7 +11,9 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Code, Status, Streaming};
 
+use crate::foreign::grpc_controller;
 use crate::played_line::{PlayedLine, Wishes};
+use crate::skip::skip;
 
 /// A line controller.
 struct Controller {
@@ -26,7 +29,12 @@ async fn client(line: &PlayedLine) -> StationServiceClient<Channel> {
 impl Controller {
     async fn connect(line: &PlayedLine) -> Self {
         let (to, requests) = mpsc::channel(16);
-        let from = client(line).await.control(ReceiverStream::new(requests)).await.unwrap().into_inner();
+        let from = client(line)
+            .await
+            .control(ReceiverStream::new(requests))
+            .await
+            .unwrap()
+            .into_inner();
         Self { to, from }
     }
 
@@ -34,7 +42,10 @@ impl Controller {
     async fn ready(line: &PlayedLine, plc_session: u32, resume_after_result_id: u32) -> Self {
         let mut controller = Self::connect(line).await;
         let attached = controller.attach(plc_session, resume_after_result_id).await.unwrap();
-        assert!(attached.gives_cycles && attached.boot_id == 3 && attached.plc_session == plc_session, "{attached:?}");
+        assert!(
+            attached.gives_cycles && attached.boot_id == 3 && attached.plc_session == plc_session,
+            "{attached:?}"
+        );
         for _ in 0..2 {
             controller.ask(Asked::Heartbeat(proto::Heartbeat {})).await;
         }
@@ -66,7 +77,14 @@ impl Controller {
             resume_after_result_id,
         };
         self.ask(Asked::Attach(attach)).await;
-        self.wait(|said| if let Said::Attached(attached) = said { Some(attached) } else { None }).await
+        self.wait(|said| {
+            if let Said::Attached(attached) = said {
+                Some(attached)
+            } else {
+                None
+            }
+        })
+        .await
     }
 
     async fn is_ready(&mut self) {
@@ -82,7 +100,8 @@ impl Controller {
     }
 
     async fn result(&mut self) -> Result<proto::Result, Status> {
-        self.wait(|said| if let Said::Result(result) = said { Some(result) } else { None }).await
+        self.wait(|said| if let Said::Result(result) = said { Some(result) } else { None })
+            .await
     }
 }
 
@@ -104,17 +123,31 @@ async fn cycles_are_answered_and_results_pass_once() {
         let answer = controller.give(cycle_id).await;
         assert!(answer.acknowledged && answer.cycle_id == cycle_id && answer.acquisition_id != 0);
         let result = controller.result().await.unwrap();
-        controller.ask(Asked::Ack(proto::ResultAck { result_id: result.result_id })).await;
+        controller
+            .ask(Asked::Ack(proto::ResultAck {
+                result_id: result.result_id,
+            }))
+            .await;
         results.push(result);
     }
-    let told: Vec<_> = results.iter().map(|result| (result.cycle_id, result.outcome.unwrap().verdict, result.pass, result.defect_code)).collect();
+    let told: Vec<_> = results
+        .iter()
+        .map(|result| (result.cycle_id, result.outcome.unwrap().verdict, result.pass, result.defect_code))
+        .collect();
     assert_eq!(told, [(1, 1, true, 0), (2, 1, true, 0), (3, 2, false, 4)]);
-    assert!(results.iter().all(|result| !result.repeated && result.plc_session == 1 && !result.deadline_missed));
+    assert!(
+        results
+            .iter()
+            .all(|result| !result.repeated && result.plc_session == 1 && !result.deadline_missed)
+    );
     // A lost connection: the same session goes on, and what may have been lost comes again, and passes nothing.
     drop(controller);
     let mut controller = Controller::ready(&line, 1, results[0].result_id).await;
     let repeated = [controller.result().await.unwrap(), controller.result().await.unwrap()];
-    assert_eq!(repeated.map(|result| (result.cycle_id, result.pass, result.repeated)), [(2, false, true), (3, false, true)]);
+    assert_eq!(
+        repeated.map(|result| (result.cycle_id, result.pass, result.repeated)),
+        [(2, false, true), (3, false, true)]
+    );
     controller.is_ready().await;
     assert!(controller.give(4).await.acknowledged);
     let fresh = controller.result().await.unwrap();
@@ -153,7 +186,10 @@ async fn beside_a_plc_cycles_are_refused_and_results_come() {
     });
     let mut controller = Controller::connect(&line).await;
     let attached = controller.attach(1, 0).await.unwrap();
-    assert!(!attached.gives_cycles && attached.refusal.contains("plc.cycle_source"), "{attached:?}");
+    assert!(
+        !attached.gives_cycles && attached.refusal.contains("plc.cycle_source"),
+        "{attached:?}"
+    );
     assert!(!controller.give(1).await.acknowledged);
     line.results.publish(&record(7), true, 0);
     let result = controller.result().await.unwrap();
@@ -167,7 +203,10 @@ async fn what_does_not_fit_ends_the_call_with_its_reason() {
         serial: "x".repeat(33),
         ..cycle(1)
     };
-    let recipe = proto::Cycle { recipe: 70_000, ..cycle(1) };
+    let recipe = proto::Cycle {
+        recipe: 70_000,
+        ..cycle(1)
+    };
     for (message, code, reason) in [
         (Asked::Cycle(long), Code::InvalidArgument, "33 characters"),
         (Asked::Cycle(recipe), Code::InvalidArgument, "recipe 70000"),
@@ -254,11 +293,30 @@ async fn records_are_streamed_from_any_on_and_as_they_come() {
     let refused = client.stream_results(from(100)).await.unwrap_err();
     assert_eq!(refused.code(), Code::OutOfRange);
     let status = client.get_status(proto::GetStatusRequest {}).await.unwrap().into_inner();
-    assert_eq!((status.station.as_str(), status.epoch, status.boot_id, status.recorded_below), ("press-1", 4, 3, 7));
-    assert_eq!((status.count_total, status.count_ok, status.count_not_ok, status.recipe), (6, 4, 2, 1));
-    let recipes = client.list_recipes(proto::ListRecipesRequest {}).await.unwrap().into_inner().recipes;
+    assert_eq!(
+        (status.station.as_str(), status.epoch, status.boot_id, status.recorded_below),
+        ("press-1", 4, 3, 7)
+    );
+    assert_eq!(
+        (status.count_total, status.count_ok, status.count_not_ok, status.recipe),
+        (6, 4, 2, 1)
+    );
+    let recipes = client
+        .list_recipes(proto::ListRecipesRequest {})
+        .await
+        .unwrap()
+        .into_inner()
+        .recipes;
     assert_eq!(recipes[0].name, "Bracket");
-    assert!(client.list_models(proto::ListModelsRequest {}).await.unwrap().into_inner().models.is_empty());
+    assert!(
+        client
+            .list_models(proto::ListModelsRequest {})
+            .await
+            .unwrap()
+            .into_inner()
+            .models
+            .is_empty()
+    );
     // A station that stops says so to everyone.
     line.stop.cancel();
     let ended = loop {
@@ -268,6 +326,50 @@ async fn records_are_streamed_from_any_on_and_as_they_come() {
     };
     assert_eq!(ended.code(), Code::Unavailable);
     assert_eq!(records.message().await.unwrap_err().code(), Code::Unavailable);
+}
+
+/// The foreign controller's results and its summary.
+fn foreign(line: &PlayedLine, options: &[&str]) -> Option<(Vec<Value>, Value)> {
+    let mut controller = match grpc_controller(line.address) {
+        Ok(controller) => controller,
+        Err(reason) => {
+            skip("line_controller", &reason);
+            return None;
+        }
+    };
+    let output = controller.args(options).output().unwrap();
+    let (out, err) = (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+    assert!(output.status.success(), "{}\n{out}{err}", output.status);
+    let mut results: Vec<Value> = out.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let summary = results.pop().unwrap();
+    assert_eq!(summary["violations"], Value::Array(Vec::new()), "{summary}");
+    Some((results, summary))
+}
+
+#[test]
+fn a_foreign_controller_gives_cycles_and_resumes() {
+    let line = PlayedLine::start(Wishes::default());
+    let Some((results, summary)) = foreign(&line, &["--cycles", "6", "--drop-after", "3"]) else {
+        return;
+    };
+    let told: Vec<_> = results
+        .iter()
+        .map(|result| (result["cycle_id"].as_u64().unwrap(), result["verdict"].as_str().unwrap()))
+        .collect();
+    let expected = [(1, "ok"), (2, "ok"), (3, "not_ok"), (4, "ok"), (5, "ok"), (6, "not_ok")];
+    // The one that was on its way when the connection was lost may come twice.
+    assert!(
+        expected.iter().all(|expected| told.contains(expected)) && told.len() <= 7,
+        "{told:?}"
+    );
+    assert_eq!(
+        (&summary["answered"], &summary["results"], &summary["reconnects"]),
+        (&6.into(), &6.into(), &1.into())
+    );
+    // Another life of the controller: the next session, where the numbers begin again.
+    let last = results.last().unwrap()["result_id"].to_string();
+    let (results, summary) = foreign(&line, &["--cycles", "2", "--session", "2", "--resume-after", &last]).unwrap();
+    assert_eq!((results.len(), &summary["passed"], &summary["repeated"]), (2, &2.into(), &0.into()));
 }
 
 fn record(result_id: u32) -> takt::part::PartRecord {

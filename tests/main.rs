@@ -35,6 +35,7 @@ mod parity;
 mod parts;
 mod played_line;
 mod program;
+mod security;
 mod skip;
 mod station;
 mod teach;

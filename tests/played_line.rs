@@ -54,7 +54,12 @@ pub(crate) struct PlayedLine {
 impl PlayedLine {
     pub(crate) fn start(wishes: Wishes) -> Self {
         let (inputs, events) = mpsc::channel();
-        let (shown, swapped, results, log) = (Shown::default(), ImageSwapped::default(), Arc::<ResultsFeed>::default(), Arc::<MemoryLog>::default());
+        let (shown, swapped, results, log) = (
+            Shown::default(),
+            ImageSwapped::default(),
+            Arc::<ResultsFeed>::default(),
+            Arc::<MemoryLog>::default(),
+        );
         let stop = CancellationToken::new();
         let to_line = Mutex::new(inputs.clone());
         let ports = StationPorts {
@@ -265,7 +270,9 @@ impl RecordLog for MemoryLog {
         let records = self.records.lock().unwrap();
         // Two at a time, so that there is more than one read.
         let wanted = (first..=last).take(2);
-        Ok(wanted.filter_map(|sequence| Some((sequence, records.get(sequence as usize - 1)?.clone()))).collect())
+        Ok(wanted
+            .filter_map(|sequence| Some((sequence, records.get(sequence as usize - 1)?.clone())))
+            .collect())
     }
 
     fn hash_of(&self, _sequence: u64) -> Result<Option<[u8; 32]>, LogError> {

@@ -150,7 +150,11 @@ fn show(file: &Path) -> anyhow::Result<()> {
 
 fn shown(facts: &CertificateFacts) -> String {
     let list = |values: &[String]| if values.is_empty() { "-".into() } else { values.join(", ") };
-    let roles = if facts.is_authority { "signs certificates".into() } else { list(&facts.roles) };
+    let roles = if facts.is_authority {
+        "signs certificates".into()
+    } else {
+        list(&facts.roles)
+    };
     let rows = [
         ("name", facts.name.clone()),
         ("roles", roles),

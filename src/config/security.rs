@@ -39,7 +39,10 @@ pub(super) fn read_client(table: &mut Table<'_>, folder: &Path) -> Answer<Option
     match (ca?, identity?, server_name?) {
         (Some(ca), identity, server_name) => Ok(Some(ClientSecurity { ca, identity, server_name })),
         (None, None, None) => Ok(None),
-        (None, ..) => Err(table.refuse("ca", "ca is missing; give the certificate of the authority that the server's is signed by")),
+        (None, ..) => Err(table.refuse(
+            "ca",
+            "ca is missing; give the certificate of the authority that the server's is signed by",
+        )),
     }
 }
 
@@ -66,7 +69,9 @@ mod tests {
     fn read<T>(lines: &str, read: impl FnOnce(&mut Table<'_>) -> Answer<T>) -> Result<T, String> {
         let text = format!("config_version = 1\n[grpc]\n{lines}\n");
         let document = Document::new(Path::new("station.toml"), text.into_bytes()).unwrap();
-        document.read("the station", |root| root.table("grpc", read)).map_err(|errors| errors.to_string())
+        document
+            .read("the station", |root| root.table("grpc", read))
+            .map_err(|errors| errors.to_string())
     }
 
     #[test]
@@ -74,11 +79,21 @@ mod tests {
         let (listen, security) = served("listen = \"127.0.0.1:0\"").unwrap();
         assert!(listen.ip().is_loopback() && security == SecurityConfig::default());
         let everywhere = "listen = \"0.0.0.0:7443\"\n";
-        assert!(served(everywhere).unwrap_err().contains("station.toml:3:10: failed to read [grpc]"), "{:?}", served(everywhere));
+        assert!(
+            served(everywhere).unwrap_err().contains("station.toml:3:10: failed to read [grpc]"),
+            "{:?}",
+            served(everywhere)
+        );
         assert!(served(&format!("{everywhere}insecure = true")).unwrap().1.insecure);
-        let (_, secured) = served(&format!("{everywhere}certificate = \"a.pem\"\nkey = \"a.key\"\nclient_ca = \"ca.pem\"")).unwrap();
+        let (_, secured) = served(&format!(
+            "{everywhere}certificate = \"a.pem\"\nkey = \"a.key\"\nclient_ca = \"ca.pem\""
+        ))
+        .unwrap();
         let server = secured.server.unwrap();
-        assert_eq!((server.certificate, server.client_ca), ("/etc/takt/a.pem".into(), Some("/etc/takt/ca.pem".into())));
+        assert_eq!(
+            (server.certificate, server.client_ca),
+            ("/etc/takt/a.pem".into(), Some("/etc/takt/ca.pem".into()))
+        );
     }
 
     #[test]
@@ -100,7 +115,15 @@ mod tests {
         let client = |lines| read(lines, |table| read_client(table, Path::new("/etc/takt")));
         assert_eq!(client("").unwrap(), None);
         assert_eq!(client("ca = \"ca.pem\"").unwrap().unwrap().ca, Path::new("/etc/takt/ca.pem"));
-        assert!(client("certificate = \"a.pem\"\nkey = \"a.key\"").unwrap_err().contains("ca is missing"));
-        assert!(client("ca = \"ca.pem\"\nkey = \"a.key\"").unwrap_err().contains("certificate is missing"));
+        assert!(
+            client("certificate = \"a.pem\"\nkey = \"a.key\"")
+                .unwrap_err()
+                .contains("ca is missing")
+        );
+        assert!(
+            client("ca = \"ca.pem\"\nkey = \"a.key\"")
+                .unwrap_err()
+                .contains("certificate is missing")
+        );
     }
 }

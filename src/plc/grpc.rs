@@ -206,7 +206,9 @@ impl ControllerPlc {
                 break;
             }
             self.trigger = Trigger::Idle;
-            let Some((cycle, owner)) = self.waiting.take().zip(self.owner) else { break };
+            let Some((cycle, owner)) = self.waiting.take().zip(self.owner) else {
+                break;
+            };
             self.raise(cycle, owner, at);
         }
         std::mem::take(&mut self.effects)
@@ -217,7 +219,9 @@ impl ControllerPlc {
         if self.told != self.owner && self.told.take().is_some() {
             self.effects.push(Effect::Plc(PlcEvent::Lost));
         }
-        let Some((owner, plc_session)) = self.owner.zip(self.attaching.take()) else { return };
+        let Some((owner, plc_session)) = self.owner.zip(self.attaching.take()) else {
+            return;
+        };
         if self.told.replace(owner) != Some(owner) {
             self.effects.push(Effect::Plc(PlcEvent::Connected));
         }
@@ -280,7 +284,11 @@ pub fn serial_bytes(text: &str) -> Option<[u8; SERIAL_CHARS_MAX]> {
     let mut bytes = [0; SERIAL_CHARS_MAX];
     let mut characters = text.chars();
     for (byte, character) in bytes.iter_mut().zip(&mut characters) {
-        *byte = if matches!(character, ' '..='~') { character as u8 } else { UNPRINTABLE };
+        *byte = if matches!(character, ' '..='~') {
+            character as u8
+        } else {
+            UNPRINTABLE
+        };
     }
     characters.next().is_none().then_some(bytes)
 }
@@ -364,7 +372,9 @@ mod tests {
         fn new(result_mode: ResultMode) -> Self {
             let config = LineConfig {
                 station: "cell".into(),
-                trigger_source: TriggerSource::Plc { frame_window: Duration::from_millis(50) },
+                trigger_source: TriggerSource::Plc {
+                    frame_window: Duration::from_millis(50),
+                },
                 result_mode,
                 deadline: Duration::from_millis(200),
                 accept_hold: Duration::from_secs(1),
@@ -378,7 +388,13 @@ mod tests {
                 config_checksum: 7,
             };
             let now = Nanos::from_millis(1000);
-            let memory = Memory { boot_id: 3, epoch: 1, acquisition_below: 10_000, result_below: 10_000, ..Memory::default() };
+            let memory = Memory {
+                boot_id: 3,
+                epoch: 1,
+                acquisition_below: 10_000,
+                result_below: 10_000,
+                ..Memory::default()
+            };
             let mut cell = Self {
                 line: Line::new(config, memory, now),
                 plc: ControllerPlc::default(),
@@ -414,7 +430,11 @@ mod tests {
                 self.tell(frame);
             }
             for job in commit.jobs {
-                self.tell(Event::Inspected { part: job.part, inspection: job.inspection, inspected: Box::new(inspected(job.part.0)) });
+                self.tell(Event::Inspected {
+                    part: job.part,
+                    inspection: job.inspection,
+                    inspected: Box::new(inspected(job.part.0)),
+                });
             }
         }
 
@@ -444,7 +464,11 @@ mod tests {
                 self.tell(match event {
                     PlcEvent::Connected => Event::PlcConnected,
                     PlcEvent::Lost => Event::PlcLost,
-                    PlcEvent::Wrote { image, written, .. } => Event::PlcWrote { at: self.now, image, written },
+                    PlcEvent::Wrote { image, written, .. } => Event::PlcWrote {
+                        at: self.now,
+                        image,
+                        written,
+                    },
                 });
             }
             let effects = self.plc.saw(self.line.image(), self.now);
@@ -522,7 +546,10 @@ mod tests {
         cell.attach(A, 5);
         cell.settle();
         assert_eq!((cell.attached.as_slice(), cell.line.image().echo_plc_session), ([A].as_slice(), 5));
-        assert!(!cell.line.image().trigger_ready, "a controller that merely connected does not live yet");
+        assert!(
+            !cell.line.image().trigger_ready,
+            "a controller that merely connected does not live yet"
+        );
         cell.beat(A);
         cell.beat(A);
         cell.settle();
@@ -545,13 +572,24 @@ mod tests {
                 cell.beat(A);
                 cell.settle();
             }
-            let answered: Vec<(u32, bool)> = cell.answers.iter().map(|(_, answer)| (answer.cycle_id, answer.acknowledged)).collect();
+            let answered: Vec<(u32, bool)> = cell
+                .answers
+                .iter()
+                .map(|(_, answer)| (answer.cycle_id, answer.acknowledged))
+                .collect();
             assert_eq!(answered, [(1, true), (2, true), (3, true)]);
-            let standing: Vec<(bool, u16)> = cell.records.iter().map(|(_, standing)| (standing.passed, standing.defect_code)).collect();
+            let standing: Vec<(bool, u16)> = cell
+                .records
+                .iter()
+                .map(|(_, standing)| (standing.passed, standing.defect_code))
+                .collect();
             assert_eq!(standing, [(true, 0), (true, 0), (false, 4)], "{mode:?}");
             let (record, _) = &cell.records[0];
             assert!(!Standing::of(record, &StationImage::default()).passed, "it is not shown there");
-            let late = PartRecord { late_findings: true, ..record.clone() };
+            let late = PartRecord {
+                late_findings: true,
+                ..record.clone()
+            };
             assert!(!Standing::of(&late, cell.line.image()).passed);
         }
     }
@@ -601,7 +639,10 @@ mod tests {
         assert!(!cell.line.image().result_valid && !cell.line.image().accept);
         cell.give(A, cycle(2)).unwrap();
         cell.settle();
-        assert!(cell.line.image().result_valid, "the next is shown: the acknowledgement was lowered again");
+        assert!(
+            cell.line.image().result_valid,
+            "the next is shown: the acknowledgement was lowered again"
+        );
     }
 
     #[test]
@@ -617,7 +658,11 @@ mod tests {
         cell.give(B, Cycle { encoder: 99, ..cycle(1) }).unwrap();
         cell.settle();
         assert_eq!(cell.attached, [A, B]);
-        let answers: Vec<_> = cell.answers.iter().map(|(connection, answer)| (*connection, answer.acknowledged)).collect();
+        let answers: Vec<_> = cell
+            .answers
+            .iter()
+            .map(|(connection, answer)| (*connection, answer.acknowledged))
+            .collect();
         assert_eq!(answers, [(A, true), (B, false)]);
         assert_eq!(cell.edges, 2);
     }
@@ -638,7 +683,11 @@ mod tests {
         cell.give(B, cycle(2)).unwrap();
         cell.settle();
         assert!(cell.answers[1].1.acknowledged);
-        let restarts = cell.records.iter().filter(|(record, _)| record.reason == Some(Reason::PlcRestart)).count();
+        let restarts = cell
+            .records
+            .iter()
+            .filter(|(record, _)| record.reason == Some(Reason::PlcRestart))
+            .count();
         assert_eq!((restarts, cell.records.len()), (0, 2), "the session went on");
         // The same connection begins another session.
         cell.attach(B, 5);

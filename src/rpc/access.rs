@@ -150,7 +150,13 @@ mod tests {
     #[test]
     fn a_role_includes_the_ones_before_it_and_stations_stand_apart() {
         use Role::{Configure, Operate, Read, Station};
-        let includes = [(Configure, Read), (Configure, Operate), (Operate, Read), (Read, Read), (Station, Station)];
+        let includes = [
+            (Configure, Read),
+            (Configure, Operate),
+            (Operate, Read),
+            (Read, Read),
+            (Station, Station),
+        ];
         let excludes = [(Read, Operate), (Operate, Configure), (Station, Read), (Configure, Station)];
         assert!(includes.iter().all(|(has, asked)| has.includes(*asked)));
         assert!(!excludes.iter().any(|(has, asked)| has.includes(*asked)));
@@ -165,7 +171,10 @@ mod tests {
         let denied = caller("desk", &[Role::Read]).require(Role::Operate).unwrap_err();
         assert_eq!(denied.code(), Code::PermissionDenied);
         assert!(denied.message().contains("takt pki issue --role operate"), "{}", denied.message());
-        assert!(caller("desk", &[]).require(Role::Read).is_err(), "a certificate without a role may do nothing");
+        assert!(
+            caller("desk", &[]).require(Role::Read).is_err(),
+            "a certificate without a role may do nothing"
+        );
     }
 
     #[test]

@@ -56,17 +56,18 @@ impl CertificateFacts {
     }
 }
 
-fn texts<'c>(
-    attributes: impl Iterator<Item = &'c x509_parser::x509::AttributeTypeAndValue<'c>> + 'c,
-) -> impl Iterator<Item = String> + 'c {
+fn texts<'c>(attributes: impl Iterator<Item = &'c x509_parser::x509::AttributeTypeAndValue<'c>> + 'c) -> impl Iterator<Item = String> + 'c {
     attributes.filter_map(|attribute| attribute.as_str().ok().map(str::to_owned))
 }
 
 fn hosts(certificate: &X509Certificate<'_>) -> Vec<String> {
-    let names = certificate.extensions().iter().filter_map(|extension| match extension.parsed_extension() {
-        ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
-        _ => None,
-    });
+    let names = certificate
+        .extensions()
+        .iter()
+        .filter_map(|extension| match extension.parsed_extension() {
+            ParsedExtension::SubjectAlternativeName(names) => Some(&names.general_names),
+            _ => None,
+        });
     names.flatten().filter_map(host).collect()
 }
 

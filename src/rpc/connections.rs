@@ -37,7 +37,9 @@ pub fn incoming(listener: TcpListener) -> impl Stream<Item = io::Result<Connecti
 async fn accept(listener: TcpListener, to: tokio::sync::mpsc::Sender<io::Result<Connection>>) {
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     loop {
-        let Ok(place) = Arc::clone(&places).acquire_owned().await else { return };
+        let Ok(place) = Arc::clone(&places).acquire_owned().await else {
+            return;
+        };
         let accepted = tokio::select! {
             accepted = listener.accept() => accepted,
             () = to.closed() => return,

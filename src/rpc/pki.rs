@@ -122,7 +122,9 @@ pub struct Pem {
 
 impl std::fmt::Debug for Pem {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Pem").field("certificate", &self.certificate).finish_non_exhaustive()
+        f.debug_struct("Pem")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
     }
 }
 
@@ -132,7 +134,9 @@ impl std::fmt::Debug for Pem {
 /// When the name or the years are out of range.
 pub fn new_authority(name: &str, years: u32, now_unix_s: i64) -> Result<Pem, PkiError> {
     if name.is_empty() || name.chars().count() > NAME_CHARS_MAX || name.chars().any(char::is_control) {
-        return Err(refused(format!("an authority's name has 1 to {NAME_CHARS_MAX} printable characters")));
+        return Err(refused(format!(
+            "an authority's name has 1 to {NAME_CHARS_MAX} printable characters"
+        )));
     }
     if !(1..=YEARS_MAX).contains(&years) {
         return Err(refused(format!("an authority is valid for 1 to {YEARS_MAX} years, not {years}")));
@@ -170,7 +174,10 @@ fn sign(authority: &Pem, wanted: &Wanted, now_unix_s: i64) -> Result<Pem, PkiErr
         .map_err(|_| useless(format!("{AUTHORITY_CERTIFICATE} is no certificate")))?;
     let facts = CertificateFacts::of_der(&der.contents).map_err(|error| useless(error.to_string()))?;
     if !facts.is_authority {
-        return Err(useless(format!("the certificate of {:?} in {AUTHORITY_CERTIFICATE} may not sign others", facts.name)));
+        return Err(useless(format!(
+            "the certificate of {:?} in {AUTHORITY_CERTIFICATE} may not sign others",
+            facts.name
+        )));
     }
     let validity_s = i64::from(wanted.days) * DAY_S;
     if now_unix_s + validity_s > facts.valid_until_unix_s {
@@ -186,7 +193,9 @@ fn sign(authority: &Pem, wanted: &Wanted, now_unix_s: i64) -> Result<Pem, PkiErr
     let mut params = CertificateParams::default();
     params.distinguished_name = DistinguishedName::new();
     params.distinguished_name.push(DnType::CommonName, &wanted.name);
-    params.distinguished_name.push(DnType::OrganizationalUnitName, wanted.purpose.name());
+    params
+        .distinguished_name
+        .push(DnType::OrganizationalUnitName, wanted.purpose.name());
     params.subject_alt_names = wanted.hosts.iter().map(|host| alternative_name(host)).collect::<Result<_, _>>()?;
     params.is_ca = IsCa::ExplicitNoCa;
     params.key_usages = vec![KeyUsagePurpose::DigitalSignature];
@@ -208,13 +217,18 @@ fn check(wanted: &Wanted) -> Result<(), PkiError> {
         )));
     }
     if !(1..=DAYS_MAX).contains(&wanted.days) {
-        return Err(refused(format!("a certificate is valid for 1 to {DAYS_MAX} days, not {}", wanted.days)));
+        return Err(refused(format!(
+            "a certificate is valid for 1 to {DAYS_MAX} days, not {}",
+            wanted.days
+        )));
     }
     if wanted.hosts.len() > HOSTS_MAX {
         return Err(refused(format!("a certificate has at most {HOSTS_MAX} hosts")));
     }
     if wanted.purpose == Purpose::Historian && wanted.hosts.is_empty() {
-        return Err(refused("stations reach the historian by a host name or address; give it as --host".into()));
+        return Err(refused(
+            "stations reach the historian by a host name or address; give it as --host".into(),
+        ));
     }
     Ok(())
 }
@@ -228,7 +242,9 @@ fn alternative_name(host: &str) -> Result<SanType, PkiError> {
         (1..=63).contains(&label.len()) && label.bytes().all(inner) && !label.starts_with('-') && !label.ends_with('-')
     };
     if host.len() > 253 || !host.split('.').all(label) {
-        return Err(refused(format!("{host:?} is no host name and no IP address; give one like historian.plant.example or 10.0.0.7, without a port")));
+        return Err(refused(format!(
+            "{host:?} is no host name and no IP address; give one like historian.plant.example or 10.0.0.7, without a port"
+        )));
     }
     Ok(SanType::DnsName(host.try_into()?))
 }
@@ -341,10 +357,24 @@ mod tests {
         let authority = new_authority("Plant CA", 10, NOW).unwrap();
         let root = facts(&authority.certificate);
         assert!(root.is_authority && root.name == "Plant CA" && root.issuer == "Plant CA");
-        let issued = sign(&authority, &wanted(Purpose::Station, &["press-1.example", "10.0.0.7", "fd00::7"]), NOW).unwrap();
+        let issued = sign(
+            &authority,
+            &wanted(Purpose::Station, &["press-1.example", "10.0.0.7", "fd00::7"]),
+            NOW,
+        )
+        .unwrap();
         let leaf = facts(&issued.certificate);
-        assert_eq!((leaf.name.as_str(), leaf.issuer.as_str(), leaf.is_authority), ("press-1", "Plant CA", false));
-        assert_eq!((leaf.roles, leaf.hosts), (vec!["station".into()], vec!["press-1.example".into(), "10.0.0.7".into(), "fd00::7".into()]));
+        assert_eq!(
+            (leaf.name.as_str(), leaf.issuer.as_str(), leaf.is_authority),
+            ("press-1", "Plant CA", false)
+        );
+        assert_eq!(
+            (leaf.roles, leaf.hosts),
+            (
+                vec!["station".into()],
+                vec!["press-1.example".into(), "10.0.0.7".into(), "fd00::7".into()]
+            )
+        );
         assert_eq!((leaf.valid_from_unix_s, leaf.valid_until_unix_s), (NOW - DAY_S, NOW + 30 * DAY_S));
         let other = facts(&sign(&authority, &wanted(Purpose::Station, &[]), NOW).unwrap().certificate);
         assert_ne!(leaf.fingerprint, other.fingerprint);
@@ -355,20 +385,39 @@ mod tests {
         let authority = new_authority("Plant CA", 1, NOW).unwrap();
         let said = |wanted: &Wanted| sign(&authority, wanted, NOW).unwrap_err().to_string();
         for name in ["", "a b", "../up", ".hidden", "ä", &"n".repeat(65)] {
-            let named = Wanted { name: name.into(), ..wanted(Purpose::Read, &[]) };
+            let named = Wanted {
+                name: name.into(),
+                ..wanted(Purpose::Read, &[])
+            };
             assert!(said(&named).contains("a name has"), "{name:?}");
         }
         for host in ["http://x", "a..b", "-a", "x:443", "", "*.example"] {
             assert!(said(&wanted(Purpose::Station, &[host])).contains("no host name"), "{host:?}");
         }
         assert!(said(&wanted(Purpose::Historian, &[])).contains("--host"));
-        assert!(said(&Wanted { days: 0, ..wanted(Purpose::Read, &[]) }).contains("days"));
-        let long = said(&Wanted { days: 400, ..wanted(Purpose::Read, &[]) });
+        assert!(
+            said(&Wanted {
+                days: 0,
+                ..wanted(Purpose::Read, &[])
+            })
+            .contains("days")
+        );
+        let long = said(&Wanted {
+            days: 400,
+            ..wanted(Purpose::Read, &[])
+        });
         assert!(long.contains("give --days 366 or fewer"), "{long}");
-        let expired = sign(&authority, &wanted(Purpose::Read, &[]), NOW + 400 * DAY_S).unwrap_err().to_string();
+        let expired = sign(&authority, &wanted(Purpose::Read, &[]), NOW + 400 * DAY_S)
+            .unwrap_err()
+            .to_string();
         assert!(expired.contains("expired"), "{expired}");
         let leaf = sign(&authority, &wanted(Purpose::Station, &[]), NOW).unwrap();
-        assert!(sign(&leaf, &wanted(Purpose::Read, &[]), NOW).unwrap_err().to_string().contains("may not sign"));
+        assert!(
+            sign(&leaf, &wanted(Purpose::Read, &[]), NOW)
+                .unwrap_err()
+                .to_string()
+                .contains("may not sign")
+        );
         assert!(new_authority("", 1, NOW).is_err() && new_authority("CA", 0, NOW).is_err() && new_authority("CA", 51, NOW).is_err());
     }
 
@@ -384,7 +433,10 @@ mod tests {
         assert!(matches!(write_authority(&folder, &authority), Err(PkiError::Exists(_))));
         let issued = issue(&folder, &wanted(Purpose::Operate, &[]), NOW).unwrap();
         let (certificate, key) = write_issued(&place.path().join("out"), "press-1", &issued).unwrap();
-        assert_eq!((fs::read_to_string(certificate).unwrap(), fs::read_to_string(key).unwrap()), (issued.certificate, issued.key));
+        assert_eq!(
+            (fs::read_to_string(certificate).unwrap(), fs::read_to_string(key).unwrap()),
+            (issued.certificate, issued.key)
+        );
         assert_eq!(fs::read_dir(&folder).unwrap().count(), 2, "nothing temporary stays");
     }
 
@@ -393,7 +445,10 @@ mod tests {
         let place = tempfile::tempdir().unwrap();
         fs::write(place.path().join("press-1.pem"), "mine").unwrap();
         let authority = new_authority("Plant CA", 1, NOW).unwrap();
-        assert!(matches!(write_issued(place.path(), "press-1", &authority), Err(PkiError::Exists(_))));
+        assert!(matches!(
+            write_issued(place.path(), "press-1", &authority),
+            Err(PkiError::Exists(_))
+        ));
         assert!(!place.path().join("press-1.key").exists());
         assert_eq!(fs::read_to_string(place.path().join("press-1.pem")).unwrap(), "mine");
     }

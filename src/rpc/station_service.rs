@@ -164,7 +164,9 @@ impl ResultsFeed {
     /// The outcome with this number; `None` if it has not come yet.
     fn get(&self, number: u64) -> Option<Published> {
         let kept = lock(&self.kept);
-        number.checked_sub(kept.first).and_then(|place| kept.results.get(place as usize).cloned())
+        number
+            .checked_sub(kept.first)
+            .and_then(|place| kept.results.get(place as usize).cloned())
     }
 }
 
@@ -412,7 +414,9 @@ impl Control {
 
     fn hear(&mut self, request: ControlRequest) -> Result<(), Status> {
         let Some(asked) = request.message else {
-            return Err(Status::invalid_argument("failed to read a request: it is empty, or of a newer takt.v1; set one of its messages"));
+            return Err(Status::invalid_argument(
+                "failed to read a request: it is empty, or of a newer takt.v1; set one of its messages",
+            ));
         };
         if let Asked::Attach(attach) = asked {
             return self.attach(attach);
@@ -453,9 +457,15 @@ impl Control {
                 Ok(())
             }
             Asked::Disposition(disposition) => {
-                let proto::Disposition { cycle_id, plc_session, kind } = disposition;
+                let proto::Disposition {
+                    cycle_id,
+                    plc_session,
+                    kind,
+                } = disposition;
                 if let Ok(kind @ 1..=3) = u16::try_from(kind) {
-                    self.seat.desk.act(|plc, at, _| plc.disposition(connection, cycle_id, plc_session, kind, at));
+                    self.seat
+                        .desk
+                        .act(|plc, at, _| plc.disposition(connection, cycle_id, plc_session, kind, at));
                 }
                 Ok(())
             }
@@ -465,7 +475,10 @@ impl Control {
 
     fn attach(&mut self, attach: proto::Attach) -> Result<(), Status> {
         let plc_session = u16::try_from(attach.plc_session).map_err(|_| {
-            Status::invalid_argument(format!("failed to attach: plc_session {} is above 65535; count from 1 again", attach.plc_session))
+            Status::invalid_argument(format!(
+                "failed to attach: plc_session {} is above 65535; count from 1 again",
+                attach.plc_session
+            ))
         })?;
         let (next, new_from) = self
             .shared
@@ -502,7 +515,11 @@ impl Control {
         let Some(attached) = &self.attached else { return };
         self.unsaid.push_back(Said::Attached(proto::Attached {
             boot_id: u32::from(shown.boot_id),
-            plc_session: u32::from(if attached.gives_cycles { attached.plc_session } else { shown.echo_plc_session }),
+            plc_session: u32::from(if attached.gives_cycles {
+                attached.plc_session
+            } else {
+                shown.echo_plc_session
+            }),
             gives_cycles: attached.gives_cycles,
             refusal: refusal.to_owned(),
         }));
@@ -523,7 +540,11 @@ impl Control {
                     "another line controller has attached, and one at a time gives cycles; make sure that only one runs",
                 ));
             }
-            None => return Err(Status::resource_exhausted("failed to keep up: answers wait to be read; read faster and attach again")),
+            None => {
+                return Err(Status::resource_exhausted(
+                    "failed to keep up: answers wait to be read; read faster and attach again",
+                ));
+            }
         }
         Ok(())
     }
@@ -558,7 +579,9 @@ impl Control {
             })
         });
         // Forgotten between two looks: the next one says so. An empty message is no message to a reader of takt.v1.
-        ControlResponse { message: result.map(Said::Result) }
+        ControlResponse {
+            message: result.map(Said::Result),
+        }
     }
 
     /// Says how the station is, if it is otherwise than it was; its heartbeat changes every 100 ms. A controller that does not read is not told of
@@ -602,7 +625,10 @@ fn checked(cycle: &proto::Cycle) -> Result<Cycle, Status> {
         ))
     })?;
     let recipe = u16::try_from(cycle.recipe).map_err(|_| {
-        Status::invalid_argument(format!("failed to take cycle {}: recipe {} is above 65535", cycle.cycle_id, cycle.recipe))
+        Status::invalid_argument(format!(
+            "failed to take cycle {}: recipe {} is above 65535",
+            cycle.cycle_id, cycle.recipe
+        ))
     })?;
     Ok(Cycle {
         cycle_id: cycle.cycle_id,
@@ -640,12 +666,13 @@ impl StationService for Service {
         Ok(Response::new(ReceiverStream::new(responses)))
     }
 
-    async fn stream_results(
-        &self,
-        request: Request<proto::StreamResultsRequest>,
-    ) -> Result<Response<Self::StreamResultsStream>, Status> {
+    async fn stream_results(&self, request: Request<proto::StreamResultsRequest>) -> Result<Response<Self::StreamResultsStream>, Status> {
         self.0.access.require(&request, Role::Read)?;
-        let log = self.0.log.clone().ok_or_else(|| Status::failed_precondition("this station keeps no journal; configure one to stream its records"))?;
+        let log = self
+            .0
+            .log
+            .clone()
+            .ok_or_else(|| Status::failed_precondition("this station keeps no journal; configure one to stream its records"))?;
         let written_below = log.written_below();
         let below = *written_below.borrow();
         let first = match request.get_ref().from_sequence {
@@ -745,7 +772,9 @@ async fn stream_records(
     let _ = to.send(Err(ended)).await;
 }
 
-async fn blocking<T: Send + 'static>(read: impl FnOnce() -> Result<T, crate::journal::log::LogError> + Send + 'static) -> Result<T, Status> {
+async fn blocking<T: Send + 'static>(
+    read: impl FnOnce() -> Result<T, crate::journal::log::LogError> + Send + 'static,
+) -> Result<T, Status> {
     let done = tokio::task::spawn_blocking(read).await;
     let done = done.map_err(|_| Status::internal("failed to read the journal; see the station's log"))?;
     done.map_err(|error| Status::unavailable(error.to_string()))
@@ -780,8 +809,16 @@ pub struct StationServer {
 ///
 /// # Errors
 /// When the address cannot be listened on, or TLS not be set up.
-pub fn serve(listen: SocketAddr, tls: Option<ServerTlsConfig>, ports: StationPorts, stop: CancellationToken) -> Result<StationServer, ServeError> {
-    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(ServeError::Thread)?;
+pub fn serve(
+    listen: SocketAddr,
+    tls: Option<ServerTlsConfig>,
+    ports: StationPorts,
+    stop: CancellationToken,
+) -> Result<StationServer, ServeError> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(ServeError::Thread)?;
     let refused = |error| ServeError::Listen(listen, error);
     let listener = std::net::TcpListener::bind(listen).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
@@ -800,11 +837,15 @@ pub fn serve(listen: SocketAddr, tls: Option<ServerTlsConfig>, ports: StationPor
             .map_err(|error| ServeError::Tls(super::tls::connection_failure(&error)))?;
     }
     info!("serving line controllers on {address}");
+    // What is logged there goes where the caller's does.
+    let log = tracing::dispatcher::get_default(Clone::clone);
     let thread = std::thread::Builder::new()
         .name("grpc".into())
         .spawn(move || {
-            runtime.block_on(run(server, listener, ports, stop));
-            runtime.shutdown_timeout(STOP_MAX);
+            tracing::dispatcher::with_default(&log, || {
+                runtime.block_on(run(server, listener, ports, stop));
+                runtime.shutdown_timeout(STOP_MAX);
+            });
         })
         .map_err(ServeError::Thread)?;
     Ok(StationServer { address, thread })

@@ -71,7 +71,9 @@ pub enum SecurityError {
     #[error("failed to read {0}: it has more than {FILE_BYTES_MAX} bytes; give a PEM file with {1}")]
     TooLarge(PathBuf, &'static str),
     /// The file is something else.
-    #[error("failed to find {1} in {0}: give a PEM file with -----BEGIN {2}-----; DER files become PEM with `openssl x509` or `openssl pkey`")]
+    #[error(
+        "failed to find {1} in {0}: give a PEM file with -----BEGIN {2}-----; DER files become PEM with `openssl x509` or `openssl pkey`"
+    )]
     NotPem(PathBuf, &'static str, &'static str),
     /// What it holds cannot be read.
     #[error("failed to read {0}: {1}; make it anew with `takt pki issue`")]
@@ -154,7 +156,11 @@ impl SecurityConfig {
 impl ServerSecurity {
     /// Who may do what: what the clients' certificates say, where they are asked for.
     pub fn access(&self) -> Access {
-        if self.client_ca.is_some() { Access::mutual() } else { Access::open() }
+        if self.client_ca.is_some() {
+            Access::mutual()
+        } else {
+            Access::open()
+        }
     }
 
     /// Reads the files.
@@ -267,10 +273,16 @@ fn identity(certificate: &Path, key: &Path) -> Result<(Identity, Vec<Warning>), 
     if !Pem::iter_from_buffer(&key_bytes).filter_map(Result::ok).any(|block| is_key(&block)) {
         return Err(SecurityError::NotPem(key.to_owned(), WHAT, "PRIVATE KEY"));
     }
-    let mode = key.metadata().map_err(|error| SecurityError::File(key.to_owned(), error))?.permissions().mode();
+    let mode = key
+        .metadata()
+        .map_err(|error| SecurityError::File(key.to_owned(), error))?
+        .permissions()
+        .mode();
     if mode & 0o077 != 0 {
         let file = key.display();
-        warnings.push(Warning(format!("{file} can be read by other users of this machine; run `chmod 600 {file}`")));
+        warnings.push(Warning(format!(
+            "{file} can be read by other users of this machine; run `chmod 600 {file}`"
+        )));
     }
     Ok((Identity::from_pem(read(certificate, "a certificate")?, key_bytes), warnings))
 }
@@ -283,7 +295,11 @@ fn in_force(path: &Path, der: &[u8]) -> Result<CertificateFacts, SecurityError> 
         return Err(SecurityError::Expired(path.to_owned(), facts.name, date(facts.valid_until_unix_s)));
     }
     if now < facts.valid_from_unix_s {
-        return Err(SecurityError::NotYetValid(path.to_owned(), facts.name, date(facts.valid_from_unix_s)));
+        return Err(SecurityError::NotYetValid(
+            path.to_owned(),
+            facts.name,
+            date(facts.valid_from_unix_s),
+        ));
     }
     Ok(facts)
 }
@@ -323,21 +339,66 @@ pub fn connection_failure(error: &(dyn StdError + 'static)) -> String {
     }
 }
 
-/// What rustls and h2 say when a connection cannot be, and what to do about it.
-const REMEDIES: [(&str, &str); 12] = [
-    ("UnknownIssuer", "the server's certificate is signed by another authority; give its ca.pem"),
-    ("NotValidForName", "the server's certificate is for another host; issue it with --host, or connect by the name that is in it"),
+/// What rustls and h2 say when a connection cannot be, and what to do about it. With TLS 1.3 a server says what it has against a certificate after
+/// the client believes itself connected, and the client may find the connection closed before it reads why.
+const REMEDIES: [(&str, &str); 16] = [
+    (
+        "BadSignature",
+        "the server's certificate is signed by another authority of the same name; give its ca.pem",
+    ),
+    (
+        "UnknownIssuer",
+        "the server's certificate is signed by another authority; give its ca.pem",
+    ),
+    (
+        "NotValidForName",
+        "the server's certificate is for another host; issue it with --host, or connect by the name that is in it",
+    ),
     ("certificate expired", "the server's certificate has expired; issue a new one there"),
-    ("not valid yet", "the server's certificate is not valid yet; compare the clocks of both machines"),
-    ("InvalidPurpose", "the certificate was made for another purpose; issue it with the role that fits"),
-    ("CertificateRequired", "the server asks for a certificate; make one with `takt pki issue` and give it with its key"),
-    ("UnknownCA", "the server does not know the authority of this certificate; have it issued by the server's"),
-    ("CertificateExpired", "the server says that this certificate has expired; issue a new one"),
-    ("DecryptError", "the server does not accept this certificate; have it issued by the server's authority"),
-    ("InvalidContentType", "the server speaks no TLS; connect with http://, or secure the server"),
-    ("frame with invalid size", "the server speaks TLS; connect with https:// and give its ca.pem"),
-    ("Connection refused", "nothing listens there; check address and port, and whether the server runs"),
+    (
+        "not valid yet",
+        "the server's certificate is not valid yet; compare the clocks of both machines",
+    ),
+    (
+        "extended key usage",
+        "the server's certificate was made for another purpose; issue it with the role of a server",
+    ),
+    (
+        "CertificateRequired",
+        "the server asks for a certificate; make one with `takt pki issue` and give it with its key",
+    ),
+    (
+        "UnknownCA",
+        "the server does not know the authority of this certificate; have it issued by the server's",
+    ),
+    (
+        "DecryptError",
+        "the server does not accept this certificate; have it issued by the server's authority",
+    ),
+    (
+        "CertificateExpired",
+        "the server says that this certificate has expired; issue a new one",
+    ),
+    (
+        "UnsupportedCertificate",
+        "the server says that this certificate is for another purpose; issue it with the role that fits",
+    ),
+    (
+        "InvalidContentType",
+        "the server speaks no TLS; connect with http://, or secure the server",
+    ),
+    ("frame with invalid size", CLOSED),
+    ("broken pipe", CLOSED),
+    ("connection closed", CLOSED),
+    (
+        "Connection refused",
+        "nothing listens there; check address and port, and whether the server runs",
+    ),
 ];
+
+/// Why servers close connections without a word that is heard.
+const CLOSED: &str = "the server closed the connection: connect with https:// if it speaks TLS; if you did, it does not accept this certificate \
+    (expired, another authority, another role), and its log says why";
 
 #[cfg(test)]
 mod tests {
@@ -436,7 +497,10 @@ mod tests {
         let server = files.issue("one", 0, 7);
         fs::set_permissions(&server.key, fs::Permissions::from_mode(0o644)).unwrap();
         let warnings = server.load().unwrap().1;
-        assert!(warnings[0].0.contains("expires on") && warnings[1].0.contains("chmod 600"), "{warnings:?}");
+        assert!(
+            warnings[0].0.contains("expires on") && warnings[1].0.contains("chmod 600"),
+            "{warnings:?}"
+        );
     }
 
     #[test]
@@ -447,7 +511,12 @@ mod tests {
         }
         for address in ["0.0.0.0:1", "[::]:1", "192.168.0.1:1", "[::ffff:10.0.0.1]:1"] {
             let address = address.parse().unwrap();
-            assert!(listen_policy(address, false, false).unwrap_err().to_string().contains("insecure = true"));
+            assert!(
+                listen_policy(address, false, false)
+                    .unwrap_err()
+                    .to_string()
+                    .contains("insecure = true")
+            );
             assert!(listen_policy(address, false, true).unwrap().unwrap().0.contains("not secured"));
             assert_eq!(listen_policy(address, true, false), Ok(None));
         }
