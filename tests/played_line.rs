@@ -45,7 +45,6 @@ impl Default for Wishes {
 pub(crate) struct PlayedLine {
     pub(crate) address: SocketAddr,
     pub(crate) results: Arc<ResultsFeed>,
-    pub(crate) log: Arc<MemoryLog>,
     pub(crate) stop: CancellationToken,
     threads: Vec<JoinHandle<()>>,
     inputs: Sender<Option<PlcEvent>>,
@@ -84,7 +83,7 @@ impl PlayedLine {
                 }) as takt::rpc::station_service::Events
             }),
             access: wishes.access,
-            accept_hold: Duration::from_secs(60),
+            accept_hold: Duration::from_mins(1),
         };
         let server = serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), wishes.tls, ports, stop.clone()).unwrap();
         let mut cell = Cell {
@@ -92,7 +91,7 @@ impl PlayedLine {
             shown,
             swapped,
             results: Arc::clone(&results),
-            log: Arc::clone(&log),
+            log,
         };
         cell.step(Event::CameraUp(0));
         cell.step(Event::ModelsReady(true));
@@ -111,7 +110,6 @@ impl PlayedLine {
         Self {
             address: server.address,
             results,
-            log,
             stop,
             threads: vec![server.thread, thread],
             inputs,
@@ -131,13 +129,13 @@ impl Drop for PlayedLine {
 
 fn line() -> Line {
     // No deadline that a slow machine could miss.
-    let patience = Duration::from_secs(60);
+    let patience = Duration::from_mins(1);
     let config = LineConfig {
         station: "press-1".into(),
         trigger_source: TriggerSource::Plc { frame_window: patience },
         result_mode: ResultMode::Window,
         deadline: patience,
-        accept_hold: Duration::from_secs(60),
+        accept_hold: Duration::from_mins(1),
         torn: patience,
         trigger_grace: patience,
         heartbeat_timeout: patience,
@@ -174,7 +172,7 @@ impl Cell {
         for record in &commit.decided {
             let standing = Standing::of(record, self.line.image());
             self.results.publish(record, standing.passed, standing.defect_code);
-            self.log.add(record.cycle_id.map_or(0, |id| id.get()));
+            self.log.add(record.cycle_id.map_or(0, takt::part::CycleId::get));
         }
         for opened in commit.opened.iter().filter(|opened| opened.acquisition_id != 0) {
             self.step(Event::Frame {
@@ -218,7 +216,7 @@ fn inspected(part: u64) -> Inspected {
 }
 
 /// Records in memory.
-pub(crate) struct MemoryLog {
+struct MemoryLog {
     records: Mutex<Vec<Vec<u8>>>,
     below: watch::Sender<u64>,
 }

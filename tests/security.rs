@@ -9,12 +9,17 @@ use std::sync::{Arc, Mutex};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use takt::rpc::access::Access;
+use takt::rpc::connections::incoming;
 use takt::rpc::pki::{self, AUTHORITY_CERTIFICATE, Purpose, Wanted};
 use takt::rpc::proto::station_service_client::StationServiceClient;
 use takt::rpc::proto::{ControlRequest, GetStatusRequest};
 use takt::rpc::tls::{ClientSecurity, ServerSecurity, connection_failure};
-use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
-use tonic::{Code, Status};
+use tokio::net::TcpListener;
+use tonic::service::interceptor::InterceptedService;
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity, Server};
+use tonic::{Code, Request, Status};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::played_line::{PlayedLine, Wishes};
 use crate::skip::skip;
@@ -262,6 +267,52 @@ async fn a_certificate_gives_its_role_and_no_more() {
     );
     let told = control(&mut clients[0]).await.unwrap_err();
     assert!(told.message().contains("takt pki issue --role operate"), "{told}");
+}
+
+#[tokio::test]
+async fn a_station_delivers_under_its_own_name_only() {
+    let plant = Plant::new("Plant CA");
+    let (certificate, key) = plant.issue("archive", Purpose::Historian);
+    let security = ServerSecurity {
+        certificate,
+        key,
+        client_ca: Some(plant.ca()),
+    };
+    // Any service will do: who may call it is what counts.
+    let (_reporter, service) = tonic_health::server::health_reporter();
+    let access = security.access();
+    let service = InterceptedService::new(service, move |request: Request<()>| {
+        access.require_station(&request, "press-1").map(|()| request)
+    });
+    let listener = TcpListener::bind(("127.0.0.1", 0)).await.unwrap();
+    let address = listener.local_addr().unwrap();
+    let server = Server::builder()
+        .tls_config(security.load().unwrap().0)
+        .unwrap()
+        .add_service(service);
+    let server = tokio::spawn(server.serve_with_incoming(incoming(listener)));
+    let mut told = Vec::new();
+    for (name, purpose) in [
+        ("press-1", Purpose::Station),
+        ("press-2", Purpose::Station),
+        ("desk", Purpose::Configure),
+    ] {
+        let identity = plant.issue(name, purpose);
+        let endpoint = Endpoint::from_shared(format!("https://{address}")).unwrap();
+        let channel = endpoint.tls_config(plant.client(Some(identity))).unwrap().connect().await.unwrap();
+        let answered = HealthClient::new(channel).check(HealthCheckRequest::default()).await;
+        told.push(answered.map_or_else(|status| (status.code(), status.message().to_owned()), |_| (Code::Ok, String::new())));
+    }
+    server.abort();
+    assert_eq!(told[0].0, Code::Ok);
+    assert!(
+        told[1].0 == Code::PermissionDenied && told[1].1.contains("press-2") && told[1].1.contains("that station only"),
+        "{told:?}"
+    );
+    assert!(
+        told[2].0 == Code::PermissionDenied && told[2].1.contains("--role station"),
+        "{told:?}"
+    );
 }
 
 /// Access that wants certificates behind a server that does not ask for any.
