@@ -8,6 +8,7 @@
 //! | `tls.rs` | certificates and keys from files; which addresses need them |
 //! | `connections.rs` | connections as a server takes them |
 //! | `pki.rs` | a certificate authority for plants without one |
+//! | `results_feed.rs` | outcomes on their way to line controllers |
 //! | `station_service.rs` | a station, served to line controllers |
 
 pub mod access;
@@ -15,5 +16,6 @@ pub mod certificate;
 pub mod connections;
 pub mod pki;
 pub mod proto;
+pub mod results_feed;
 pub mod station_service;
 pub mod tls;

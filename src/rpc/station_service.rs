@@ -28,19 +28,14 @@ use super::proto::control_request::Message as Asked;
 use super::proto::control_response::Message as Said;
 use super::proto::station_service_server::{StationService, StationServiceServer};
 use super::proto::{self, ControlRequest, ControlResponse};
+use super::results_feed::{FeedError, RESULTS_BEHIND_MAX, ResultsFeed};
 use crate::flow::now;
 use crate::journal::log::RecordLog;
 use crate::line::error_code::ErrorCode;
 use crate::line::image::StationImage;
-use crate::part::{CycleId, Nanos, PartRecord, Reason};
+use crate::part::Nanos;
 use crate::plc::grpc::{Answer, ConnectionId, ControllerPlc, Cycle, Effect, SERIAL_CHARS_MAX, serial_bytes};
 use crate::plc::{PlcEvent, Shown};
-
-/// Results that are kept for controllers that lost their connection, about 7 minutes at 10 parts/s; then the oldest is forgotten.
-pub const RESULTS_KEPT: usize = 4096;
-
-/// Results a controller may be behind; one that is further behind is let go, and may resume from those that are kept.
-pub const RESULTS_BEHIND_MAX: usize = 1024;
 
 /// Messages that wait for a controller to read them; then nothing more is taken from the feed for it.
 const RESPONSES_MAX: usize = 16;
@@ -76,121 +71,6 @@ impl ImageSwapped {
     /// The image was swapped.
     pub fn ring(&self) {
         self.0.notify_one();
-    }
-}
-
-/// An outcome as controllers get it.
-#[derive(Debug, Clone)]
-struct Published {
-    result: proto::Result,
-    at: Nanos,
-}
-
-/// Outcomes on their way to controllers: the last [`RESULTS_KEPT`], whoever listens.
-#[derive(Debug)]
-pub struct ResultsFeed {
-    kept: Mutex<Kept>,
-    /// Number of the outcome that comes next.
-    next: watch::Sender<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    /// Number of the oldest.
-    first: u64,
-    results: VecDeque<Published>,
-}
-
-/// Why there is nothing to be had from the feed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum FeedError {
-    #[error(
-        "failed to keep up: more than {RESULTS_BEHIND_MAX} results wait for this connection; read faster, and attach again with the last result_id to resume"
-    )]
-    Behind,
-    #[error(
-        "failed to resume after result {0}: it is not among the last {RESULTS_KEPT} of this start of the station; attach with resume_after_result_id 0, \
-         and read what was recorded with StreamResults"
-    )]
-    Forgotten(u32),
-}
-
-impl Default for ResultsFeed {
-    fn default() -> Self {
-        Self {
-            kept: Mutex::default(),
-            next: watch::Sender::new(0),
-        }
-    }
-}
-
-impl ResultsFeed {
-    /// An outcome was shown (or only recorded). `passed` and `defect_code` as [`crate::plc::grpc::Standing`] says. To be called in the order of
-    /// the outcomes, after the image that shows them was swapped. It never waits for a controller.
-    pub fn publish(&self, record: &PartRecord, passed: bool, defect_code: u16) {
-        // They change nothing for a line controller: the outcome stands.
-        if record.late_findings {
-            return;
-        }
-        let published = Published {
-            result: result(record, passed, defect_code),
-            at: now(),
-        };
-        let next = {
-            let mut kept = lock(&self.kept);
-            if kept.results.len() == RESULTS_KEPT {
-                kept.results.pop_front();
-                kept.first += 1;
-            }
-            kept.results.push_back(published);
-            kept.end()
-        };
-        self.next.send_replace(next);
-    }
-
-    /// Where a controller goes on that has everything up to this result; 0: with what comes next. The second number is where what may be new to it
-    /// begins.
-    fn place_after(&self, result_id: u32) -> Result<(u64, u64), FeedError> {
-        let kept = lock(&self.kept);
-        let end = kept.end();
-        if result_id == 0 {
-            return Ok((end, end));
-        }
-        let place = kept.results.iter().rposition(|published| published.result.result_id == result_id);
-        let place = place.ok_or(FeedError::Forgotten(result_id))?;
-        Ok((kept.first + place as u64 + 1, end))
-    }
-
-    /// The outcome with this number; `None` if it has not come yet.
-    fn get(&self, number: u64) -> Option<Published> {
-        let kept = lock(&self.kept);
-        number
-            .checked_sub(kept.first)
-            .and_then(|place| kept.results.get(place as usize).cloned())
-    }
-}
-
-impl Kept {
-    fn end(&self) -> u64 {
-        self.first + self.results.len() as u64
-    }
-}
-
-fn result(record: &PartRecord, passed: bool, defect_code: u16) -> proto::Result {
-    proto::Result {
-        part_sequence: record.sequence,
-        cycle_id: record.cycle_id.map_or(0, CycleId::get),
-        plc_session: u32::from(record.plc_session),
-        result_id: record.result_id,
-        outcome: Some(proto::Outcome {
-            verdict: i32::from(record.verdict.code()),
-            reason: u32::from(record.reason.map_or(0, Reason::code)),
-        }),
-        defect_code: u32::from(defect_code),
-        pass: passed && record.result_id != 0,
-        deadline_missed: record.result_id != 0 && record.shown_ns >= record.deadline_ns,
-        total_us: record.stages.total_us,
-        repeated: false,
     }
 }
 
@@ -389,7 +269,7 @@ impl Control {
     /// Hears and says until either end has had enough.
     async fn converse(&mut self, requests: &mut Streaming<ControlRequest>) -> Result<(), Status> {
         let mut seen = self.shared.seen.subscribe();
-        let mut published = self.shared.results.next.subscribe();
+        let mut published = self.shared.results.next();
         let (stop, to) = (self.shared.stop.clone(), self.to.clone());
         loop {
             // The answer to a cycle goes before its result, although both may be known at once.
@@ -552,7 +432,7 @@ impl Control {
     /// Whether there is an outcome to be sent.
     fn has_result(&self) -> Result<bool, Status> {
         let Some(attached) = &self.attached else { return Ok(false) };
-        let end = *self.shared.results.next.borrow();
+        let end = *self.shared.results.next().borrow();
         // What is sent again is no sign of slowness, unless it is forgotten meanwhile.
         let behind = end.saturating_sub(attached.next.max(attached.new_from)) > RESULTS_BEHIND_MAX as u64;
         if behind || (attached.next < end && self.shared.results.get(attached.next).is_none()) {
