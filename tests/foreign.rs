@@ -28,9 +28,20 @@ const RESTARTED: Ipv4Addr = Ipv4Addr::new(127, 0, 0, 10);
 /// The foreign PLC program, ready to be given its options; or why it cannot be had here.
 pub(crate) fn plc_master() -> Result<Command, String> {
     static PACKAGES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
-    let packages = PACKAGES.get_or_init(packages).clone()?;
+    let packages = PACKAGES.get_or_init(|| packages("requirements.txt")).clone()?;
     let mut python = Command::new("python3");
     python.arg(folder().join("plc_master.py")).env("PYTHONPATH", packages);
+    Ok(python)
+}
+
+/// The foreign line controller, ready to be given its options and the address of a station; or why it cannot be had here.
+pub(crate) fn grpc_controller(station: SocketAddr) -> Result<Command, String> {
+    static PACKAGES: OnceLock<Result<PathBuf, String>> = OnceLock::new();
+    let packages = PACKAGES.get_or_init(|| packages("requirements_grpc.txt")).clone()?;
+    let mut python = Command::new("python3");
+    python.arg(folder().join("grpc_controller.py")).env("PYTHONPATH", packages);
+    python.args(["--target", &station.to_string(), "--protos"]);
+    python.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("proto"));
     Ok(python)
 }
 
@@ -38,9 +49,9 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/foreign")
 }
 
-/// The folder with the packages of `requirements.txt`, installed once for each version of that file.
-fn packages() -> Result<PathBuf, String> {
-    let requirements = folder().join("requirements.txt");
+/// The folder with the packages of a list of requirements, installed once for each version of that file.
+fn packages(requirements: &str) -> Result<PathBuf, String> {
+    let requirements = folder().join(requirements);
     let version = crc32fast::hash(&fs::read(&requirements).unwrap());
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let packages = kept.join(format!("python-{version:08x}"));
@@ -67,7 +78,7 @@ fn packages() -> Result<PathBuf, String> {
         let said = String::from_utf8_lossy(&output.stderr);
         let reason = said.trim().lines().last().unwrap_or("pip says nothing").to_owned();
         return Err(format!(
-            "pip cannot install pymodbus ({reason}); install python3-pip, Python 3.10 or later, and let it reach PyPI"
+            "pip cannot install the packages ({reason}); install python3-pip, Python 3.10 or later, and let it reach PyPI"
         ));
     }
     // Whole or not at all; another process may have been faster.

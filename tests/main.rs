@@ -12,10 +12,12 @@
 //! | `engine.rs` | a missing or wrong runtime library is said |
 //! | `capture.rs` | cameras through GStreamer, shared memory and folders; what is killed comes back |
 //! | `modbus.rs` | the station as Modbus server, and what is sent to it that should not be |
+//! | `line_controller.rs` | line controllers that speak gRPC, ours and a foreign one: cycles in, results out, whatever happens to the connection |
+//! | `security.rs` | who is let in over TLS, what those are told who are not, and what OpenSSL and Python say of the certificates |
 //! | `foreign.rs` | a PLC program of another make gets its parts judged |
 //! | `station.rs` | the station as a process: what it shows, records, survives and refuses |
 //! | `twin.rs` | a virtual line around a real station: what goes wrong on purpose breaks no promise |
-//! | `cell.rs`, `parts.rs`, `program.rs`, `skip.rs` | a station to test, the parts that are drawn, the program that is run, the checks that cannot be made here |
+//! | `cell.rs`, `played_line.rs`, `parts.rs`, `program.rs`, `skip.rs` | a station and a line to test, the parts that are drawn, the program that is run, the checks that cannot be made here |
 
 // clippy.toml allows these in test functions; what they call is no less a test.
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic)]
@@ -29,10 +31,13 @@ mod docs;
 mod engine;
 mod foreign;
 mod licences;
+mod line_controller;
 mod modbus;
 mod parity;
 mod parts;
+mod played_line;
 mod program;
+mod security;
 mod skip;
 mod station;
 mod teach;

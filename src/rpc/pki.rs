@@ -37,7 +37,7 @@ const YEARS_MAX: u32 = 50;
 const DAYS_MAX: u32 = 3650;
 
 /// A certificate is valid from this long before it is made, for machines whose clocks are behind.
-const CLOCKS_BEHIND: Duration = Duration::from_secs(24 * 3600);
+const CLOCKS_BEHIND: Duration = Duration::from_hours(24);
 
 const DAY_S: i64 = 24 * 3600;
 

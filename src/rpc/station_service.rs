@@ -16,30 +16,26 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use tokio::sync::{Notify, mpsc, watch};
-use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
+use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::{Server, ServerTlsConfig};
 use tonic::{Request, Response, Status, Streaming};
 use tracing::{info, warn};
 
 use super::access::{Access, Role};
+use super::connections;
 use super::proto::control_request::Message as Asked;
 use super::proto::control_response::Message as Said;
 use super::proto::station_service_server::{StationService, StationServiceServer};
 use super::proto::{self, ControlRequest, ControlResponse};
+use super::results_feed::{FeedError, RESULTS_BEHIND_MAX, ResultsFeed};
 use crate::flow::now;
 use crate::journal::log::RecordLog;
 use crate::line::error_code::ErrorCode;
 use crate::line::image::StationImage;
-use crate::part::{CycleId, Nanos, PartRecord, Reason};
+use crate::part::Nanos;
 use crate::plc::grpc::{Answer, ConnectionId, ControllerPlc, Cycle, Effect, SERIAL_CHARS_MAX, serial_bytes};
 use crate::plc::{PlcEvent, Shown};
-
-/// Results that are kept for controllers that lost their connection, about 7 minutes at 10 parts/s; then the oldest is forgotten.
-pub const RESULTS_KEPT: usize = 4096;
-
-/// Results a controller may be behind; one that is further behind is let go, and may resume from those that are kept.
-pub const RESULTS_BEHIND_MAX: usize = 1024;
 
 /// Messages that wait for a controller to read them; then nothing more is taken from the feed for it.
 const RESPONSES_MAX: usize = 16;
@@ -59,6 +55,9 @@ const CALLS_MAX: u32 = 32;
 /// A connection whose other end does not answer is noticed after this time, and this much again.
 const KEEPALIVE: Duration = Duration::from_secs(5);
 
+/// How long a controller may take to read why its call ended.
+const LAST_WORD_MAX: Duration = Duration::from_secs(30);
+
 /// How long calls may take to end when the station stops; then they are cut off.
 const STOP_MAX: Duration = Duration::from_secs(2);
 
@@ -72,121 +71,6 @@ impl ImageSwapped {
     /// The image was swapped.
     pub fn ring(&self) {
         self.0.notify_one();
-    }
-}
-
-/// An outcome as controllers get it.
-#[derive(Debug, Clone)]
-struct Published {
-    result: proto::Result,
-    at: Nanos,
-}
-
-/// Outcomes on their way to controllers: the last [`RESULTS_KEPT`], whoever listens.
-#[derive(Debug)]
-pub struct ResultsFeed {
-    kept: Mutex<Kept>,
-    /// Number of the outcome that comes next.
-    next: watch::Sender<u64>,
-}
-
-#[derive(Debug, Default)]
-struct Kept {
-    /// Number of the oldest.
-    first: u64,
-    results: VecDeque<Published>,
-}
-
-/// Why there is nothing to be had from the feed.
-#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-enum FeedError {
-    #[error(
-        "failed to keep up: more than {RESULTS_BEHIND_MAX} results wait for this connection; read faster, and attach again with the last result_id to resume"
-    )]
-    Behind,
-    #[error(
-        "failed to resume after result {0}: it is not among the last {RESULTS_KEPT} of this start of the station; attach with resume_after_result_id 0, \
-         and read what was recorded with StreamResults"
-    )]
-    Forgotten(u32),
-}
-
-impl Default for ResultsFeed {
-    fn default() -> Self {
-        Self {
-            kept: Mutex::default(),
-            next: watch::Sender::new(0),
-        }
-    }
-}
-
-impl ResultsFeed {
-    /// An outcome was shown (or only recorded). `passed` and `defect_code` as [`crate::plc::grpc::Standing`] says. To be called in the order of
-    /// the outcomes, after the image that shows them was swapped. It never waits for a controller.
-    pub fn publish(&self, record: &PartRecord, passed: bool, defect_code: u16) {
-        // They change nothing for a line controller: the outcome stands.
-        if record.late_findings {
-            return;
-        }
-        let published = Published {
-            result: result(record, passed, defect_code),
-            at: now(),
-        };
-        let next = {
-            let mut kept = lock(&self.kept);
-            if kept.results.len() == RESULTS_KEPT {
-                kept.results.pop_front();
-                kept.first += 1;
-            }
-            kept.results.push_back(published);
-            kept.end()
-        };
-        self.next.send_replace(next);
-    }
-
-    /// Where a controller goes on that has everything up to this result; 0: with what comes next. The second number is where what may be new to it
-    /// begins.
-    fn place_after(&self, result_id: u32) -> Result<(u64, u64), FeedError> {
-        let kept = lock(&self.kept);
-        let end = kept.end();
-        if result_id == 0 {
-            return Ok((end, end));
-        }
-        let place = kept.results.iter().rposition(|published| published.result.result_id == result_id);
-        let place = place.ok_or(FeedError::Forgotten(result_id))?;
-        Ok((kept.first + place as u64 + 1, end))
-    }
-
-    /// The outcome with this number; `None` if it has not come yet.
-    fn get(&self, number: u64) -> Option<Published> {
-        let kept = lock(&self.kept);
-        number
-            .checked_sub(kept.first)
-            .and_then(|place| kept.results.get(place as usize).cloned())
-    }
-}
-
-impl Kept {
-    fn end(&self) -> u64 {
-        self.first + self.results.len() as u64
-    }
-}
-
-fn result(record: &PartRecord, passed: bool, defect_code: u16) -> proto::Result {
-    proto::Result {
-        part_sequence: record.sequence,
-        cycle_id: record.cycle_id.map_or(0, CycleId::get),
-        plc_session: u32::from(record.plc_session),
-        result_id: record.result_id,
-        outcome: Some(proto::Outcome {
-            verdict: i32::from(record.verdict.code()),
-            reason: u32::from(record.reason.map_or(0, Reason::code)),
-        }),
-        defect_code: u32::from(defect_code),
-        pass: passed && record.result_id != 0,
-        deadline_missed: record.result_id != 0 && record.shown_ns >= record.deadline_ns,
-        total_us: record.stages.total_us,
-        repeated: false,
     }
 }
 
@@ -332,20 +216,17 @@ struct Shared {
 }
 
 impl Shared {
-    /// Looks at each image that is shown, until told to stop.
+    /// Looks at each image that is shown, for good.
     async fn follow(&self, swapped: &ImageSwapped) {
         loop {
-            tokio::select! {
-                () = self.stop.cancelled() => break,
-                () = swapped.0.notified() => {}
-            }
+            swapped.0.notified().await;
             self.desk.act(|plc, at, shown| plc.saw(shown, at));
             self.seen.send_modify(|seen| *seen = seen.wrapping_add(1));
         }
     }
 }
 
-/// One controller's call.
+/// One controller's call. Nothing in it waits for the controller to read but the loop itself.
 struct Control {
     shared: Arc<Shared>,
     seat: Seat,
@@ -354,6 +235,9 @@ struct Control {
     attached: Option<Attached>,
     /// Whether a cycle waits for its answer.
     unanswered: bool,
+    /// What is to be said first; nothing more is heard before it is.
+    unsaid: VecDeque<Said>,
+    /// Readiness as said last.
     ready: Option<proto::Ready>,
 }
 
@@ -369,43 +253,53 @@ struct Attached {
 impl Control {
     /// Serves the call to its end.
     async fn run(mut self, mut requests: Streaming<ControlRequest>) {
-        let mut seen = self.shared.seen.subscribe();
-        let mut published = self.shared.results.next.subscribe();
-        let stop = self.shared.stop.clone();
-        let ended = loop {
-            if let Err(status) = self.send_results().await {
-                break Some(status);
-            }
+        let ended = self.converse(&mut requests).await;
+        let Self { shared, seat, to, .. } = self;
+        // The line is told at once that nobody is there any more, whether the controller reads the reason or not.
+        drop(seat);
+        if let Err(status) = ended {
+            let told = tokio::time::timeout(LAST_WORD_MAX, to.send(Err(status)));
             tokio::select! {
-                () = stop.cancelled() => break Some(Status::unavailable("the station stops; connect again when it runs")),
-                () = self.to.closed() => break None,
-                told = self.told.recv() => match told {
-                    Some(told) => if let Err(status) = self.tell(told).await { break Some(status) },
-                    None => break Some(Status::resource_exhausted("failed to keep up: answers wait to be read; read faster and attach again")),
-                },
-                request = requests.message(), if !self.unanswered => match request {
-                    Ok(Some(request)) => if let Err(status) = self.hear(request).await { break Some(status) },
-                    Ok(None) => break None,
-                    Err(status) => break Some(status),
-                },
-                _ = seen.changed() => if let Err(status) = self.send_ready().await { break Some(status) },
-                _ = published.changed() => {}
+                _ = told => {}
+                () = async { shared.stop.cancelled().await; tokio::time::sleep(STOP_MAX).await } => {}
             }
-        };
-        if let Some(status) = ended {
-            // A controller that reads nothing any more is not waited for.
-            let _ = self.to.try_send(Err(status));
         }
     }
 
-    async fn hear(&mut self, request: ControlRequest) -> Result<(), Status> {
+    /// Hears and says until either end has had enough.
+    async fn converse(&mut self, requests: &mut Streaming<ControlRequest>) -> Result<(), Status> {
+        let mut seen = self.shared.seen.subscribe();
+        let mut published = self.shared.results.next();
+        let (stop, to) = (self.shared.stop.clone(), self.to.clone());
+        loop {
+            // The answer to a cycle goes before its result, although both may be known at once.
+            let has_something = !self.unsaid.is_empty() || (self.has_result()? && !self.unanswered);
+            tokio::select! {
+                () = stop.cancelled() => return Err(Status::unavailable("the station stops; connect again when it runs")),
+                () = to.closed() => return Ok(()),
+                told = self.told.recv() => self.take_word(told)?,
+                room = to.reserve(), if has_something => match room {
+                    Ok(room) => room.send(Ok(self.next_response())),
+                    Err(_) => return Ok(()),
+                },
+                request = requests.message(), if !self.unanswered && self.unsaid.is_empty() => match request? {
+                    Some(request) => self.hear(request)?,
+                    None => return Ok(()),
+                },
+                _ = seen.changed() => self.look_at_ready(),
+                _ = published.changed() => {}
+            }
+        }
+    }
+
+    fn hear(&mut self, request: ControlRequest) -> Result<(), Status> {
         let Some(asked) = request.message else {
             return Err(Status::invalid_argument(
                 "failed to read a request: it is empty, or of a newer takt.v1; set one of its messages",
             ));
         };
         if let Asked::Attach(attach) = asked {
-            return self.attach(attach).await;
+            return self.attach(attach);
         }
         let Some(attached) = &self.attached else {
             return Err(Status::failed_precondition("failed to take a message: the first must be attach"));
@@ -431,7 +325,8 @@ impl Control {
                     acknowledged: false,
                     acquisition_id: 0,
                 };
-                self.say(Said::Answer(answer.into())).await
+                self.unsaid.push_back(Said::Answer(answer.into()));
+                Ok(())
             }
             Asked::Ack(ack) => {
                 self.seat.desk.act(|plc, at, _| plc.acknowledge(connection, ack.result_id, at));
@@ -458,7 +353,7 @@ impl Control {
         }
     }
 
-    async fn attach(&mut self, attach: proto::Attach) -> Result<(), Status> {
+    fn attach(&mut self, attach: proto::Attach) -> Result<(), Status> {
         let plc_session = u16::try_from(attach.plc_session).map_err(|_| {
             Status::invalid_argument(format!(
                 "failed to attach: plc_session {} is above 65535; count from 1 again",
@@ -491,13 +386,14 @@ impl Control {
         if before.is_some_and(|before| before.gives_cycles) {
             self.seat.desk.act(|plc, at, shown| plc.disconnect(connection, at, shown));
         }
-        self.say_attached(refusal).await
+        self.say_attached(refusal);
+        Ok(())
     }
 
-    async fn say_attached(&mut self, refusal: &str) -> Result<(), Status> {
+    fn say_attached(&mut self, refusal: &str) {
         let shown = self.seat.desk.shown.load_full();
-        let Some(attached) = &self.attached else { return Ok(()) };
-        let said = proto::Attached {
+        let Some(attached) = &self.attached else { return };
+        self.unsaid.push_back(Said::Attached(proto::Attached {
             boot_id: u32::from(shown.boot_id),
             plc_session: u32::from(if attached.gives_cycles {
                 attached.plc_session
@@ -506,59 +402,73 @@ impl Control {
             }),
             gives_cycles: attached.gives_cycles,
             refusal: refusal.to_owned(),
-        };
-        self.say(Said::Attached(said)).await?;
+        }));
         self.ready = None;
-        self.send_ready().await
+        self.look_at_ready();
     }
 
-    async fn tell(&mut self, told: Told) -> Result<(), Status> {
+    /// The desk says something.
+    fn take_word(&mut self, told: Option<Told>) -> Result<(), Status> {
         match told {
-            Told::Attached => self.say_attached("").await,
-            Told::Answered(answer) => {
+            Some(Told::Attached) => self.say_attached(""),
+            Some(Told::Answered(answer)) => {
                 self.unanswered = false;
-                self.say(Said::Answer(answer.into())).await
+                self.unsaid.push_back(Said::Answer(answer.into()));
             }
-            Told::Replaced => Err(Status::aborted(
-                "another line controller has attached, and one at a time gives cycles; make sure that only one runs",
-            )),
+            Some(Told::Replaced) => {
+                return Err(Status::aborted(
+                    "another line controller has attached, and one at a time gives cycles; make sure that only one runs",
+                ));
+            }
+            None => {
+                return Err(Status::resource_exhausted(
+                    "failed to keep up: answers wait to be read; read faster and attach again",
+                ));
+            }
         }
+        Ok(())
     }
 
-    /// Sends what was published since.
-    async fn send_results(&mut self) -> Result<(), Status> {
-        loop {
-            let Some(attached) = &mut self.attached else { return Ok(()) };
-            let end = *self.shared.results.next.borrow();
-            // What is sent again is no sign of slowness.
-            if end.saturating_sub(attached.next.max(attached.new_from)) > RESULTS_BEHIND_MAX as u64 {
-                return Err(Status::resource_exhausted(FeedError::Behind.to_string()));
-            }
-            let Some(published) = self.shared.results.get(attached.next) else {
-                if attached.next < end {
-                    return Err(Status::resource_exhausted(FeedError::Behind.to_string()));
-                }
-                return Ok(());
-            };
+    /// Whether there is an outcome to be sent.
+    fn has_result(&self) -> Result<bool, Status> {
+        let Some(attached) = &self.attached else { return Ok(false) };
+        let end = *self.shared.results.next().borrow();
+        // What is sent again is no sign of slowness, unless it is forgotten meanwhile.
+        let behind = end.saturating_sub(attached.next.max(attached.new_from)) > RESULTS_BEHIND_MAX as u64;
+        if behind || (attached.next < end && self.shared.results.get(attached.next).is_none()) {
+            return Err(Status::resource_exhausted(FeedError::Behind.to_string()));
+        }
+        Ok(attached.next < end)
+    }
+
+    /// What is said now that there is room: an answer, an outcome, or how the station is. An outcome that waited for room must not pass its part
+    /// too late, so it is looked at only now.
+    fn next_response(&mut self) -> ControlResponse {
+        if let Some(said) = self.unsaid.pop_front() {
+            return ControlResponse { message: Some(said) };
+        }
+        let result = self.attached.as_mut().and_then(|attached| {
+            let published = self.shared.results.get(attached.next)?;
             let repeated = attached.next < attached.new_from;
-            let may_pass = |at: Nanos| !repeated && now().since(at) < self.shared.accept_hold;
-            // Room first: a result that waited for a controller must not pass a part too late.
-            let to = self.to.clone();
-            let Ok(room) = to.reserve().await else { return Ok(()) };
             attached.next += 1;
-            let result = proto::Result {
-                pass: published.result.pass && may_pass(published.at),
+            let is_fresh = now().since(published.at) < self.shared.accept_hold;
+            Some(proto::Result {
+                pass: published.result.pass && !repeated && is_fresh,
                 repeated,
                 ..published.result
-            };
-            room.send(Ok(response(Said::Result(result))));
+            })
+        });
+        // Forgotten between two looks: the next one says so. An empty message is no message to a reader of takt.v1.
+        ControlResponse {
+            message: result.map(Said::Result),
         }
     }
 
-    /// Says how the station is, if it is otherwise than it was; its heartbeat changes every 100 ms.
-    async fn send_ready(&mut self) -> Result<(), Status> {
+    /// Says how the station is, if it is otherwise than it was; its heartbeat changes every 100 ms. A controller that does not read is not told of
+    /// every state between.
+    fn look_at_ready(&mut self) {
         if self.attached.is_none() {
-            return Ok(());
+            return;
         }
         let shown = self.seat.desk.shown.load_full();
         let ready = proto::Ready {
@@ -568,20 +478,11 @@ impl Control {
             plc_session: u32::from(shown.echo_plc_session),
         };
         if self.ready.replace(ready) == Some(ready) {
-            return Ok(());
+            return;
         }
-        self.say(Said::Ready(ready)).await
+        self.unsaid.retain(|said| !matches!(said, Said::Ready(_)));
+        self.unsaid.push_back(Said::Ready(ready));
     }
-
-    async fn say(&self, said: Said) -> Result<(), Status> {
-        // A call that has ended is noticed where it waits.
-        let _ = self.to.send(Ok(response(said))).await;
-        Ok(())
-    }
-}
-
-fn response(said: Said) -> ControlResponse {
-    ControlResponse { message: Some(said) }
 }
 
 impl From<Answer> for proto::CycleAnswer {
@@ -638,6 +539,7 @@ impl StationService for Service {
             to,
             attached: None,
             unanswered: false,
+            unsaid: VecDeque::new(),
             ready: None,
         };
         tokio::spawn(control.run(request.into_inner()));
@@ -797,26 +699,33 @@ pub fn serve(
         .enable_all()
         .build()
         .map_err(ServeError::Thread)?;
-    let listener = runtime
-        .block_on(tokio::net::TcpListener::bind(listen))
-        .map_err(|error| ServeError::Listen(listen, error))?;
-    let address = listener.local_addr().map_err(|error| ServeError::Listen(listen, error))?;
+    let refused = |error| ServeError::Listen(listen, error);
+    let listener = std::net::TcpListener::bind(listen).map_err(refused)?;
+    let address = listener.local_addr().map_err(refused)?;
+    listener.set_nonblocking(true).map_err(refused)?;
+    let listener = {
+        let _guard = runtime.enter();
+        tokio::net::TcpListener::from_std(listener).map_err(refused)?
+    };
     let mut server = Server::builder()
         .max_concurrent_streams(CALLS_MAX)
         .http2_keepalive_interval(Some(KEEPALIVE))
-        .http2_keepalive_timeout(Some(KEEPALIVE))
-        .tcp_nodelay(true);
+        .http2_keepalive_timeout(Some(KEEPALIVE));
     if let Some(tls) = tls {
         server = server
             .tls_config(tls)
             .map_err(|error| ServeError::Tls(super::tls::connection_failure(&error)))?;
     }
     info!("serving line controllers on {address}");
+    // What is logged there goes where the caller's does.
+    let log = tracing::dispatcher::get_default(Clone::clone);
     let thread = std::thread::Builder::new()
         .name("grpc".into())
         .spawn(move || {
-            runtime.block_on(run(server, listener, ports, stop));
-            runtime.shutdown_timeout(STOP_MAX);
+            tracing::dispatcher::with_default(&log, || {
+                runtime.block_on(run(server, listener, ports, stop));
+                runtime.shutdown_timeout(STOP_MAX);
+            });
         })
         .map_err(ServeError::Thread)?;
     Ok(StationServer { address, thread })
@@ -848,7 +757,7 @@ async fn run(mut server: Server, listener: tokio::net::TcpListener, ports: Stati
         .add_service(service)
         .add_service(health)
         .add_optional_service(reflection)
-        .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop.clone().cancelled_owned());
+        .serve_with_incoming_shutdown(connections::incoming(listener), stop.clone().cancelled_owned());
     let hurried = async {
         stop.cancelled().await;
         tokio::time::sleep(STOP_MAX).await;

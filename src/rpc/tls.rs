@@ -339,8 +339,13 @@ pub fn connection_failure(error: &(dyn StdError + 'static)) -> String {
     }
 }
 
-/// What rustls and h2 say when a connection cannot be, and what to do about it.
-const REMEDIES: [(&str, &str); 12] = [
+/// What rustls and h2 say when a connection cannot be, and what to do about it. With TLS 1.3 a server says what it has against a certificate after
+/// the client believes itself connected, and the client may find the connection closed before it reads why.
+const REMEDIES: [(&str, &str); 16] = [
+    (
+        "BadSignature",
+        "the server's certificate is signed by another authority of the same name; give its ca.pem",
+    ),
     (
         "UnknownIssuer",
         "the server's certificate is signed by another authority; give its ca.pem",
@@ -355,8 +360,8 @@ const REMEDIES: [(&str, &str); 12] = [
         "the server's certificate is not valid yet; compare the clocks of both machines",
     ),
     (
-        "InvalidPurpose",
-        "the certificate was made for another purpose; issue it with the role that fits",
+        "extended key usage",
+        "the server's certificate was made for another purpose; issue it with the role of a server",
     ),
     (
         "CertificateRequired",
@@ -367,26 +372,33 @@ const REMEDIES: [(&str, &str); 12] = [
         "the server does not know the authority of this certificate; have it issued by the server's",
     ),
     (
+        "DecryptError",
+        "the server does not accept this certificate; have it issued by the server's authority",
+    ),
+    (
         "CertificateExpired",
         "the server says that this certificate has expired; issue a new one",
     ),
     (
-        "DecryptError",
-        "the server does not accept this certificate; have it issued by the server's authority",
+        "UnsupportedCertificate",
+        "the server says that this certificate is for another purpose; issue it with the role that fits",
     ),
     (
         "InvalidContentType",
         "the server speaks no TLS; connect with http://, or secure the server",
     ),
-    (
-        "frame with invalid size",
-        "the server speaks TLS; connect with https:// and give its ca.pem",
-    ),
+    ("frame with invalid size", CLOSED),
+    ("broken pipe", CLOSED),
+    ("connection closed", CLOSED),
     (
         "Connection refused",
         "nothing listens there; check address and port, and whether the server runs",
     ),
 ];
+
+/// Why servers close connections without a word that is heard.
+const CLOSED: &str = "the server closed the connection: connect with https:// if it speaks TLS; if you did, it does not accept this certificate \
+    (expired, another authority, another role), and its log says why";
 
 #[cfg(test)]
 mod tests {
