@@ -242,7 +242,7 @@ impl Journal {
         let reserved = Reserved::read(folder, epoch)?;
         let (opened, mut damage) = match look(folder, station, epoch)? {
             Ok(opened) => (opened, None),
-            Err(what) => set_aside_and_begin_anew(folder, station, epoch, what, reserved)?,
+            Err(what) => set_aside_and_begin_anew(folder, station, epoch, &what, reserved)?,
         };
         let mut head = opened.head;
         if let Some((next, last)) = reserved.went_back(head.next_sequence, opened.is_new) {
@@ -591,7 +591,7 @@ fn set_aside_and_begin_anew(
     folder: &Path,
     station: &str,
     epoch: u64,
-    what: String,
+    what: &str,
     reserved: Reserved,
 ) -> Result<(Opened, Option<Damage>), JournalError> {
     let left = what_is_left(folder, station, epoch);
@@ -602,7 +602,7 @@ fn set_aside_and_begin_anew(
         },
         |(_, head)| head,
     );
-    let damage = set_aside::move_away(folder, &what)?;
+    let damage = set_aside::move_away(folder, what)?;
     let mut connection = tables::open(&folder.join(FILE_NAME), Durability::Power).map_err(|source| failed(folder, source))?;
     begin_chain(&mut connection, station, epoch, 1, head).map_err(|source| failed(folder, source))?;
     let first = left.map_or(1, |(first, _)| first);

@@ -155,7 +155,7 @@ impl FramePlaces {
     pub fn hold(&self, camera: &str, frame: &Frame, why: Why) -> Evidence {
         let taken = self
             .free
-            .try_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1))
             .is_ok();
         if !taken {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -470,7 +470,7 @@ fn swept(evidence: &Path, connection: &mut Connection) -> rusqlite::Result<(u64,
             let number = folder.file_name().and_then(|name| name.to_str()?.parse::<u64>().ok());
             let group = chain
                 .zip(number)
-                .map(|(chain, number)| tables::id(chain as u64, 0) >> GROUP_BITS | number as i64);
+                .map(|(chain, number)| (tables::id(chain as u64, 0) >> GROUP_BITS) | number as i64);
             groups.retain(|other| Some(*other) != group);
             let counts = sweep_group(connection, &folder, group)?;
             (removed, gone) = (removed + counts.0, gone + counts.1);
@@ -493,7 +493,7 @@ fn sweep_group(connection: &mut Connection, folder: &Path, group: Option<i64>) -
     if let Some(group) = group {
         let mut statement =
             connection.prepare_cached("SELECT record, camera, file FROM images WHERE state <= 2 AND record BETWEEN ?1 AND ?2")?;
-        let mut rows = statement.query([group << GROUP_BITS, (group + 1 << GROUP_BITS) - 1])?;
+        let mut rows = statement.query([group << GROUP_BITS, ((group + 1) << GROUP_BITS) - 1])?;
         while let Some(row) = rows.next()? {
             let file: String = row.get(2)?;
             if files.remove(file.rsplit('/').next().unwrap_or_default()).is_none() {

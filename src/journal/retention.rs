@@ -216,7 +216,7 @@ impl Keeper {
     pub fn keep(&mut self, journal: &mut Journal) -> Result<Space, JournalError> {
         let (usage, oldest) = self.usage(journal)?;
         let plan = plan(&self.quota, &usage);
-        self.remove(journal, &plan.removals, &usage, oldest.as_ref())?;
+        remove(journal, &plan.removals, &usage, oldest.as_ref())?;
         Ok(plan.space)
     }
 
@@ -226,7 +226,7 @@ impl Keeper {
     /// When not even that can be done.
     pub fn make_room(&mut self, journal: &mut Journal) -> Result<(), JournalError> {
         let (usage, oldest) = self.usage(journal)?;
-        self.remove(journal, &removals_of(&usage, ROOM_BYTES), &usage, oldest.as_ref())
+        remove(journal, &removals_of(&usage, ROOM_BYTES), &usage, oldest.as_ref())
     }
 
     /// Bytes in use.
@@ -264,28 +264,29 @@ impl Keeper {
             }
         }
     }
+}
 
-    fn remove(&self, journal: &mut Journal, removals: &[(What, u64)], usage: &Usage, oldest: Option<&Oldest>) -> Result<(), JournalError> {
-        for (what, bytes) in removals {
-            match (what, oldest) {
-                (What::SetAside, _) => remove_set_aside(&journal.shared().folder),
-                (What::SampledOk | What::SentImages | What::UnsentImages, _) => remove_images(journal, *what, *bytes)?,
-                (What::AcknowledgedRecords, Some(oldest)) => {
-                    let per_record = usage.0[What::AcknowledgedRecords as usize] / oldest.removable.max(1);
-                    let count = (bytes / per_record.max(1)).clamp(1, RECORDS_AT_A_TIME).min(oldest.removable);
-                    remove_records(journal, oldest, count)?;
-                }
-                (What::OtherRecords, Some(oldest)) => {
-                    let per_record = usage.0[What::OtherRecords as usize] / oldest.count.max(1);
-                    let count = (bytes / per_record.max(1)).clamp(1, RECORDS_AT_A_TIME).min(oldest.count);
-                    name_what_is_lost(journal, oldest, count)?;
-                    remove_records(journal, oldest, count)?;
-                }
-                (What::AcknowledgedRecords | What::OtherRecords, None) => {}
+/// Removes what a plan says, at most a step of each kind.
+fn remove(journal: &mut Journal, removals: &[(What, u64)], usage: &Usage, oldest: Option<&Oldest>) -> Result<(), JournalError> {
+    for (what, bytes) in removals {
+        match (what, oldest) {
+            (What::SetAside, _) => remove_set_aside(&journal.shared().folder),
+            (What::SampledOk | What::SentImages | What::UnsentImages, _) => remove_images(journal, *what, *bytes)?,
+            (What::AcknowledgedRecords, Some(oldest)) => {
+                let per_record = usage.0[What::AcknowledgedRecords as usize] / oldest.removable.max(1);
+                let count = (bytes / per_record.max(1)).clamp(1, RECORDS_AT_A_TIME).min(oldest.removable);
+                remove_records(journal, oldest, count)?;
             }
+            (What::OtherRecords, Some(oldest)) => {
+                let per_record = usage.0[What::OtherRecords as usize] / oldest.count.max(1);
+                let count = (bytes / per_record.max(1)).clamp(1, RECORDS_AT_A_TIME).min(oldest.count);
+                name_what_is_lost(journal, oldest, count)?;
+                remove_records(journal, oldest, count)?;
+            }
+            (What::AcknowledgedRecords | What::OtherRecords, None) => {}
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Bytes of images on disk: sampled, sent, unsent.
@@ -457,7 +458,9 @@ fn remove_records(journal: &mut Journal, oldest: &Oldest, count: u64) -> Result<
             .prepare_cached("SELECT file FROM images WHERE record BETWEEN ?1 AND ?2 AND state <= 2")?
             .query_map(ids, |row| row.get::<_, String>(0))?
             .collect::<rusqlite::Result<Vec<_>>>()?;
-        files.iter().for_each(|file| remove_file(&evidence.join(file)));
+        for file in files {
+            remove_file(&evidence.join(file));
+        }
         for delete in [
             "DELETE FROM images WHERE record BETWEEN ?1 AND ?2",
             "DELETE FROM record_labels WHERE label IN (SELECT id FROM labels) AND record BETWEEN ?1 AND ?2",
