@@ -242,7 +242,7 @@ impl Journal {
         let reserved = Reserved::read(folder, epoch)?;
         let (opened, mut damage) = match look(folder, station, epoch)? {
             Ok(opened) => (opened, None),
-            Err(what) => set_aside_and_begin_anew(folder, station, epoch, what, reserved)?,
+            Err(what) => set_aside_and_begin_anew(folder, station, epoch, &what, reserved)?,
         };
         let mut head = opened.head;
         if let Some((next, last)) = reserved.went_back(head.next_sequence, opened.is_new) {
@@ -591,7 +591,7 @@ fn set_aside_and_begin_anew(
     folder: &Path,
     station: &str,
     epoch: u64,
-    what: String,
+    what: &str,
     reserved: Reserved,
 ) -> Result<(Opened, Option<Damage>), JournalError> {
     let left = what_is_left(folder, station, epoch);
@@ -602,7 +602,7 @@ fn set_aside_and_begin_anew(
         },
         |(_, head)| head,
     );
-    let damage = set_aside::move_away(folder, &what)?;
+    let damage = set_aside::move_away(folder, what)?;
     let mut connection = tables::open(&folder.join(FILE_NAME), Durability::Power).map_err(|source| failed(folder, source))?;
     begin_chain(&mut connection, station, epoch, 1, head).map_err(|source| failed(folder, source))?;
     let first = left.map_or(1, |(first, _)| first);
@@ -684,4 +684,349 @@ pub(super) fn recent_parts(connection: &Connection, chain: u64, count: usize) ->
     }
     parts.reverse();
     Ok(parts)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+    use crate::journal::log::RecordLog;
+    use crate::journal::verify::verify;
+    use crate::rpc::proto::{Finding, Outcome, Part, Tag, View};
+
+    pub(in crate::journal) const EPOCH: u64 = 1_700_000_000;
+
+    /// A typical part: one view, three tags, one in fifty with a finding.
+    pub(in crate::journal) fn part(part_sequence: u64) -> NewRecord {
+        let is_reject = part_sequence.is_multiple_of(50);
+        let outcome = Outcome {
+            verdict: if is_reject { proto::Verdict::NotOk } else { proto::Verdict::Ok }.into(),
+            reason: u32::from(is_reject),
+        };
+        let finding = Finding {
+            class: "scratch".into(),
+            score: 7.5,
+            x: 100,
+            y: 120,
+            width: 30,
+            height: 20,
+            area_px: 400,
+        };
+        let tag = |name: &str, value: String| Tag { name: name.into(), value };
+        let at = 1_790_000_000_000_000_000 + part_sequence as i64 * 50_000_000;
+        let part = Part {
+            part_sequence,
+            cycle_id: Some(part_sequence as u32 + 1000),
+            plc_session: 3,
+            boot_id: 1,
+            acquisition_id: part_sequence as u32,
+            result_id: part_sequence as u32,
+            encoder: part_sequence as u32 * 10,
+            serial: format!("SN-{part_sequence:010}"),
+            recipe: 7,
+            config_checksum: 0xdead_beef,
+            models: vec![proto::Model {
+                name: "cap".into(),
+                version: "2026-11-01".into(),
+                sha256: vec![9; 32],
+            }],
+            outcome: Some(outcome),
+            delivery: 3,
+            triggered_unix_ns: at,
+            deadline_us: 150_000,
+            stages: Some(proto::StageTimes {
+                frame_us: 15_000,
+                queue_us: 40,
+                preprocess_us: 900,
+                infer_us: 21_000,
+                postprocess_us: 300,
+                total_us: 38_000,
+            }),
+            views: vec![View {
+                inspection: "surface".into(),
+                camera: "top".into(),
+                frame_counter: Some(part_sequence),
+                exposed_us: 900,
+                outcome: Some(outcome),
+                score: Some(3.25),
+                threshold: Some(5.5),
+                findings: if is_reject { vec![finding] } else { Vec::new() },
+                ..View::default()
+            }],
+            tags: vec![
+                tag("tool", "A4".into()),
+                tag("cavity", (part_sequence % 8).to_string()),
+                tag("lot", format!("L{}", part_sequence / 5000)),
+            ],
+            evidence_share: 0.01,
+            recipe_name: "cap 28 mm".into(),
+            ..Part::default()
+        };
+        NewRecord {
+            body: Body::Part(Box::new(part)),
+            recorded_unix_ns: at + 40_000_000,
+            clock_quality: ClockQuality::Ntp,
+        }
+    }
+
+    pub(in crate::journal) fn parts(numbers: impl IntoIterator<Item = u64>) -> Vec<NewRecord> {
+        numbers.into_iter().map(part).collect()
+    }
+
+    pub(in crate::journal) fn open(folder: &Path) -> (Journal, Found) {
+        Journal::open(folder, "press 4", EPOCH).unwrap()
+    }
+
+    /// A folder with a journal that holds parts from 1 on.
+    pub(in crate::journal) fn journal_of(count: u64) -> (tempfile::TempDir, Journal) {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, _) = open(folder.path());
+        journal.append(&parts(1..=count)).unwrap();
+        (folder, journal)
+    }
+
+    fn sequences(appended: &Appended) -> Vec<u64> {
+        appended.stored.iter().map(|stored| stored.sequence).collect()
+    }
+
+    #[test]
+    fn records_are_numbered_without_a_gap_and_each_follows_the_one_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let (mut journal, found) = open(folder.path());
+        assert_eq!((found.next_sequence, found.damaged), (1, None));
+        let first = journal.append(&parts([5, 3])).unwrap();
+        let second = journal.append(&parts([4])).unwrap();
+        assert_eq!((sequences(&first), sequences(&second)), (vec![1, 2], vec![3]));
+        let records = [&first.stored[0], &first.stored[1], &second.stored[0]];
+        assert_eq!(records[0].record.previous_hash, NO_HASH);
+        assert_eq!(records[1].record.previous_hash, records[0].hash);
+        assert_eq!(records[2].record.previous_hash, records[1].hash);
+        let read = journal.reader().unwrap().read(2, u64::MAX, usize::MAX).unwrap();
+        assert_eq!(
+            read,
+            records[1..]
+                .iter()
+                .map(|stored| (stored.sequence, stored.bytes.clone()))
+                .collect::<Vec<_>>()
+        );
+        drop(journal);
+
+        let (mut journal, found) = open(folder.path());
+        assert_eq!(found.next_sequence, 4);
+        let recent: Vec<_> = found.recent_parts.iter().map(|part| (part.part_sequence, part.cycle_id)).collect();
+        assert_eq!(recent, [(5, Some(1005)), (3, Some(1003)), (4, Some(1004))]);
+        assert_eq!(
+            (found.recent_parts[0].encoder, found.recent_parts[0].serial.as_str()),
+            (50, "SN-0000000005")
+        );
+        assert_eq!(journal.append(&parts([6])).unwrap().stored[0].record.previous_hash, records[2].hash);
+        let report = verify(folder.path()).unwrap();
+        assert!(report.is_whole() && report.records == 4, "{report:?}");
+    }
+
+    #[test]
+    fn parts_that_recovery_gives_again_are_recorded_once() {
+        let (folder, mut journal) = journal_of(10);
+        let mut recovered = part(10);
+        if let Body::Part(part) = &mut recovered.body {
+            part.recovered = true;
+        }
+        assert_eq!(
+            journal.append(&[part(11), recovered.clone()]).unwrap().already,
+            [] as [u64; 0],
+            "of this life, nobody gives any again"
+        );
+        drop(journal);
+        let (mut journal, _) = open(folder.path());
+        let appended = journal.append(&[recovered.clone(), part(9), part(12), part(12)]).unwrap();
+        assert_eq!((appended.already, appended.stored.len()), (vec![10, 9], 2));
+    }
+
+    #[test]
+    fn an_epoch_counts_from_one_and_an_earlier_one_stays() {
+        let (folder, journal) = journal_of(3);
+        drop(journal);
+        let (mut journal, found) = Journal::open(folder.path(), "press 4", EPOCH + 1).unwrap();
+        assert_eq!((found.next_sequence, found.recent_parts, found.damaged), (1, vec![], None));
+        assert_eq!(sequences(&journal.append(&parts([1])).unwrap()), [1]);
+        let report = verify(folder.path()).unwrap();
+        assert!(report.is_whole() && (report.chains, report.records) == (2, 4), "{report:?}");
+    }
+
+    #[test]
+    fn a_full_disk_appends_nothing_and_what_comes_later_follows() {
+        let (folder, mut journal) = journal_of(10);
+        let pages: i64 = journal.connection.query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        journal.connection.pragma_update(None, "max_page_count", pages + 2).unwrap();
+        let error = journal.append(&parts(11..=500)).unwrap_err();
+        assert!(error.is_full() && !error.is_damage(), "{error}");
+        assert_eq!(journal.next_sequence(), 11);
+        journal.connection.pragma_update(None, "max_page_count", 1 << 30).unwrap();
+        assert_eq!(sequences(&journal.append(&parts([11])).unwrap()), [11]);
+        assert!(verify(folder.path()).unwrap().is_whole());
+    }
+
+    #[test]
+    fn what_was_not_committed_never_was() {
+        let (folder, mut journal) = journal_of(2);
+        {
+            let transaction = journal.connection.transaction().unwrap();
+            record_table::insert(
+                &transaction,
+                1,
+                &Stored::of(proto::Record {
+                    sequence: 3,
+                    ..proto::Record::default()
+                }),
+            )
+            .unwrap();
+            // Neither committed nor rolled back: the process ends.
+            std::mem::forget(transaction);
+        }
+        // A copy of what is on the disk, as a kill leaves it.
+        let copy = tempfile::tempdir().unwrap();
+        for entry in fs::read_dir(folder.path())
+            .unwrap()
+            .flatten()
+            .filter(|entry| entry.path().is_file())
+        {
+            fs::copy(entry.path(), copy.path().join(entry.file_name())).unwrap();
+        }
+        let (mut journal, found) = open(copy.path());
+        assert_eq!((found.next_sequence, found.damaged), (3, None));
+        journal.append(&parts([3])).unwrap();
+        assert!(verify(copy.path()).unwrap().is_whole());
+    }
+
+    #[test]
+    fn a_file_that_is_no_database_is_set_aside_and_no_sequence_is_given_twice() {
+        let (folder, journal) = journal_of(20);
+        drop(journal);
+        let _ = fs::remove_file(folder.path().join("journal.sqlite-wal"));
+        fs::write(folder.path().join(FILE_NAME), [7; 9000]).unwrap();
+        let (mut journal, found) = open(folder.path());
+        let damage = found.damaged.unwrap();
+        let (from, to) = damage.lost.unwrap();
+        assert!(
+            from == 1 && to >= 20 && found.next_sequence == to + 2,
+            "{damage:?} {}",
+            found.next_sequence
+        );
+        assert_eq!(fs::read(damage.set_aside.unwrap().join(FILE_NAME)).unwrap(), [7; 9000]);
+        journal.append(&parts([21])).unwrap();
+        let report = verify(folder.path()).unwrap();
+        assert!(report.is_whole() && report.records == 2, "{report:?}");
+    }
+
+    #[test]
+    fn a_journal_that_was_removed_is_missed() {
+        let (folder, journal) = journal_of(20);
+        drop(journal);
+        fs::remove_file(folder.path().join(FILE_NAME)).unwrap();
+        let (_, found) = open(folder.path());
+        let damage = found.damaged.unwrap();
+        assert!(
+            damage.set_aside.is_none() && damage.lost.unwrap().0 == 1 && damage.lost.unwrap().1 >= 20,
+            "{damage:?}"
+        );
+        assert!(verify(folder.path()).unwrap().is_whole());
+    }
+
+    #[test]
+    fn changed_bytes_at_the_end_are_noticed_and_the_chain_goes_on_after_them() {
+        let (folder, journal) = journal_of(20);
+        journal
+            .connection
+            .execute("UPDATE records SET bytes = x'00' WHERE id & 0xffff = 15", [])
+            .unwrap();
+        let last = journal.head;
+        drop(journal);
+        let (mut journal, found) = open(folder.path());
+        let damage = found.damaged.unwrap();
+        assert!(damage.what.contains("record 15"), "{damage:?}");
+        assert_eq!((damage.lost, found.next_sequence), (Some((1, 20)), 22));
+        let lost = journal.reader().unwrap().read(21, 21, 1).unwrap();
+        assert_eq!(Stored::read(lost[0].1.clone()).unwrap().record.previous_hash, last.previous_hash);
+        journal.append(&parts([21])).unwrap();
+        assert!(verify(folder.path()).unwrap().is_whole());
+    }
+
+    #[test]
+    fn a_file_that_breaks_while_in_use_is_replaced_and_readers_follow() {
+        let (folder, mut journal) = journal_of(20);
+        let reader = journal.reader().unwrap();
+        assert_eq!(reader.read(1, 99, usize::MAX).unwrap().len(), 20);
+        let damage = journal.begin_anew("a test says so").unwrap();
+        assert_eq!(damage.lost, Some((1, 20)));
+        journal.append(&parts([21])).unwrap();
+        let read: Vec<u64> = reader
+            .read(1, 99, usize::MAX)
+            .unwrap()
+            .into_iter()
+            .map(|(sequence, _)| sequence)
+            .collect();
+        assert_eq!(read, [21, 22]);
+        assert!(verify(folder.path()).unwrap().is_whole());
+    }
+
+    #[test]
+    fn a_later_version_is_refused_by_name() {
+        let (folder, journal) = journal_of(1);
+        journal.connection.pragma_update(None, "user_version", VERSION + 1).unwrap();
+        drop(journal);
+        let Err(error) = Journal::open(folder.path(), "press 4", EPOCH) else {
+            panic!()
+        };
+        assert!(error.to_string().contains("its format version is 2, this takt knows 1"), "{error}");
+        assert!(folder.path().join(FILE_NAME).exists());
+    }
+
+    #[test]
+    fn two_stations_do_not_write_one_journal_nor_one_to_a_file() {
+        let (folder, _journal) = journal_of(1);
+        assert!(matches!(Journal::open(folder.path(), "b", EPOCH), Err(JournalError::InUse { .. })));
+        let file = folder.path().join("file");
+        fs::write(&file, "").unwrap();
+        let Err(error) = Journal::open(&file, "b", EPOCH) else { panic!() };
+        assert!(
+            matches!(error, JournalError::Io { .. }) && error.to_string().contains("state_directory"),
+            "{error}"
+        );
+    }
+
+    #[test]
+    fn times_of_1970_and_serials_of_ten_megabytes_are_records_like_others() {
+        let (folder, mut journal) = journal_of(0);
+        let mut odd = part(1);
+        odd.recorded_unix_ns = 5;
+        odd.clock_quality = ClockQuality::Implausible;
+        if let Body::Part(part) = &mut odd.body {
+            part.serial = "x".repeat(10 << 20);
+            part.triggered_unix_ns = -3;
+        }
+        let stored = &journal.append(&[odd]).unwrap().stored[0];
+        assert!(stored.bytes.len() <= record_bounds::BODY_BYTES_MAX + 1024, "{}", stored.bytes.len());
+        assert!(verify(folder.path()).unwrap().is_whole());
+        drop(journal);
+        assert_eq!(open(folder.path()).1.next_sequence, 2);
+    }
+
+    #[test]
+    fn what_the_historian_holds_is_noted_in_any_order_and_never_beyond_the_end() {
+        let (_folder, journal) = journal_of(20);
+        let reader = journal.reader().unwrap();
+        assert_eq!(reader.acknowledged_below().unwrap(), 1);
+        reader.acknowledge(&[5..=7, 10..=12]).unwrap();
+        assert_eq!(reader.acknowledged_below().unwrap(), 1);
+        reader.acknowledge(&[1..=4, 5..=5]).unwrap();
+        assert_eq!(reader.acknowledged_below().unwrap(), 8);
+        reader.acknowledge(&[6..=u64::MAX, 0..=0]).unwrap();
+        assert_eq!(reader.acknowledged_below().unwrap(), 21);
+        let ranges: i64 = journal
+            .connection
+            .query_row("SELECT count(*) FROM acknowledged", [], |row| row.get(0))
+            .unwrap();
+        assert_eq!(ranges, 1);
+        assert_eq!(reader.read(3, 9, 1).unwrap().len(), 1);
+        assert_eq!((reader.read(21, 99, 1).unwrap(), reader.hash_of(21).unwrap()), (vec![], None));
+    }
 }

@@ -155,7 +155,7 @@ impl FramePlaces {
     pub fn hold(&self, camera: &str, frame: &Frame, why: Why) -> Evidence {
         let taken = self
             .free
-            .try_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1))
+            .fetch_update(Ordering::AcqRel, Ordering::Acquire, |free| free.checked_sub(1))
             .is_ok();
         if !taken {
             self.refused.fetch_add(1, Ordering::Relaxed);
@@ -470,7 +470,7 @@ fn swept(evidence: &Path, connection: &mut Connection) -> rusqlite::Result<(u64,
             let number = folder.file_name().and_then(|name| name.to_str()?.parse::<u64>().ok());
             let group = chain
                 .zip(number)
-                .map(|(chain, number)| tables::id(chain as u64, 0) >> GROUP_BITS | number as i64);
+                .map(|(chain, number)| (tables::id(chain as u64, 0) >> GROUP_BITS) | number as i64);
             groups.retain(|other| Some(*other) != group);
             let counts = sweep_group(connection, &folder, group)?;
             (removed, gone) = (removed + counts.0, gone + counts.1);
@@ -493,7 +493,7 @@ fn sweep_group(connection: &mut Connection, folder: &Path, group: Option<i64>) -
     if let Some(group) = group {
         let mut statement =
             connection.prepare_cached("SELECT record, camera, file FROM images WHERE state <= 2 AND record BETWEEN ?1 AND ?2")?;
-        let mut rows = statement.query([group << GROUP_BITS, (group + 1 << GROUP_BITS) - 1])?;
+        let mut rows = statement.query([group << GROUP_BITS, ((group + 1) << GROUP_BITS) - 1])?;
         while let Some(row) = rows.next()? {
             let file: String = row.get(2)?;
             if files.remove(file.rsplit('/').next().unwrap_or_default()).is_none() {
@@ -517,4 +517,246 @@ fn entries(folder: &Path) -> Vec<PathBuf> {
         .flatten()
         .map(|entry| entry.path())
         .collect()
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::sync::Arc;
+
+    use super::super::database::tests::{journal_of, open};
+    use super::super::log::RecordLog;
+    use super::super::verify::verify;
+    use super::*;
+    use crate::capture::{PixelFormat, Plane};
+    use crate::flow::{WhenFull, bounded};
+    use crate::part::Nanos;
+
+    /// A grey frame of 64x48 pixels.
+    pub(in crate::journal) fn frame() -> Frame {
+        frame_of(PixelFormat::Gray8, 64, 48)
+    }
+
+    /// All of one level: mid grey in every format.
+    fn frame_of(format: PixelFormat, width: u32, height: u32) -> Frame {
+        let mut planes = [Plane::default(); 3];
+        let mut offset = 0;
+        for (plane, (bytes, rows)) in planes.iter_mut().zip(format.plane_sizes(width, height)) {
+            *plane = Plane { offset, stride: bytes };
+            offset += bytes * rows;
+        }
+        Frame {
+            pixels: Arc::new(vec![128_u8; offset]),
+            format,
+            width,
+            height,
+            planes,
+            full_range: true,
+            bt709: false,
+            exposed_at: Nanos(0),
+            counter: None,
+        }
+    }
+
+    fn keep_all(journal: &JournalReader, evidence: Vec<(u64, Evidence)>) -> u64 {
+        let (jobs, waiting) = bounded("evidence", 64, WhenFull::DropNewest);
+        for (sequence, evidence) in evidence {
+            assert!(jobs.send(EvidenceJob { sequence, evidence }).is_ok());
+        }
+        drop(jobs);
+        let mut refused = 0;
+        run(&waiting, journal, &mut |_| refused += 1);
+        refused
+    }
+
+    fn decoded(path: &Path) -> Image {
+        let image = image::load_from_memory(&fs::read(path).unwrap()).unwrap().to_rgb8();
+        Image {
+            width: image.width(),
+            height: image.height(),
+            rgb: image.into_raw(),
+        }
+    }
+
+    #[test]
+    fn every_format_becomes_a_picture_of_its_size_and_level() {
+        for format in PixelFormat::ALL {
+            let bytes = encode(&frame_of(format, 61, 47)).unwrap();
+            let image = image::load_from_memory(&bytes).unwrap().to_rgb8();
+            assert_eq!(image.dimensions(), (61, 47), "{format:?}");
+            assert!(
+                image.pixels().all(|pixel| pixel.0.iter().all(|level| level.abs_diff(128) <= 3)),
+                "{format:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn frames_that_are_no_picture_are_refused() {
+        assert!(encode(&frame_of(PixelFormat::Gray8, 65_536, 1)).unwrap_err().contains("65536x1"));
+        let mut short = frame();
+        short.pixels = Arc::new(vec![0_u8; 10]);
+        assert!(encode(&short).is_err());
+    }
+
+    #[test]
+    fn an_image_is_sent_once_its_record_is_acknowledged() {
+        let (folder, journal) = journal_of(3);
+        let (reader, places) = (journal.reader().unwrap(), FramePlaces::default());
+        let evidence = vec![
+            (2, places.hold("top", &frame(), Why::NotOk)),
+            (3, places.hold("side/é", &frame(), Why::SampledOk)),
+        ];
+        assert_eq!(keep_all(&reader, evidence), 0);
+        assert_eq!(reader.images_to_send(9).unwrap(), []);
+        reader.acknowledge(&[1..=2]).unwrap();
+        let images = reader.images_to_send(9).unwrap();
+        assert_eq!((images.len(), images[0].sequence, images[0].size_px), (1, 2, (64, 48)));
+        let bytes = fs::read(&images[0].path).unwrap();
+        assert_eq!(
+            (bytes.len() as u64, <[u8; 32]>::from(Sha256::digest(&bytes))),
+            (images[0].size_bytes, images[0].sha256)
+        );
+        reader.image_sent(2, "top").unwrap();
+        assert_eq!(reader.images_to_send(9).unwrap(), []);
+        assert_eq!(reader.images_of(2).unwrap()[0].state, State::Sent);
+        reader.acknowledge(&[3..=3]).unwrap();
+        let image = &reader.images_to_send(9).unwrap()[0];
+        assert!(image.camera == "side/é" && image.path.is_file());
+        fs::remove_file(&image.path).unwrap();
+        reader.image_sent(3, "side/é").unwrap();
+        assert_eq!(reader.images_of(3).unwrap()[0].state, State::Gone);
+        assert!(verify(folder.path()).unwrap().is_whole());
+    }
+
+    #[test]
+    fn frames_beyond_their_places_are_let_go_and_their_rows_say_so() {
+        let (_folder, journal) = journal_of(20);
+        let (reader, places) = (journal.reader().unwrap(), FramePlaces::default());
+        let evidence = (1..=10)
+            .map(|sequence| (sequence, places.hold("top", &frame(), Why::NotOk)))
+            .collect();
+        assert_eq!(places.refused(), 2);
+        assert_eq!(keep_all(&reader, evidence), 0);
+        let state = |sequence| reader.images_of(sequence).unwrap()[0].state;
+        assert_eq!((state(8), state(9), state(10)), (State::Kept, State::NeverKept, State::NeverKept));
+        // The places are free again.
+        let evidence = (11..=18)
+            .map(|sequence| (sequence, places.hold("top", &frame(), Why::NotOk)))
+            .collect();
+        keep_all(&reader, evidence);
+        assert_eq!((places.refused(), state(18)), (2, State::Kept));
+    }
+
+    #[test]
+    fn an_image_that_the_disk_does_not_take_is_told_and_noted() {
+        let (folder, journal) = journal_of(1);
+        fs::write(folder.path().join(EVIDENCE), "in the way").unwrap();
+        let reader = journal.reader().unwrap();
+        assert_eq!(
+            keep_all(&reader, vec![(1, FramePlaces::default().hold("top", &frame(), Why::NotOk))]),
+            1
+        );
+        assert_eq!(reader.images_of(1).unwrap()[0].state, State::NeverKept);
+    }
+
+    #[test]
+    fn a_crash_leaves_neither_files_without_rows_nor_rows_without_files() {
+        let (folder, journal) = journal_of(2000);
+        let (reader, places) = (journal.reader().unwrap(), FramePlaces::default());
+        let evidence = [1, 2, 1500].map(|sequence| (sequence, places.hold("top", &frame(), Why::NotOk)));
+        keep_all(&reader, evidence.into());
+        let path = |sequence| reader.evidence_folder().join(&reader.images_of(sequence).unwrap()[0].file);
+        // The file was renamed, its row was not written; a file was not finished; one was deleted; a folder was.
+        let orphan = path(1).with_file_name("7-top.jpg");
+        let unfinished = path(1).with_file_name(".tmpAbC");
+        fs::copy(path(1), &orphan).unwrap();
+        fs::write(&unfinished, "half").unwrap();
+        fs::remove_file(path(2)).unwrap();
+        fs::remove_dir_all(path(1500).parent().unwrap()).unwrap();
+        drop((reader, journal));
+        let (journal, found) = open(folder.path());
+        assert_eq!((found.orphans_removed, found.images_gone), (2, 2));
+        assert!(!orphan.exists() && !unfinished.exists());
+        let reader = journal.reader().unwrap();
+        let states = [1, 2, 1500].map(|sequence| reader.images_of(sequence).unwrap()[0].state);
+        assert_eq!(states, [State::Kept, State::Gone, State::Gone]);
+        assert!(verify(folder.path()).unwrap().is_whole());
+        drop((reader, journal));
+        let (_, found) = open(folder.path());
+        assert_eq!((found.orphans_removed, found.images_gone), (0, 0));
+    }
+
+    #[test]
+    fn names_of_cameras_cannot_leave_their_folder_nor_meet() {
+        assert_eq!(safe_name("top_1-a"), "top_1-a");
+        let odd = ["../../etc", "..", "", "a b", "a/b", &"x".repeat(300), "ä"].map(safe_name);
+        for (index, name) in odd.iter().enumerate() {
+            assert!(!name.contains(['/', '.', ' ']) && (1..=60).contains(&name.len()), "{name}");
+            assert!(!odd[..index].contains(name), "{name}");
+        }
+    }
+
+    #[test]
+    fn samples_are_as_many_as_asked_and_the_same_every_time() {
+        let drawn = |share| (0..100_000).filter(|part| is_sampled(7, *part, share)).count();
+        assert_eq!((drawn(0.0), drawn(1.0)), (0, 100_000));
+        // Four standard deviations of a binomial draw.
+        assert!(drawn(0.01).abs_diff(1000) < 126, "{}", drawn(0.01));
+        assert!((0..1000).all(|part| !is_sampled(7, part, 0.1) || is_sampled(7, part, 0.2)));
+        // A change of the hash would draw others.
+        let first: Vec<u64> = (0..1000).filter(|part| is_sampled(1, *part, 0.005)).collect();
+        assert_eq!(first, (0..1000).filter(|part| is_sampled(1, *part, 0.005)).collect::<Vec<_>>());
+        assert_ne!(first, (0..1000).filter(|part| is_sampled(2, *part, 0.005)).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn findings_are_drawn_on_the_stored_image_where_they_are() {
+        let (_folder, journal) = journal_of(1);
+        let reader = journal.reader().unwrap();
+        keep_all(
+            &reader,
+            vec![(
+                1,
+                FramePlaces::default().hold("top", &frame_of(PixelFormat::Gray8, 400, 400), Why::NotOk),
+            )],
+        );
+        let image = decoded(&reader.evidence_folder().join(&reader.images_of(1).unwrap()[0].file));
+        let finding = proto::Finding {
+            x: 100,
+            y: 100,
+            width: 50,
+            height: 50,
+            ..proto::Finding::default()
+        };
+        let part = |camera: &str| proto::Part {
+            outcome: Some(proto::Outcome {
+                verdict: proto::Verdict::NotOk.into(),
+                reason: 1,
+            }),
+            views: vec![proto::View {
+                camera: camera.into(),
+                score: Some(9.0),
+                threshold: Some(5.0),
+                findings: vec![
+                    finding.clone(),
+                    proto::Finding {
+                        x: u32::MAX,
+                        y: u32::MAX,
+                        width: u32::MAX,
+                        height: 0,
+                        ..finding.clone()
+                    },
+                ],
+                ..proto::View::default()
+            }],
+            ..proto::Part::default()
+        };
+        let (with, without) = (
+            with_findings(&image, &part("top"), "top"),
+            with_findings(&image, &part("side"), "top"),
+        );
+        let white = |image: &Image| image.rgb.chunks_exact(3).filter(|pixel| *pixel == [255; 3]).count();
+        // Two pixels wide around 50x50.
+        assert!(white(&with) > white(&without) + 300, "{} {}", white(&with), white(&without));
+    }
 }

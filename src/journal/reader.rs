@@ -38,7 +38,7 @@ impl JournalReader {
             pool: Arc::default(),
         };
         // Fails now rather than later.
-        reader.with(|connection| tables::version(connection)).map(|_| reader)
+        reader.with(tables::version).map(|_| reader)
     }
 
     /// The images of a record, those that are gone too.

@@ -1,6 +1,7 @@
 //! What goes when space runs short, and in which order. The policy ([`plan`]) is pure; [`Keeper`] does what it says, a little at a time.
 //!
 //! Records and images together stay below a quota. Above [`START`] of it, things go until [`TARGET`] is reached, in the order of [`What`].
+//! The write-ahead log comes on top: some megabytes, bounded by `LOG_BYTES_KEPT` in `tables.rs` while no commit is larger.
 //! Records that the historian does not hold are never among them, unless [`WhenFull::DropOldest`] says so and nothing else is left: then a
 //! `Lost` record names them first.
 
@@ -215,7 +216,7 @@ impl Keeper {
     pub fn keep(&mut self, journal: &mut Journal) -> Result<Space, JournalError> {
         let (usage, oldest) = self.usage(journal)?;
         let plan = plan(&self.quota, &usage);
-        self.remove(journal, &plan.removals, &usage, oldest.as_ref())?;
+        remove(journal, &plan.removals, &usage, oldest.as_ref())?;
         Ok(plan.space)
     }
 
@@ -225,7 +226,7 @@ impl Keeper {
     /// When not even that can be done.
     pub fn make_room(&mut self, journal: &mut Journal) -> Result<(), JournalError> {
         let (usage, oldest) = self.usage(journal)?;
-        self.remove(journal, &removals_of(&usage, ROOM_BYTES), &usage, oldest.as_ref())
+        remove(journal, &removals_of(&usage, ROOM_BYTES), &usage, oldest.as_ref())
     }
 
     /// Bytes in use.
@@ -235,12 +236,11 @@ impl Keeper {
     fn usage(&mut self, journal: &mut Journal) -> Result<(Usage, Option<Oldest>), JournalError> {
         let folder = journal.shared().folder.clone();
         let set_aside = self.set_aside_bytes(&folder);
-        let log_bytes = fs::metadata(folder.join("journal.sqlite-wal")).map_or(0, |file| file.len());
         let start = (self.quota.bytes as f64 * START) as u64;
         let too_young = unix_now_ns().saturating_sub(i64::try_from(self.quota.keep.as_nanos()).unwrap_or(i64::MAX));
         let read = |connection: &Connection| -> rusqlite::Result<(Usage, Option<Oldest>)> {
             let images = image_bytes(connection)?;
-            let database = database_bytes(connection)? + log_bytes;
+            let database = database_bytes(connection)?;
             let in_use = set_aside + images.iter().sum::<u64>() + database;
             // Who may go only matters when somebody must.
             let oldest = if in_use > start { oldest(connection, too_young)? } else { None };
@@ -264,28 +264,29 @@ impl Keeper {
             }
         }
     }
+}
 
-    fn remove(&self, journal: &mut Journal, removals: &[(What, u64)], usage: &Usage, oldest: Option<&Oldest>) -> Result<(), JournalError> {
-        for (what, bytes) in removals {
-            match (what, oldest) {
-                (What::SetAside, _) => remove_set_aside(&journal.shared().folder),
-                (What::SampledOk | What::SentImages | What::UnsentImages, _) => remove_images(journal, *what, *bytes)?,
-                (What::AcknowledgedRecords, Some(oldest)) => {
-                    let per_record = usage.0[What::AcknowledgedRecords as usize] / oldest.removable.max(1);
-                    let count = (bytes / per_record.max(1)).clamp(1, RECORDS_AT_A_TIME).min(oldest.removable);
-                    remove_records(journal, oldest, count)?;
-                }
-                (What::OtherRecords, Some(oldest)) => {
-                    let per_record = usage.0[What::OtherRecords as usize] / oldest.count.max(1);
-                    let count = (bytes / per_record.max(1)).clamp(1, RECORDS_AT_A_TIME).min(oldest.count);
-                    name_what_is_lost(journal, oldest, count)?;
-                    remove_records(journal, oldest, count)?;
-                }
-                (What::AcknowledgedRecords | What::OtherRecords, None) => {}
+/// Removes what a plan says, at most a step of each kind.
+fn remove(journal: &mut Journal, removals: &[(What, u64)], usage: &Usage, oldest: Option<&Oldest>) -> Result<(), JournalError> {
+    for (what, bytes) in removals {
+        match (what, oldest) {
+            (What::SetAside, _) => remove_set_aside(&journal.shared().folder),
+            (What::SampledOk | What::SentImages | What::UnsentImages, _) => remove_images(journal, *what, *bytes)?,
+            (What::AcknowledgedRecords, Some(oldest)) => {
+                let per_record = usage.0[What::AcknowledgedRecords as usize] / oldest.removable.max(1);
+                let count = (bytes / per_record.max(1)).clamp(1, RECORDS_AT_A_TIME).min(oldest.removable);
+                remove_records(journal, oldest, count)?;
             }
+            (What::OtherRecords, Some(oldest)) => {
+                let per_record = usage.0[What::OtherRecords as usize] / oldest.count.max(1);
+                let count = (bytes / per_record.max(1)).clamp(1, RECORDS_AT_A_TIME).min(oldest.count);
+                name_what_is_lost(journal, oldest, count)?;
+                remove_records(journal, oldest, count)?;
+            }
+            (What::AcknowledgedRecords | What::OtherRecords, None) => {}
         }
-        Ok(())
     }
+    Ok(())
 }
 
 /// Bytes of images on disk: sampled, sent, unsent.
@@ -457,7 +458,9 @@ fn remove_records(journal: &mut Journal, oldest: &Oldest, count: u64) -> Result<
             .prepare_cached("SELECT file FROM images WHERE record BETWEEN ?1 AND ?2 AND state <= 2")?
             .query_map(ids, |row| row.get::<_, String>(0))?
             .collect::<rusqlite::Result<Vec<_>>>()?;
-        files.iter().for_each(|file| remove_file(&evidence.join(file)));
+        for file in files {
+            remove_file(&evidence.join(file));
+        }
         for delete in [
             "DELETE FROM images WHERE record BETWEEN ?1 AND ?2",
             "DELETE FROM record_labels WHERE label IN (SELECT id FROM labels) AND record BETWEEN ?1 AND ?2",
@@ -491,4 +494,186 @@ fn bytes_below(path: &Path) -> u64 {
     }
     let entries = fs::read_dir(path).into_iter().flatten().flatten();
     entries.map(|entry| bytes_below(&entry.path())).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::super::database::tests::{journal_of, open, part, parts};
+    use super::super::evidence::{EvidenceJob, FramePlaces, Why};
+    use super::super::log::RecordLog;
+    use super::super::verify::verify;
+    use super::*;
+    use crate::rpc::proto::record::Body;
+
+    fn quota(bytes: u64, when_full: WhenFull) -> Quota {
+        Quota {
+            bytes,
+            keep: Duration::ZERO,
+            when_full,
+        }
+    }
+
+    fn usages() -> impl Strategy<Value = Usage> {
+        proptest::array::uniform6(0_u64..1000).prop_map(Usage)
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_goes_while_something_before_it_is_left(usage in usages(), bytes in 1_u64..5000, drop_oldest: bool) {
+            let when_full = if drop_oldest { WhenFull::DropOldest } else { WhenFull::Stop };
+            let plan = plan(&quota(bytes, when_full), &usage);
+            for (index, (what, bytes)) in plan.removals.iter().enumerate() {
+                prop_assert!(*bytes > 0 && *bytes <= usage.0[*what as usize]);
+                if *bytes < usage.0[*what as usize] {
+                    prop_assert_eq!(index + 1, plan.removals.len(), "what is cut is the last");
+                }
+                for before in What::ALL.into_iter().filter(|before| before < what && usage.0[*before as usize] > 0) {
+                    prop_assert!(plan.removals.contains(&(before, usage.0[before as usize])));
+                }
+            }
+        }
+
+        #[test]
+        fn no_more_goes_than_must_and_what_is_left_is_what_is_said(usage in usages(), bytes in 1_u64..5000, drop_oldest: bool) {
+            let when_full = if drop_oldest { WhenFull::DropOldest } else { WhenFull::Stop };
+            let plan = plan(&quota(bytes, when_full), &usage);
+            let removed: u64 = plan.removals.iter().map(|(_, bytes)| bytes).sum();
+            let left = usage.total() - removed;
+            let (start, target) = (bytes as f64 * START, bytes as f64 * TARGET);
+            if usage.total() as f64 <= start - 1.0 {
+                prop_assert_eq!(removed, 0);
+            }
+            prop_assert!(removed == 0 || left as f64 >= target - 1.0);
+            let lost = plan.removals.iter().any(|(what, _)| *what == What::OtherRecords);
+            prop_assert!(!lost || (drop_oldest && usage.total() - (removed - plan.removals.last().unwrap().1) >= bytes));
+            match plan.space {
+                Space::None => prop_assert!(left >= bytes && !(drop_oldest && usage.0[What::OtherRecords as usize] > 0 && !lost)),
+                Space::Little => prop_assert!(left < bytes && left as f64 > start - 1.0),
+                Space::Enough => prop_assert!((left as f64) <= start + 1.0),
+            }
+        }
+    }
+
+    /// Keeps until nothing more goes.
+    fn settle(keeper: &mut Keeper, journal: &mut Journal) -> Space {
+        let mut state = None;
+        for _ in 0..1000 {
+            let space = keeper.keep(journal).unwrap();
+            let now = keeper.usage(journal).unwrap().0;
+            if state == Some((space, now)) {
+                break;
+            }
+            state = Some((space, now));
+        }
+        state.unwrap().0
+    }
+
+    #[test]
+    fn acknowledged_records_go_and_the_rest_is_verified_from_there_on() {
+        let (folder, mut journal) = journal_of(6000);
+        let reader = journal.reader().unwrap();
+        let all = Keeper::new(quota(u64::MAX, WhenFull::Stop)).usage(&mut journal).unwrap().0.total();
+        let mut keeper = Keeper::new(quota(all / 2, WhenFull::Stop));
+        assert_eq!(settle(&mut keeper, &mut journal), Space::None, "nothing may go");
+        assert_eq!(reader.read(1, 1, 1).unwrap().len(), 1);
+        reader.acknowledge(&[1..=5000]).unwrap();
+        let before = reader.hash_of(1).unwrap();
+        assert!(before.is_some());
+        assert_ne!(settle(&mut keeper, &mut journal), Space::None);
+        let first = reader.read(1, 6000, 1).unwrap()[0].0;
+        assert!((2..=5001).contains(&first), "{first}");
+        assert!(reader.hash_of(first - 1).unwrap().is_some(), "the anchor knows what was before");
+        assert_eq!(reader.acknowledged_below().unwrap(), 5001);
+        let report = verify(folder.path()).unwrap();
+        assert!(
+            report.is_whole() && report.lost == 0 && report.records == 6001 - first,
+            "{report:?}"
+        );
+        drop(journal);
+        assert_eq!(open(folder.path()).1.next_sequence, 6001);
+    }
+
+    #[test]
+    fn what_nobody_else_holds_is_named_before_it_goes() {
+        let (folder, mut journal) = journal_of(6000);
+        let reader = journal.reader().unwrap();
+        reader.acknowledge(&[101..=200]).unwrap();
+        let all = Keeper::new(quota(u64::MAX, WhenFull::Stop)).usage(&mut journal).unwrap().0.total();
+        let mut keeper = Keeper::new(quota(all * 3 / 4, WhenFull::DropOldest));
+        settle(&mut keeper, &mut journal);
+        let kept = reader.read(1, u64::MAX, usize::MAX).unwrap();
+        let first = kept[0].0;
+        assert!(first > 200);
+        let mut named: Vec<(u64, u64)> = Vec::new();
+        for (_, bytes) in kept {
+            let record = crate::journal::record_table::Stored::read(bytes).unwrap().record;
+            if let Some(Body::Lost(lost)) = record.body {
+                named.push((lost.from, lost.to));
+            }
+        }
+        assert_eq!(named.first(), Some(&(1, 100)));
+        assert_eq!(named.get(1).map(|range| range.0), Some(201));
+        assert_eq!(named.last().map(|range| range.1), Some(first - 1));
+        assert!(verify(folder.path()).unwrap().is_whole());
+    }
+
+    #[test]
+    fn samples_go_before_rejects_and_their_rows_say_so() {
+        let (folder, mut journal) = journal_of(4);
+        let reader = journal.reader().unwrap();
+        let (jobs, waiting) = crate::flow::bounded("evidence", 8, crate::flow::WhenFull::DropNewest);
+        let places = FramePlaces::default();
+        for (sequence, why) in [(1, Why::NotOk), (2, Why::SampledOk), (3, Why::SampledOk), (4, Why::NotDecidable)] {
+            let evidence = places.hold("top", &super::super::evidence::tests::frame(), why);
+            jobs.send(EvidenceJob { sequence, evidence }).unwrap();
+        }
+        drop(jobs);
+        super::super::evidence::run(&waiting, &reader, &mut |error| panic!("{error}"));
+        let images = Keeper::new(quota(1, WhenFull::Stop)).usage(&mut journal).unwrap().0;
+        remove_images(&mut journal, What::SampledOk, 1).unwrap();
+        let states = || {
+            (1..=4)
+                .map(|sequence| reader.images_of(sequence).unwrap()[0].state)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(states(), [State::Kept, State::Removed, State::Kept, State::Kept]);
+        remove_images(&mut journal, What::UnsentImages, u64::MAX).unwrap();
+        assert_eq!(states(), [State::Removed, State::Removed, State::Kept, State::Removed]);
+        let after = Keeper::new(quota(1, WhenFull::Stop)).usage(&mut journal).unwrap().0;
+        assert_eq!((after.0[1], after.0[3]), (images.0[1] / 2, 0));
+        assert!(verify(folder.path()).unwrap().is_whole());
+    }
+
+    #[test]
+    fn a_typical_record_takes_what_is_said() {
+        let (_folder, mut journal) = journal_of(0);
+        for start in (0..20_000).step_by(200) {
+            journal.append(&parts(start..start + 200)).unwrap();
+        }
+        let bytes = database_bytes(journal.connection()).unwrap() / 20_000;
+        assert!((RECORD_BYTES / 2..=RECORD_BYTES).contains(&bytes), "{bytes}");
+    }
+
+    #[test]
+    fn the_bound_for_two_weeks_holds_what_it_is_for() {
+        let load = Load {
+            parts_per_s: 2.0,
+            reject_share: 0.02,
+            sampled_share: 0.01,
+            images_per_part: 1.0,
+            image_bytes: 250_000,
+            record_bytes: RECORD_BYTES,
+        };
+        let quota_bytes = quota_for(14.0, &load);
+        // 2,419,200 parts, 72,092 of them with an image.
+        let used = 2_419_200 * RECORD_BYTES + 72_093 * 250_000;
+        assert_eq!(
+            plan(&quota(quota_bytes, WhenFull::Stop), &Usage([0, 0, 0, 0, 0, used - 250_000])).space,
+            Space::Enough
+        );
+        assert!(quota_bytes < used * 11 / 10);
+        let _ = part(1);
+    }
 }

@@ -377,3 +377,132 @@ fn has_label(connection: &Connection, id: i64, label: &(i64, String, String)) ->
 fn hash_of_file(path: &Path) -> io::Result<[u8; 32]> {
     Ok(Sha256::digest(fs::read(path)?).into())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::database::tests::{EPOCH, journal_of, open, part, parts};
+    use super::super::database::{Journal, JournalError};
+    use super::super::record_table::Stored;
+    use super::*;
+
+    /// What the first offence says of a journal that was tampered with.
+    fn first_offence(tamper: &str) -> Offence {
+        let (folder, mut journal) = journal_of(100);
+        journal.connection().execute_batch(tamper).unwrap();
+        let report = verify(folder.path()).unwrap();
+        assert!(report.offences_total >= 1, "{tamper} is not noticed");
+        report.offences.into_iter().next().unwrap()
+    }
+
+    #[test]
+    fn every_change_is_noticed_and_the_first_is_named() {
+        for (tamper, sequence, says) in [
+            ("UPDATE records SET bytes = x'0a01' WHERE id & 0xffff = 40", 40, "no record"),
+            (
+                "UPDATE records SET bytes = bytes || x'1800' WHERE id & 0xffff IN (41, 50)",
+                41,
+                "hash",
+            ),
+            (
+                "DELETE FROM records WHERE id & 0xffff BETWEEN 42 AND 43",
+                42,
+                "42 to 43 are missing",
+            ),
+            ("UPDATE records SET serial = 'SN-1' WHERE id & 0xffff = 44", 44, "serial"),
+            ("UPDATE records SET cycle_id = NULL WHERE id & 0xffff = 45", 45, "cycle_id"),
+            ("UPDATE records SET verdict = 1 WHERE id & 0xffff = 50", 50, "verdict"),
+            ("UPDATE model_sets SET models = 'cap@2'", 1, "model_set"),
+            ("DELETE FROM record_labels WHERE record & 0xffff = 47", 47, "label"),
+            ("UPDATE anchors SET previous_hash = x'00'", 1, ""),
+            ("UPDATE anchors SET first = 0", 0, "0 to 0 are missing"),
+        ] {
+            let offence = first_offence(tamper);
+            assert!(offence.what.contains(says), "{tamper}: {offence:?}");
+            assert!(offence.sequence == sequence || says.is_empty(), "{tamper}: {offence:?}");
+        }
+    }
+
+    #[test]
+    fn a_record_that_was_exchanged_with_its_hash_breaks_the_chain_after_it() {
+        let (folder, mut journal) = journal_of(100);
+        let forged = "SELECT bytes FROM records WHERE id & 0xffff = 30";
+        let bytes: Vec<u8> = journal.connection().query_row(forged, [], |row| row.get(0)).unwrap();
+        let mut record = Stored::read(bytes).unwrap().record;
+        record.recorded_unix_ns += 1;
+        let forged = Stored::of(record);
+        let exchange = "UPDATE records SET bytes = ?1, hash = ?2 WHERE id & 0xffff = 30";
+        journal.connection().execute(exchange, (&forged.bytes, forged.hash)).unwrap();
+        let report = verify(folder.path()).unwrap();
+        assert_eq!((report.offences_total, report.offences[0].sequence), (1, 31), "{report:?}");
+        assert!(report.offences[0].what.contains("does not follow"));
+    }
+
+    #[test]
+    fn a_page_that_is_garbage_is_an_offence_and_no_panic() {
+        let (folder, mut journal) = journal_of(2000);
+        journal
+            .connection()
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+            .unwrap();
+        drop(journal);
+        let file = folder.path().join(FILE_NAME);
+        let mut bytes = fs::read(&file).unwrap();
+        // A third into the file: pages of records and indexes.
+        let page = bytes.len() / 3 / 4096 * 4096;
+        for byte in &mut bytes[page..page + 40 * 4096] {
+            *byte ^= 0x5a;
+        }
+        fs::write(&file, &bytes).unwrap();
+        assert!(!verify(folder.path()).unwrap().is_whole());
+        // It goes on all the same, with what it has or beside it.
+        let (mut journal, _) = open(folder.path());
+        let appended = journal.append(&parts([2001])).unwrap();
+        assert!(appended.stored[0].sequence >= 2001);
+    }
+
+    #[test]
+    fn a_journal_is_verified_while_it_is_written() {
+        let (folder, mut journal) = journal_of(3000);
+        std::thread::scope(|scope| {
+            let verified = scope.spawn(|| verify(folder.path()).unwrap());
+            for number in 3001..3100 {
+                journal.append(&parts([number])).unwrap();
+            }
+            let report = verified.join().unwrap();
+            assert!(report.is_whole() && report.records >= 3000, "{report:?}");
+        });
+    }
+
+    #[test]
+    fn what_is_no_journal_is_refused_by_name() {
+        let folder = tempfile::tempdir().unwrap();
+        assert!(verify(folder.path()).unwrap_err().to_string().contains("journal.sqlite"));
+        let (folder, mut journal) = journal_of(1);
+        journal.connection().pragma_update(None, "user_version", VERSION + 1).unwrap();
+        assert!(matches!(verify(folder.path()), Err(VerifyError::Newer { version: 2, .. })));
+        fs::write(
+            folder.path().join("text"),
+            "no database, but long enough to be looked at: ".repeat(100),
+        )
+        .unwrap();
+        assert!(!verify(&folder.path().join("text")).unwrap().is_whole());
+    }
+
+    /// A journal of version 1 as it was first written, which every later takt has to open and go on with.
+    const VERSION_1: &str = include_str!("../../tests/fixtures/journal_v1.sql");
+
+    #[test]
+    fn a_journal_of_version_1_is_opened_verified_and_goes_on() -> Result<(), JournalError> {
+        let folder = tempfile::tempdir().unwrap();
+        let file = Connection::open(folder.path().join(FILE_NAME)).unwrap();
+        file.execute_batch(VERSION_1).unwrap();
+        drop(file);
+        let report = verify(folder.path()).unwrap();
+        assert!(report.is_whole() && (report.chains, report.records) == (1, 4), "{report:?}");
+        let (mut journal, found) = Journal::open(folder.path(), "press 4", EPOCH)?;
+        assert_eq!((found.next_sequence, found.recent_parts.len(), found.damaged), (5, 4, None));
+        assert_eq!(journal.append(&[part(3), part(51)])?.already, [3]);
+        assert!(verify(folder.path()).unwrap().is_whole());
+        Ok(())
+    }
+}

@@ -265,3 +265,155 @@ fn is_of(recorded: &Option<Body>, given: &Body) -> bool {
         (None, _) => false,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::database::tests::{journal_of, part};
+    use super::super::evidence::tests::frame;
+    use super::super::evidence::{self, FramePlaces, State, Why};
+    use super::super::retention::{Quota, WhenFull as WhenDiskFull};
+    use super::super::verify::verify;
+    use super::*;
+    use crate::flow::{self, WhenFull, bounded};
+
+    #[derive(Default)]
+    struct Heard {
+        committed: Vec<u64>,
+        batches: Vec<usize>,
+        already: Vec<u64>,
+        states: Vec<JournalState>,
+        dropped: usize,
+        /// Called after each commit and each change of state.
+        then: Option<Box<dyn FnMut()>>,
+    }
+
+    impl JournalListener for Heard {
+        fn committed(&mut self, records: &[Arc<Stored>]) {
+            self.batches.push(records.len());
+            self.committed.extend(records.iter().map(|stored| stored.sequence));
+        }
+
+        fn already_recorded(&mut self, part_sequence: u64) {
+            self.already.push(part_sequence);
+        }
+
+        fn state_changed(&mut self, state: &JournalState) {
+            self.states.push(state.clone());
+            if let Some(then) = &mut self.then {
+                then();
+            }
+        }
+
+        fn dropped(&mut self, _: &Body) {
+            self.dropped += 1;
+        }
+
+        fn damaged(&mut self, _: &Damage) {}
+    }
+
+    fn keeper() -> Keeper {
+        Keeper::new(Quota {
+            bytes: u64::MAX,
+            keep: Duration::ZERO,
+            when_full: WhenDiskFull::Stop,
+        })
+    }
+
+    fn entry(number: u64) -> Entry {
+        Entry {
+            record: part(number),
+            evidence: Vec::new(),
+        }
+    }
+
+    fn channel(entries: impl IntoIterator<Item = Entry>) -> flow::Receiver<Entry> {
+        let (sender, receiver) = bounded("records", 200_000, WhenFull::DropNewest);
+        for entry in entries {
+            assert!(sender.send(entry).is_ok());
+        }
+        receiver
+    }
+
+    fn is_whole(folder: &Path) -> bool {
+        verify(folder).unwrap().is_whole()
+    }
+
+    #[test]
+    fn everything_is_committed_in_order_before_the_writer_ends() {
+        let (folder, journal) = journal_of(0);
+        let (jobs, _images) = bounded("evidence", 8, WhenFull::DropNewest);
+        let mut heard = Heard::default();
+        let (journal, left) = run(journal, keeper(), &channel((1..=3000).map(entry)), &jobs, &mut heard);
+        assert_eq!((left, heard.committed), (0, (1..=3000).collect::<Vec<_>>()));
+        assert!(heard.batches.iter().all(|count| *count <= BATCH_MAX) && heard.batches.len() < 100);
+        assert_eq!(heard.states, []);
+        drop(journal);
+        assert!(is_whole(folder.path()));
+    }
+
+    #[test]
+    fn pictures_follow_their_records_and_not_those_of_parts_recorded_before() {
+        let (folder, journal) = journal_of(5);
+        drop(journal);
+        let (journal, _) = super::super::database::tests::open(folder.path());
+        let (reader, places) = (journal.reader().unwrap(), FramePlaces::default());
+        let (jobs, images) = bounded("evidence", 8, WhenFull::DropNewest);
+        let with_image = |number| Entry {
+            evidence: vec![places.hold("top", &frame(), Why::NotOk)],
+            ..entry(number)
+        };
+        let mut heard = Heard::default();
+        run(
+            journal,
+            keeper(),
+            &channel([with_image(3), with_image(6), entry(7), with_image(8)]),
+            &jobs,
+            &mut heard,
+        );
+        assert_eq!((heard.already, heard.committed), (vec![3], vec![6, 7, 8]));
+        drop(jobs);
+        evidence::run(&images, &reader, &mut |error| panic!("{error}"));
+        let kept = (1..=8).filter(|sequence| reader.images_of(*sequence).unwrap().iter().any(|image| image.state == State::Kept));
+        assert_eq!(kept.collect::<Vec<_>>(), [6, 8]);
+    }
+
+    #[test]
+    fn a_full_disk_is_told_and_what_waited_is_recorded_in_order_once_there_is_space() {
+        let (folder, mut journal) = journal_of(10);
+        let pages: i64 = journal.connection().query_row("PRAGMA page_count", [], |row| row.get(0)).unwrap();
+        journal.connection().pragma_update(None, "max_page_count", pages + 1).unwrap();
+        let (sender, receiver) = bounded("records", 1000, WhenFull::DropNewest);
+        for number in 11..=400 {
+            assert!(sender.send(entry(number)).is_ok());
+        }
+        let (jobs, _images) = bounded("evidence", 8, WhenFull::DropNewest);
+        let mut heard = Heard::default();
+        // The channel closes when the disk is full: the last attempt fails too, and says how much it leaves.
+        let mut sender = Some(sender);
+        heard.then = Some(Box::new(move || drop(sender.take())));
+        let (mut journal, left) = run(journal, keeper(), &receiver, &jobs, &mut heard);
+        assert_eq!(
+            (left, heard.states.as_slice(), heard.committed.len()),
+            (390, &[JournalState::Full][..], 0)
+        );
+        journal.connection().pragma_update(None, "max_page_count", 1 << 30).unwrap();
+        let (journal, left) = run(journal, keeper(), &channel((11..=400).map(entry)), &jobs, &mut heard);
+        assert_eq!((left, heard.committed), (0, (11..=400).collect::<Vec<_>>()));
+        drop(journal);
+        assert!(is_whole(folder.path()));
+    }
+
+    #[test]
+    fn while_the_disk_takes_nothing_the_oldest_goes_beyond_what_may_wait() {
+        let (_folder, mut journal) = journal_of(1);
+        journal.connection().pragma_update(None, "query_only", true).unwrap();
+        let (jobs, _images) = bounded("evidence", 8, WhenFull::DropNewest);
+        let mut heard = Heard::default();
+        let entries = channel((2..WAITING_MAX as u64 + 102).map(entry));
+        let (_, left) = run(journal, keeper(), &entries, &jobs, &mut heard);
+        assert_eq!((left, heard.dropped, heard.committed.len()), (WAITING_MAX, 100, 0));
+        assert!(matches!(heard.states.as_slice(), [JournalState::Failing(_)]), "{:?}", heard.states);
+    }
+}
