@@ -126,7 +126,7 @@ impl RecordFile {
     /// The evidence images of a record of a journal: camera and file. The table is the journal's own; a database without it has none.
     ///
     /// # Errors
-    /// What SQLite says.
+    /// When the database does not answer.
     pub fn images(&self, sequence: u64) -> Result<Vec<(String, PathBuf)>, QueryError> {
         if !has_table(&self.connection, "images")? {
             return Ok(Vec::new());
@@ -228,7 +228,7 @@ pub fn stations(connection: &Connection) -> Result<Vec<proto::StationSummary>, Q
     Ok(summaries)
 }
 
-/// A number as SQLite stores it.
+/// A number as the database stores it.
 fn stored(number: u64) -> i64 {
     number as i64
 }
