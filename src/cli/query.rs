@@ -101,8 +101,8 @@ struct SourceArgs {
     /// Ask a historian; that of this machine unless given: port 7443, no TLS
     #[arg(long, value_name = "URL", global = true, conflicts_with = "journal")]
     historian: Option<String>,
-    /// Ask a journal, or the embedded store of a historian: a file on this machine
-    #[arg(long, value_name = "FILE", global = true, conflicts_with_all = ["ca", "cert", "key_file"])]
+    /// Ask a journal (its folder or file), or the embedded store of a historian (its file), on this machine
+    #[arg(long, value_name = "PATH", global = true, conflicts_with_all = ["ca", "cert", "key_file"])]
     journal: Option<PathBuf>,
     /// Who signed the historian's certificate (PEM)
     #[arg(long, value_name = "FILE", global = true)]
@@ -127,8 +127,8 @@ struct FilterArgs {
     /// Triggered before
     #[arg(long, value_name = "TIME", global = true)]
     to: Option<String>,
-    /// ok, not_ok or not_decidable
-    #[arg(long, value_name = "VERDICT", global = true, value_parser = verdict)]
+    /// Verdict
+    #[arg(long, value_name = "ok|not_ok|not_decidable", global = true, value_parser = verdict)]
     verdict: Vec<i32>,
     /// Reason, by name or number
     #[arg(long, value_name = "REASON", global = true, value_parser = reason)]
@@ -461,7 +461,7 @@ fn show_record(args: &QueryArgs, show: &ShowArgs, filter: proto::RecordFilter, s
             let images = shown
                 .images
                 .iter()
-                .map(|image| json!({ "camera": image.camera, "sha256": image.sha256.as_deref().map(record::hex) }));
+                .map(|image| json!({ "camera": image.camera, "sha256": record::hex(&image.sha256) }));
             json_line(&json!({
                 "record": record.json(),
                 "related": related.iter().map(Recorded::json).collect::<Value>(),

@@ -192,13 +192,14 @@ fn images_are_written_by_names_that_lead_nowhere_else() {
     std::fs::write(folder.path().join("evidence/1.png"), &picture).unwrap();
     let mut source = Source::journal(&file).unwrap();
     let shown = first_page(&mut source, "--verdict not_ok").remove(0).record;
-    fixture::add_image(&file, shown.sequence, "top", "evidence/1.png");
-    fixture::add_image(&file, shown.sequence, "../../etc/x", "evidence/1.png");
     let key = proto::RecordKey {
         station: shown.station,
         epoch: shown.epoch,
         sequence: shown.sequence,
     };
+    for camera in ["top", "../../etc/x"] {
+        fixture::add_image(&file, &key, camera, "1.png", &picture, 1);
+    }
     let found = source.record(&key).unwrap().unwrap();
     let record = Recorded::read(&found.bytes).unwrap();
     let show = ShowArgs {
@@ -221,6 +222,17 @@ fn images_are_written_by_names_that_lead_nowhere_else() {
     )
     .unwrap();
     assert_ne!(overlay, picture);
+
+    // One that is gone, and one that is not what was recorded.
+    fixture::add_image(&file, &key, "gone", "2.png", &picture, 3);
+    fixture::add_image(&file, &key, "other", "1.png", b"another", 2);
+    let found = source.record(&key).unwrap().unwrap();
+    let said = |camera: &str, source: &mut Source| {
+        let image = found.images.iter().find(|image| image.camera == camera).unwrap();
+        source.image(&key, image).unwrap_err().to_string()
+    };
+    assert!(said("gone", &mut source).contains("ask the historian"));
+    assert!(said("other", &mut source).contains("not those that were recorded"));
 }
 
 #[test]
