@@ -518,6 +518,7 @@ fn a_cursor_goes_with_its_question_only() {
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of questions")]
 fn filters_that_make_no_sense_are_refused_by_name() {
     let connection = database(true);
     let refused = |filter: RecordFilter, named: &str| {
