@@ -49,7 +49,7 @@ pub(super) struct QueryArgs {
     /// How to print the answer
     #[arg(long, value_enum, default_value_t = Format::default(), global = true)]
     format: Format,
-    /// Records (100 unless given) or rows of a pareto (20) at most
+    /// Records (100 unless given) or rows of a pareto (24) at most
     #[arg(long, value_name = "N", global = true, value_parser = clap::value_parser!(u64).range(1..))]
     limit: Option<u64>,
     /// Which records come first
@@ -98,11 +98,11 @@ struct ShowArgs {
 /// Who is asked.
 #[derive(Debug, Args)]
 struct SourceArgs {
-    /// Ask a historian (http://127.0.0.1:7443 unless given)
+    /// Ask a historian; that of this machine unless given: port 7443, no TLS
     #[arg(long, value_name = "URL", global = true, conflicts_with = "journal")]
     historian: Option<String>,
-    /// Ask a journal, or the SQLite store of a historian, on this machine
-    #[arg(long, value_name = "FILE", global = true, conflicts_with_all = ["ca", "cert", "key_file"])]
+    /// Ask a journal (its folder or file), or the embedded store of a historian (its file), on this machine
+    #[arg(long, value_name = "PATH", global = true, conflicts_with_all = ["ca", "cert", "key_file"])]
     journal: Option<PathBuf>,
     /// Who signed the historian's certificate (PEM)
     #[arg(long, value_name = "FILE", global = true)]
@@ -121,14 +121,14 @@ struct FilterArgs {
     /// Name of a station
     #[arg(long, value_name = "NAME", global = true)]
     station: Vec<String>,
-    /// Triggered at or after: RFC 3339, a date, or how long ago (90s, 30m, 2h, 7d)
+    /// Triggered at or after: a time (RFC 3339), a date, or how long ago (90s, 30m, 2h, 7d)
     #[arg(long, value_name = "TIME", global = true)]
     from: Option<String>,
     /// Triggered before
     #[arg(long, value_name = "TIME", global = true)]
     to: Option<String>,
-    /// ok, not_ok or not_decidable
-    #[arg(long, value_name = "VERDICT", global = true, value_parser = verdict)]
+    /// Verdict
+    #[arg(long, value_name = "ok|not_ok|not_decidable", global = true, value_parser = verdict)]
     verdict: Vec<i32>,
     /// Reason, by name or number
     #[arg(long, value_name = "REASON", global = true, value_parser = reason)]
@@ -186,6 +186,9 @@ struct By {
 /// Records unless a limit says otherwise.
 const RECORDS: u64 = 100;
 
+/// Rows of a pareto unless a limit says otherwise: the hours of a day.
+const PARETO_ROWS: u64 = 24;
+
 pub(super) fn run(args: &QueryArgs) -> anyhow::Result<Exit> {
     match answer(args) {
         // What cannot be asked so is misuse, whoever found it out.
@@ -212,22 +215,24 @@ fn answer(args: &QueryArgs) -> anyhow::Result<Exit> {
         None | Some(Question::Records) => return print_records(args, filter, &mut source),
         Some(Question::Show(show)) => return show_record(args, show, filter, &mut source),
         Some(Question::Pareto { by }) => {
+            let limit = u32::try_from(args.limit.unwrap_or(PARETO_ROWS)).unwrap_or(u32::MAX);
             let request = proto::ParetoRequest {
                 filter: Some(filter),
                 dimension: by.dimension.into(),
                 tag_name: by.tag_name.clone(),
-                rows_max: args.limit.map_or(0, |limit| u32::try_from(limit).unwrap_or(u32::MAX)),
+                // Shares are of all rows, not of those that are shown.
+                rows_max: limit.max(PAGE_SIZE_MAX),
             };
-            pareto_text(args.format, by, source.pareto(request)?)?
+            pareto_text(args.format, by, source.pareto(request)?, limit as usize)
         }
         Some(Question::Yield { step }) => {
             let request = proto::YieldRequest {
                 filter: Some(filter),
                 step_s: *step,
             };
-            yield_text(args.format, *step, &source.yield_steps(request)?.steps)?
+            yield_text(args.format, *step, &source.yield_steps(request)?.steps)
         }
-        Some(Question::Stations) => stations_text(args.format, &source.stations()?)?,
+        Some(Question::Stations) => stations_text(args.format, &source.stations()?),
     };
     tell(&text)?;
     Ok(Exit::Done)
@@ -456,7 +461,7 @@ fn show_record(args: &QueryArgs, show: &ShowArgs, filter: proto::RecordFilter, s
             let images = shown
                 .images
                 .iter()
-                .map(|image| json!({ "camera": image.camera, "sha256": image.sha256.as_deref().map(record::hex) }));
+                .map(|image| json!({ "camera": image.camera, "sha256": record::hex(&image.sha256) }));
             json_line(&json!({
                 "record": record.json(),
                 "related": related.iter().map(Recorded::json).collect::<Value>(),
@@ -468,9 +473,12 @@ fn show_record(args: &QueryArgs, show: &ShowArgs, filter: proto::RecordFilter, s
             let mut text = record.page();
             let remarks = related.iter().map(|related| format!("\n afterwards  {}\n", related.remark()));
             text.extend(remarks);
-            for image in &shown.images {
-                text += &format!("\n image       camera {}\n", text::plain(&image.camera));
-            }
+            text.extend(
+                shown
+                    .images
+                    .iter()
+                    .map(|image| format!("\n image       camera {}\n", text::plain(&image.camera))),
+            );
             text.extend(files.iter().map(|file| format!(" written     {}\n", file.display())));
             text
         }
@@ -573,16 +581,19 @@ fn percent_of(part: u64, of: u64) -> String {
 const PARETO_BAR: usize = 24;
 
 /// JSON: `by`, `rows[] {key, ok, not_ok, not_decidable}`, `others` (parts in rows that are not shown).
-fn pareto_text(format: Format, by: &By, answer: proto::ParetoResponse) -> anyhow::Result<String> {
+fn pareto_text(format: Format, by: &By, answer: proto::ParetoResponse, limit: usize) -> String {
     let mut rows: Vec<(String, proto::Counts)> = answer
         .rows
         .into_iter()
         .map(|row| (row.key, row.counts.unwrap_or_default()))
         .collect();
-    Ok(match format {
+    let all_rejects = rows.iter().map(|(_, counts)| rejects(*counts)).sum();
+    let left_out = rows.split_off(limit.min(rows.len()));
+    let others = answer.others + left_out.iter().map(|(_, counts)| total(*counts)).sum::<u64>();
+    match format {
         Format::Json => {
             let row = |(key, counts): &(String, proto::Counts)| with_counts(json!({ "key": key }), *counts);
-            json_line(&json!({ "by": by.word, "rows": rows.iter().map(row).collect::<Value>(), "others": answer.others }))
+            json_line(&json!({ "by": by.word, "rows": rows.iter().map(row).collect::<Value>(), "others": others }))
         }
         Format::Csv => {
             let row = |(key, counts): &(String, proto::Counts)| csv::row(&[vec![Field::text(key)], count_fields(*counts)].concat());
@@ -594,13 +605,13 @@ fn pareto_text(format: Format, by: &By, answer: proto::ParetoResponse) -> anyhow
             if by.dimension == proto::Dimension::Hour {
                 rows.sort_by(|(one, _), (other, _)| one.cmp(other));
             }
-            pareto_table(by, &rows, answer.others)
+            pareto_table(by, &rows, all_rejects, others)
         }
-    })
+    }
 }
 
-fn pareto_table(by: &By, rows: &[(String, proto::Counts)], others: u64) -> String {
-    let all: u64 = rows.iter().map(|(_, counts)| rejects(*counts)).sum();
+/// Shares are of `all` rejects, those of rows that are not shown included.
+fn pareto_table(by: &By, rows: &[(String, proto::Counts)], all: u64, others: u64) -> String {
     let most = rows.iter().map(|(_, counts)| rejects(*counts)).max().unwrap_or_default();
     let is_hour = by.dimension == proto::Dimension::Hour;
     let mut so_far = 0;
@@ -627,15 +638,12 @@ fn pareto_table(by: &By, rows: &[(String, proto::Counts)], others: u64) -> Strin
         Column::Right("rejects"),
         Column::Optional(""),
         Column::Right("share"),
-        Column::Optional("sum"),
+        Column::OptionalRight("sum"),
         Column::Right("parts"),
         Column::Right("rate"),
     ];
-    let mut text = table(&columns, &lines);
-    if others > 0 {
-        text += &format!("\n {} parts in rows that are not shown (--limit)\n", grouped(others));
-    }
-    text
+    let rest = format!("\n {} parts in rows that are not shown (--limit)\n", grouped(others));
+    table(&columns, &lines) + if others > 0 { &rest } else { "" }
 }
 
 fn by_title(dimension: proto::Dimension) -> &'static str {
@@ -668,10 +676,10 @@ fn count_fields(counts: proto::Counts) -> Vec<Field> {
 const SPARKS_MAX: usize = 60;
 
 /// JSON: `step_s`, `steps[] {from_unix_ns, ok, not_ok, not_decidable, yield}`; `yield` is ok of all, 0 to 1.
-fn yield_text(format: Format, step_s: u32, steps: &[proto::YieldStep]) -> anyhow::Result<String> {
+fn yield_text(format: Format, step_s: u32, steps: &[proto::YieldStep]) -> String {
     let counts = |step: &proto::YieldStep| step.counts.unwrap_or_default();
     let good = |counts: proto::Counts| share(counts.ok, total(counts));
-    Ok(match format {
+    match format {
         Format::Json => {
             let step = |step: &proto::YieldStep| {
                 let mut object = with_counts(json!({ "from_unix_ns": step.from_unix_ns }), counts(step));
@@ -694,7 +702,7 @@ fn yield_text(format: Format, step_s: u32, steps: &[proto::YieldStep]) -> anyhow
         }
         Format::Table if steps.is_empty() => "no parts\n".into(),
         Format::Table => yield_table(step_s, steps),
-    })
+    }
 }
 
 fn yield_table(step_s: u32, steps: &[proto::YieldStep]) -> String {
@@ -759,8 +767,8 @@ fn sparks(step_s: u32, steps: &[proto::YieldStep]) -> Vec<Option<f64>> {
 }
 
 /// JSON: `stations[] {station, epoch, records, ok, not_ok, not_decidable, last_recorded_unix_ns, held[] {first, last}}`.
-fn stations_text(format: Format, stations: &[proto::StationSummary]) -> anyhow::Result<String> {
-    Ok(match format {
+fn stations_text(format: Format, stations: &[proto::StationSummary]) -> String {
+    match format {
         Format::Json => {
             let station = |station: &proto::StationSummary| {
                 let object = json!({
@@ -799,7 +807,7 @@ fn stations_text(format: Format, stations: &[proto::StationSummary]) -> anyhow::
         }
         Format::Table if stations.is_empty() => "no stations\n".into(),
         Format::Table => stations_table(stations),
-    })
+    }
 }
 
 /// Records between those that are held: they are still on their way, or gone.
@@ -833,7 +841,7 @@ fn stations_table(stations: &[proto::StationSummary]) -> String {
         Column::Right("parts"),
         Column::Right("yield"),
         Column::Left("last record (UTC)"),
-        Column::Optional("missing"),
+        Column::OptionalRight("missing"),
     ];
     table(&columns, &rows.collect::<Vec<_>>())
 }

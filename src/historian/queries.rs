@@ -99,14 +99,17 @@ pub struct RecordFile {
 }
 
 impl RecordFile {
-    /// Opens a journal, or the embedded store of a historian. Nothing is written, and who writes is not held up.
+    /// Opens a journal (its file, or its folder), or the embedded store of a historian. Nothing is written, and who writes is not held up.
     ///
     /// # Errors
     /// When there is none, it may not be read, or it holds something else.
     pub fn open(path: &Path) -> Result<Self, QueryError> {
+        let path = &if path.is_dir() { path.join(JOURNAL_FILE) } else { path.to_owned() };
         let said = |what: String| QueryError::Database(format!("{}: {what}", path.display()));
         if !path.is_file() {
-            return Err(said("there is no such file; name the database file itself".into()));
+            return Err(said(
+                "there is no such file; name a journal's folder, or the database file itself".into(),
+            ));
         }
         let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
         let connection = Connection::open_with_flags(path, flags).map_err(|error| said(error.to_string()))?;
@@ -123,24 +126,57 @@ impl RecordFile {
         }
     }
 
-    /// The evidence images of a record of a journal: camera and file. The table is the journal's own; a database without it has none.
+    /// What is known of the evidence images of a record; a database without a table of images has none.
     ///
     /// # Errors
-    /// What SQLite says.
-    pub fn images(&self, sequence: u64) -> Result<Vec<(String, PathBuf)>, QueryError> {
+    /// When the database does not answer.
+    pub fn images(&self, key: &proto::RecordKey) -> Result<Vec<StoredImage>, QueryError> {
         if !has_table(&self.connection, "images")? {
             return Ok(Vec::new());
         }
-        let mut found = self
-            .connection
-            .prepare("SELECT camera, file FROM images WHERE sequence = ?1 ORDER BY camera")?;
-        let images = found.query_map(params![stored(sequence)], |row| {
-            let file: String = row.get(1)?;
-            Ok((row.get(0)?, self.path.with_file_name("").join(file)))
+        // A journal says where its files are, and whether they still are; a historian keeps that to itself.
+        let is_journal: bool = self.connection.query_row(
+            "SELECT EXISTS (SELECT 1 FROM pragma_table_info('images') WHERE name = 'file')",
+            [],
+            |row| row.get(0),
+        )?;
+        let Some(first_id) = first_id(&self.connection, key)? else {
+            return Ok(Vec::new());
+        };
+        let mut found = self.connection.prepare(if is_journal {
+            "SELECT camera, media_type, sha256, iif(state <= 2, file, NULL) FROM images WHERE record = ?1 ORDER BY camera"
+        } else {
+            "SELECT camera, media_type, sha256, NULL FROM images WHERE record = ?1 ORDER BY camera"
+        })?;
+        let folder = self.path.with_file_name(EVIDENCE_FOLDER);
+        let images = found.query_map(params![first_id + stored(key.sequence)], |row| {
+            Ok(StoredImage {
+                camera: row.get(0)?,
+                media_type: row.get(1)?,
+                sha256: row.get(2)?,
+                file: row.get::<_, Option<String>>(3)?.map(|file| folder.join(file)),
+            })
         })?;
         Ok(images.collect::<Result<_, _>>()?)
     }
 }
+
+/// An evidence image, as a database knows it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StoredImage {
+    /// Name of the camera.
+    pub camera: String,
+    /// Media type.
+    pub media_type: String,
+    /// SHA-256 of the file.
+    pub sha256: Vec<u8>,
+    /// Where it lies; `None` where it is gone, or where only a running historian can tell.
+    pub file: Option<PathBuf>,
+}
+
+/// A journal's file in its folder, and its images in a folder beside it.
+const JOURNAL_FILE: &str = "journal.sqlite";
+const EVIDENCE_FOLDER: &str = "evidence";
 
 /// Records of parts, page by page.
 ///
@@ -180,14 +216,9 @@ pub fn query_records(connection: &Connection, request: &proto::QueryRecordsReque
 /// When the database does not answer.
 pub fn get_record(connection: &Connection, key: &proto::RecordKey) -> Result<Option<Found>, QueryError> {
     let _snapshot = snapshot(connection)?;
-    let chain: Option<i64> = connection
-        .prepare_cached("SELECT id FROM chains WHERE station = ?1 AND epoch = ?2")?
-        .query_row(params![key.station, stored(key.epoch)], |row| row.get(0))
-        .optional()?;
-    let (Some(chain), true) = (chain, key.sequence < SEQUENCES) else {
+    let Some(first_id) = first_id(connection, key)? else {
         return Ok(None);
     };
-    let first_id = chain * SEQUENCES as i64;
     let row: Option<(Vec<u8>, [u8; 32])> = connection
         .prepare_cached("SELECT bytes, hash FROM records WHERE id = ?1")?
         .query_row(params![first_id + key.sequence as i64], |row| Ok((row.get(0)?, row.get(1)?)))
@@ -228,7 +259,16 @@ pub fn stations(connection: &Connection) -> Result<Vec<proto::StationSummary>, Q
     Ok(summaries)
 }
 
-/// A number as SQLite stores it.
+/// The id that sequence 0 of a key's chain would have; `None` where there is no such chain, or can be no such sequence.
+fn first_id(connection: &Connection, key: &proto::RecordKey) -> rusqlite::Result<Option<i64>> {
+    let chain: Option<i64> = connection
+        .prepare_cached("SELECT id FROM chains WHERE station = ?1 AND epoch = ?2")?
+        .query_row(params![key.station, stored(key.epoch)], |row| row.get(0))
+        .optional()?;
+    Ok(chain.filter(|_| key.sequence < SEQUENCES).map(|chain| chain * SEQUENCES as i64))
+}
+
+/// A number as the database stores it.
 fn stored(number: u64) -> i64 {
     number as i64
 }

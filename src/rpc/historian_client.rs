@@ -17,7 +17,7 @@ pub const DEFAULT_PORT: u16 = 7443;
 const CONNECT_MAX: Duration = Duration::from_secs(5);
 
 /// Until there is an answer, whole pages and images included.
-const ANSWER_MAX: Duration = Duration::from_secs(60);
+const ANSWER_MAX: Duration = Duration::from_mins(1);
 
 /// Bytes of one message: a record with all its related ones. Larger ones are refused.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
@@ -362,5 +362,157 @@ mod tests {
         assert!(told(Status::deadline_exceeded("")).contains("shorter time"));
         assert_eq!(told(Status::invalid_argument("failed to answer: order")), "failed to answer: order");
         assert!(matches!(refusal("x", &Status::data_loss("gone")), ClientError::Failed { .. }));
+    }
+}
+
+/// A historian that answers from a file of records, for tests of who asks.
+#[cfg(test)]
+pub(crate) mod stand_in {
+    use std::path::{Path, PathBuf};
+    use std::sync::mpsc;
+
+    use tokio::sync::oneshot;
+    use tokio_stream::wrappers::TcpListenerStream;
+    use tonic::{Request, Response, Streaming};
+
+    use super::*;
+    use crate::historian::queries::{self, QueryError, RecordFile};
+    use crate::journal::record_table;
+    use crate::rpc::proto::historian_service_server::{HistorianService, HistorianServiceServer};
+
+    /// A chunk of the image that every record has; there are two.
+    pub(crate) const IMAGE: &[u8] = b"not really an image";
+
+    pub(crate) struct StandIn {
+        pub(crate) address: String,
+        stop: Option<oneshot::Sender<()>>,
+        thread: Option<std::thread::JoinHandle<()>>,
+    }
+
+    impl Drop for StandIn {
+        fn drop(&mut self) {
+            drop(self.stop.take());
+            self.thread.take().unwrap().join().unwrap();
+        }
+    }
+
+    pub(crate) fn serve(file: &Path) -> StandIn {
+        let (stop, stopped) = oneshot::channel::<()>();
+        let (told, address) = mpsc::channel();
+        let service = HistorianServiceServer::new(Answers { file: file.to_owned() });
+        let thread = std::thread::spawn(move || {
+            let runtime = Builder::new_current_thread().enable_all().build().unwrap();
+            runtime.block_on(async {
+                let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+                told.send(listener.local_addr().unwrap()).unwrap();
+                let stop = async { drop(stopped.await) };
+                let server = tonic::transport::Server::builder().add_service(service);
+                server
+                    .serve_with_incoming_shutdown(TcpListenerStream::new(listener), stop)
+                    .await
+                    .unwrap();
+            });
+        });
+        StandIn {
+            address: format!("http://{}", address.recv().unwrap()),
+            stop: Some(stop),
+            thread: Some(thread),
+        }
+    }
+
+    struct Answers {
+        file: PathBuf,
+    }
+
+    impl Answers {
+        fn ask<T>(&self, ask: impl FnOnce(&RecordFile) -> Result<T, QueryError>) -> Result<T, Status> {
+            let answer = RecordFile::open(&self.file).and_then(|file| ask(&file));
+            answer.map_err(|error| match error {
+                QueryError::Invalid(_) => Status::invalid_argument(error.to_string()),
+                QueryError::Database(_) => Status::internal(error.to_string()),
+            })
+        }
+    }
+
+    type Messages<T> = tokio_stream::Iter<std::vec::IntoIter<Result<T, Status>>>;
+
+    fn messages<T>(messages: Vec<T>) -> Response<Messages<T>> {
+        Response::new(tokio_stream::iter(messages.into_iter().map(Ok).collect::<Vec<_>>()))
+    }
+
+    fn image(camera: &str, sha256: [u8; 32]) -> proto::ImageDescription {
+        proto::ImageDescription {
+            camera: camera.into(),
+            media_type: "image/png".into(),
+            sha256: sha256.to_vec(),
+            ..Default::default()
+        }
+    }
+
+    #[tonic::async_trait]
+    impl HistorianService for Answers {
+        type IngestStream = Messages<proto::IngestResponse>;
+        type QueryRecordsStream = Messages<proto::QueryRecordsResponse>;
+        type GetImageStream = Messages<proto::GetImageResponse>;
+
+        async fn ingest(&self, _: Request<Streaming<proto::IngestRequest>>) -> Result<Response<Self::IngestStream>, Status> {
+            Err(Status::unimplemented(""))
+        }
+
+        async fn upload_image(
+            &self,
+            _: Request<Streaming<proto::UploadImageRequest>>,
+        ) -> Result<Response<proto::UploadImageResponse>, Status> {
+            Err(Status::unimplemented(""))
+        }
+
+        async fn query_records(&self, request: Request<proto::QueryRecordsRequest>) -> Result<Response<Self::QueryRecordsStream>, Status> {
+            let page = self.ask(|file| queries::query_records(&file.connection, request.get_ref()))?;
+            let end = query_records_response::Message::End(proto::PageEnd {
+                next_cursor: page.next_cursor,
+            });
+            let records = page.records.into_iter().map(query_records_response::Message::Record);
+            let all = records
+                .chain([end])
+                .map(|message| proto::QueryRecordsResponse { message: Some(message) });
+            Ok(messages(all.collect()))
+        }
+
+        async fn get_record(&self, request: Request<proto::GetRecordRequest>) -> Result<Response<proto::GetRecordResponse>, Status> {
+            let key = request.into_inner().key.unwrap_or_default();
+            let found = self.ask(|file| queries::get_record(&file.connection, &key))?;
+            let found = found.ok_or_else(|| Status::not_found("no such record"))?;
+            Ok(Response::new(proto::GetRecordResponse {
+                record: found.bytes,
+                hash: found.hash.to_vec(),
+                images: vec![image("top", record_table::hash(&IMAGE.repeat(2))), image("side", [0; 32])],
+                related: found.related,
+            }))
+        }
+
+        async fn pareto(&self, request: Request<proto::ParetoRequest>) -> Result<Response<proto::ParetoResponse>, Status> {
+            Ok(Response::new(
+                self.ask(|file| queries::pareto(&file.connection, request.get_ref()))?,
+            ))
+        }
+
+        async fn r#yield(&self, request: Request<proto::YieldRequest>) -> Result<Response<proto::YieldResponse>, Status> {
+            Ok(Response::new(
+                self.ask(|file| queries::yield_steps(&file.connection, request.get_ref()))?,
+            ))
+        }
+
+        async fn get_image(&self, _: Request<proto::GetImageRequest>) -> Result<Response<Self::GetImageStream>, Status> {
+            let chunk = || get_image_response::Message::Chunk(IMAGE.to_vec());
+            let all = [get_image_response::Message::Description(image("top", [0; 32])), chunk(), chunk()];
+            Ok(messages(
+                all.map(|message| proto::GetImageResponse { message: Some(message) }).into(),
+            ))
+        }
+
+        async fn list_stations(&self, _: Request<proto::ListStationsRequest>) -> Result<Response<proto::ListStationsResponse>, Status> {
+            let stations = self.ask(|file| queries::stations(&file.connection))?;
+            Ok(Response::new(proto::ListStationsResponse { stations }))
+        }
     }
 }

@@ -2,9 +2,11 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, ensure};
+use anyhow::{Context, bail, ensure};
 
+use super::text::plain;
 use crate::historian::queries::{self, RecordFile};
+use crate::journal::record_table;
 use crate::rpc::historian_client::{HistorianClient, IMAGE_BYTES_MAX, TlsFiles};
 use crate::rpc::proto;
 
@@ -26,10 +28,10 @@ pub(super) struct Evidence {
     pub(super) camera: String,
     /// Ending of its file's name.
     pub(super) ending: &'static str,
-    /// SHA-256, where it is known.
-    pub(super) sha256: Option<Vec<u8>>,
-    /// Where it lies, in a journal.
-    file: PathBuf,
+    /// SHA-256 of the file.
+    pub(super) sha256: Vec<u8>,
+    /// Where it lies, where a file is asked and it is there.
+    file: Option<PathBuf>,
 }
 
 impl Source {
@@ -80,15 +82,11 @@ impl Source {
                 let Some(found) = queries::get_record(&file.connection, key)? else {
                     return Ok(None);
                 };
-                let images = file.images(key.sequence)?.into_iter().map(|(camera, file)| Evidence {
-                    camera,
-                    ending: if file.extension().is_some_and(|ending| ending == "png") {
-                        "png"
-                    } else {
-                        "jpg"
-                    },
-                    sha256: None,
-                    file,
+                let images = file.images(key)?.into_iter().map(|image| Evidence {
+                    camera: image.camera,
+                    ending: ending(&image.media_type),
+                    sha256: image.sha256,
+                    file: image.file,
                 });
                 Ok(Some(Shown {
                     bytes: found.bytes,
@@ -104,20 +102,17 @@ impl Source {
         }
     }
 
-    /// The bytes of an evidence image, proven by its hash where that is known.
+    /// The bytes of an evidence image, proven by their hash.
     pub(super) fn image(&mut self, key: &proto::RecordKey, evidence: &Evidence) -> anyhow::Result<Vec<u8>> {
         let bytes = match self {
-            Self::Journal(_) => read_bounded(&evidence.file)?,
+            Self::Journal(_) => read_bounded(evidence)?,
             Self::Historian(client) => client.image(key.clone(), &evidence.camera)?,
         };
-        if let Some(sha256) = &evidence.sha256 {
-            let hash = crate::journal::record_table::hash(&bytes);
-            ensure!(
-                hash.as_slice() == sha256.as_slice(),
-                "failed to fetch the image of camera {}: its bytes are not those that were recorded; is the file damaged?",
-                evidence.camera
-            );
-        }
+        ensure!(
+            record_table::hash(&bytes).as_slice() == evidence.sha256.as_slice(),
+            "failed to fetch the image of camera {}: its bytes are not those that were recorded; is the file damaged?",
+            plain(&evidence.camera)
+        );
         Ok(bytes)
     }
 }
@@ -125,13 +120,23 @@ impl Source {
 fn evidence(image: proto::ImageDescription) -> Evidence {
     Evidence {
         camera: image.camera,
-        ending: if image.media_type == "image/png" { "png" } else { "jpg" },
-        sha256: Some(image.sha256),
-        file: PathBuf::new(),
+        ending: ending(&image.media_type),
+        sha256: image.sha256,
+        file: None,
     }
 }
 
-fn read_bounded(file: &Path) -> anyhow::Result<Vec<u8>> {
+fn ending(media_type: &str) -> &'static str {
+    if media_type == "image/png" { "png" } else { "jpg" }
+}
+
+fn read_bounded(evidence: &Evidence) -> anyhow::Result<Vec<u8>> {
+    let Some(file) = &evidence.file else {
+        bail!(
+            "failed to fetch the image of camera {}: it is gone from here; ask the historian (--historian)",
+            plain(&evidence.camera)
+        );
+    };
     let reading = || format!("failed to read evidence image {}", file.display());
     let length = std::fs::metadata(file).with_context(reading)?.len();
     ensure!(

@@ -192,13 +192,14 @@ fn images_are_written_by_names_that_lead_nowhere_else() {
     std::fs::write(folder.path().join("evidence/1.png"), &picture).unwrap();
     let mut source = Source::journal(&file).unwrap();
     let shown = first_page(&mut source, "--verdict not_ok").remove(0).record;
-    fixture::add_image(&file, shown.sequence, "top", "evidence/1.png");
-    fixture::add_image(&file, shown.sequence, "../../etc/x", "evidence/1.png");
     let key = proto::RecordKey {
         station: shown.station,
         epoch: shown.epoch,
         sequence: shown.sequence,
     };
+    for camera in ["top", "../../etc/x"] {
+        fixture::add_image(&file, &key, camera, "1.png", &picture, 1);
+    }
     let found = source.record(&key).unwrap().unwrap();
     let record = Recorded::read(&found.bytes).unwrap();
     let show = ShowArgs {
@@ -221,6 +222,17 @@ fn images_are_written_by_names_that_lead_nowhere_else() {
     )
     .unwrap();
     assert_ne!(overlay, picture);
+
+    // One that is gone, and one that is not what was recorded.
+    fixture::add_image(&file, &key, "gone", "2.png", &picture, 3);
+    fixture::add_image(&file, &key, "other", "1.png", b"another", 2);
+    let found = source.record(&key).unwrap().unwrap();
+    let said = |camera: &str, source: &mut Source| {
+        let image = found.images.iter().find(|image| image.camera == camera).unwrap();
+        source.image(&key, image).unwrap_err().to_string()
+    };
+    assert!(said("gone", &mut source).contains("ask the historian"));
+    assert!(said("other", &mut source).contains("not those that were recorded"));
 }
 
 #[test]
@@ -232,13 +244,13 @@ fn a_pareto_and_a_yield_are_read_at_a_glance() {
         dimension: by.dimension.into(),
         ..Default::default()
     };
-    let text = pareto_text(Format::Table, &by, source.pareto(request.clone()).unwrap()).unwrap();
+    let text = pareto_text(Format::Table, &by, source.pareto(request.clone()).unwrap(), 24);
     assert!(
         text.lines().nth(2).unwrap().contains("scratch") && text.lines().nth(2).unwrap().contains(&"█".repeat(PARETO_BAR)),
         "{text}"
     );
     assert!(text.lines().all(|line| line.chars().count() <= 80), "{text}");
-    let json: Value = serde_json::from_str(&pareto_text(Format::Json, &by, source.pareto(request).unwrap()).unwrap()).unwrap();
+    let json: Value = serde_json::from_str(&pareto_text(Format::Json, &by, source.pareto(request.clone()).unwrap(), 24)).unwrap();
     assert_eq!(
         (json["by"].as_str(), json["rows"][0]["key"].as_str(), json["rows"][0]["ok"].as_u64()),
         (Some("class"), Some("scratch"), Some(0))
@@ -251,11 +263,11 @@ fn a_pareto_and_a_yield_are_read_at_a_glance() {
         })
         .unwrap()
         .steps;
-    let text = yield_text(Format::Table, 3600, &steps).unwrap();
+    let text = yield_text(Format::Table, 3600, &steps);
     assert!(text.contains("2025-06-01 00:00") && text.contains("of 3 000 parts"), "{text}");
-    let json: Value = serde_json::from_str(&yield_text(Format::Json, 3600, &steps).unwrap()).unwrap();
+    let json: Value = serde_json::from_str(&yield_text(Format::Json, 3600, &steps)).unwrap();
     assert_eq!(json["steps"].as_array().unwrap().len(), 17);
-    let stations = stations_text(Format::Csv, &source.stations().unwrap()).unwrap();
+    let stations = stations_text(Format::Csv, &source.stations().unwrap());
     assert!(stations.contains("press-3,1,1000,"), "{stations}");
 }
 
@@ -282,4 +294,58 @@ fn what_is_missing_between_ranges_is_counted() {
         ..Default::default()
     };
     assert_eq!(missing(&station), 12);
+}
+
+#[test]
+fn a_historian_answers_as_a_journal_does() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = journal(folder.path());
+    let historian = crate::rpc::historian_client::stand_in::serve(&file);
+    let mut journal = Source::journal(&file).unwrap();
+    let mut remote = Source::historian(&historian.address, TlsFiles::default()).unwrap();
+
+    let request = proto::QueryRecordsRequest {
+        page_size: 700,
+        ..Default::default()
+    };
+    let page = journal.page(&request).unwrap();
+    assert_eq!((page.0.len(), page.1.is_empty()), (700, false));
+    assert_eq!(remote.page(&request).unwrap(), page);
+    let by = proto::ParetoRequest {
+        dimension: 7,
+        ..Default::default()
+    };
+    assert_eq!(remote.pareto(by.clone()).unwrap(), journal.pareto(by).unwrap());
+    let steps = proto::YieldRequest {
+        filter: None,
+        step_s: 3600,
+    };
+    assert_eq!(remote.yield_steps(steps.clone()).unwrap(), journal.yield_steps(steps).unwrap());
+    assert_eq!(remote.stations().unwrap(), journal.stations().unwrap());
+
+    let key = key("press-3/1/2").unwrap();
+    let shown = remote.record(&key).unwrap().unwrap();
+    assert_eq!(shown.bytes, journal.record(&key).unwrap().unwrap().bytes);
+    assert_eq!(
+        remote.image(&key, &shown.images[0]).unwrap(),
+        crate::rpc::historian_client::stand_in::IMAGE.repeat(2)
+    );
+    assert!(
+        remote
+            .image(&key, &shown.images[1])
+            .unwrap_err()
+            .to_string()
+            .contains("not those that were recorded")
+    );
+    let missing = proto::RecordKey { sequence: 99_999, ..key };
+    assert!(remote.record(&missing).unwrap().is_none());
+
+    // What the historian finds wrong with a question is misuse here too.
+    let error = remote
+        .page(&proto::QueryRecordsRequest {
+            page_size: 5000,
+            ..Default::default()
+        })
+        .unwrap_err();
+    assert!(is_misuse(&error), "{error}");
 }

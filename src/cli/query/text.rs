@@ -10,12 +10,14 @@ pub(super) enum Column {
     Right(&'static str),
     /// Left out where no row says anything.
     Optional(&'static str),
+    /// The same for numbers.
+    OptionalRight(&'static str),
 }
 
 impl Column {
     fn title(self) -> &'static str {
         match self {
-            Self::Left(title) | Self::Right(title) | Self::Optional(title) => title,
+            Self::Left(title) | Self::Right(title) | Self::Optional(title) | Self::OptionalRight(title) => title,
         }
     }
 }
@@ -24,7 +26,10 @@ impl Column {
 pub(super) fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
     let cell = |row: &Vec<String>, column: usize| row.get(column).cloned().unwrap_or_default();
     let shown: Vec<usize> = (0..columns.len())
-        .filter(|column| !matches!(columns[*column], Column::Optional(_)) || rows.iter().any(|row| !cell(row, *column).is_empty()))
+        .filter(|column| {
+            !matches!(columns[*column], Column::Optional(_) | Column::OptionalRight(_))
+                || rows.iter().any(|row| !cell(row, *column).is_empty())
+        })
         .collect();
     let width = |column: usize| {
         let title = columns[column].title().chars().count();
@@ -41,7 +46,7 @@ pub(super) fn table(columns: &[Column], rows: &[Vec<String>]) -> String {
             .zip(&widths)
             .zip(cells)
             .map(|((column, width), cell)| match columns[*column] {
-                Column::Right(_) => format!("{cell:>width$}"),
+                Column::Right(_) | Column::OptionalRight(_) => format!("{cell:>width$}"),
                 Column::Left(_) | Column::Optional(_) => format!("{cell:<width$}"),
             });
         format!(" {}", padded.collect::<Vec<_>>().join("  ")).trim_end().to_owned() + "\n"

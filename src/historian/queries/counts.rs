@@ -119,7 +119,7 @@ fn total(counts: proto::Counts) -> u64 {
 
 /// What parts are counted by.
 #[derive(Debug, Clone, PartialEq, Eq)]
-enum Key {
+pub(super) enum Key {
     Class,
     Recipe,
     ModelSet,
@@ -131,7 +131,7 @@ enum Key {
 }
 
 impl Key {
-    fn of(request: &proto::ParetoRequest) -> Result<Self, QueryError> {
+    pub(super) fn of(request: &proto::ParetoRequest) -> Result<Self, QueryError> {
         use proto::Dimension;
         let dimension = Dimension::try_from(request.dimension)
             .ok()
@@ -372,6 +372,14 @@ fn count_rollups(
 }
 
 fn count_records(connection: &Connection, filter: &Filter, key: &Key, budget: &mut Budget, tally: &mut Tally) -> Result<(), QueryError> {
+    match walk(connection, filter, key)? {
+        Some(walk) => walk_records(connection, &walk, filter.verdicts, budget, tally),
+        None => Ok(()),
+    }
+}
+
+/// Rows of records: whether each is asked for, its group, its verdict. `None` where there are none.
+pub(super) fn walk(connection: &Connection, filter: &Filter, key: &Key) -> Result<Option<Sql>, QueryError> {
     let way = Way::of(connection, filter)?;
     let mut conditions = filter.conditions().text(" AND test_part = 0");
     if *key == Key::Reason {
@@ -385,37 +393,96 @@ fn count_records(connection: &Connection, filter: &Filter, key: &Key, budget: &m
         .text(", ")
         .piece(key.of_record())
         .text(", verdict");
-    let Some((kind, name)) = key.labels() else {
-        let walk = select.piece(way.from()).text(" AND ").piece(filter.time.condition());
-        return walk_records(connection, &walk, filter.verdicts, budget, tally);
-    };
-    let labelled = |spans: Sql| {
-        select
-            .clone()
-            .text(" FROM ")
-            .piece(spans)
-            .text("(SELECT id AS label_id FROM labels WHERE kind = ")
-            .value(kind)
-            .text(" AND name = ")
-            .value(name.to_owned())
-            .text(") AS named CROSS JOIN record_labels ON record_labels.label = label_id")
-    };
-    let carriers = Sql::default().text(" CROSS JOIN records NOT INDEXED ON records.id = record_labels.record");
-    let candidates = match &way {
-        Way::Candidates(ids) => Sql::default().text(" WHERE records.id IN (").piece(ids.clone()).text(")"),
-        Way::Time | Way::Rejects => Sql::default(),
-    };
-    let walk = match spans(connection, filter, &way, (kind, name))? {
-        Some(spans) if spans.is_empty() => return Ok(()),
-        Some(spans) => {
-            let table = Sql::default()
-                .text("(SELECT column1 AS low, column2 AS high FROM (VALUES ")
-                .joined(", ", spans.into_values().map(|(low, high)| Sql::default().list([low, high])));
-            labelled(table.text(")) AS spans CROSS JOIN ")).text(" AND record_labels.record BETWEEN low AND high")
+    match key.labels() {
+        None => Ok(Some(select.piece(way.from()).text(" AND ").piece(filter.time.condition()))),
+        Some(labels) => walk_labels(connection, filter, &way, labels, select),
+    }
+}
+
+/// The same by the labels of a kind and name: for each label the records that carry it, or, where that is less, for each record the labels.
+fn walk_labels(
+    connection: &Connection,
+    filter: &Filter,
+    way: &Way,
+    (kind, name): (i64, &str),
+    select: Sql,
+) -> Result<Option<Sql>, QueryError> {
+    let labels: i64 = connection
+        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM labels WHERE kind = ?1 AND name = ?2 LIMIT ?3)")?
+        .query_row(params![kind, name, GROUPS_MAX as i64 + 1], |row| row.get(0))?;
+    let records = Records::of(connection, filter, way)?;
+    if labels == 0 || records.as_ref().is_some_and(|records| records.count == 0) {
+        return Ok(None);
+    }
+    let named = Sql::default()
+        .text("(SELECT id AS label_id FROM labels WHERE kind = ")
+        .value(kind)
+        .text(" AND name = ")
+        .value(name.to_owned())
+        .text(") AS named CROSS JOIN record_labels ON record_labels.label = label_id");
+    let walk = select.text(" FROM ");
+    let carriers = " CROSS JOIN records NOT INDEXED ON records.id = record_labels.record";
+    Ok(Some(match records {
+        Some(records) if *way != Way::Time && records.count * labels <= SEEKS_MAX => walk
+            .text("(SELECT *")
+            .piece(way.from())
+            .text(" AND ")
+            .piece(filter.time.condition())
+            .text(") AS records CROSS JOIN ")
+            .piece(named)
+            .text(" AND record_labels.record = records.id"),
+        Some(Records { spans, .. }) if spans.len() <= SPANS_MAX && spans.len() as i64 * labels <= SEEKS_MAX => walk
+            .text("(SELECT column1 AS low, column2 AS high FROM (VALUES ")
+            .joined(", ", spans.into_values().map(|(low, high)| Sql::default().list([low, high])))
+            .text(")) AS spans CROSS JOIN ")
+            .piece(named)
+            .text(" AND record_labels.record BETWEEN low AND high")
+            .text(carriers),
+        _ => walk.piece(named).text(carriers),
+    }))
+}
+
+/// Places in an index that are sought for one answer; where it would be more, labels are walked whole.
+const SEEKS_MAX: i64 = 1_000_000;
+
+/// Chains whose spans are bound to one statement; with more, labels are walked whole.
+const SPANS_MAX: usize = 1000;
+
+/// Which records a way leads to.
+struct Records {
+    count: i64,
+    /// Lowest and highest id, by chain.
+    spans: BTreeMap<i64, (i64, i64)>,
+}
+
+impl Records {
+    /// `None` where there are so many that knowing them would not help.
+    fn of(connection: &Connection, filter: &Filter, way: &Way) -> Result<Option<Self>, QueryError> {
+        if *way == Way::Time && filter.time.from.is_none() && filter.time.to.is_none() {
+            return Ok(None);
         }
-        None => labelled(Sql::default()),
-    };
-    walk_records(connection, &walk.piece(carriers).piece(candidates), filter.verdicts, budget, tally)
+        let walk = Sql::default()
+            .text("SELECT id")
+            .piece(way.from())
+            .text(" AND ")
+            .piece(filter.time.condition());
+        let mut statement = connection.prepare_cached(walk.as_str())?;
+        let mut rows = statement.query(params_from_iter(walk.values()))?;
+        let mut records = Self {
+            count: 0,
+            spans: BTreeMap::new(),
+        };
+        while let Some(row) = rows.next()? {
+            let id: i64 = row.get(0)?;
+            let (low, high) = records.spans.entry(id / SEQUENCES as i64).or_insert((id, id));
+            (*low, *high) = ((*low).min(id), (*high).max(id));
+            records.count += 1;
+            if records.count > SEEKS_MAX {
+                return Ok(None);
+            }
+        }
+        Ok(Some(records))
+    }
 }
 
 /// Counts what a walk finds: whether it is asked for, its group, its verdict.
@@ -436,47 +503,6 @@ fn walk_records(connection: &Connection, walk: &Sql, asked: Verdicts, budget: &m
     }
     Ok(())
 }
-
-/// Lowest and highest id, by chain.
-type Spans = BTreeMap<i64, (i64, i64)>;
-
-/// Rows that are looked at to learn which ids a time has. Beyond, labels are walked whole.
-const SPAN_ROWS_MAX: usize = 1_000_000;
-
-/// Where each chain's records of the filter's time lie, so that of a label's records only those are walked. `None` where it would not help.
-fn spans(connection: &Connection, filter: &Filter, way: &Way, (kind, name): (i64, &str)) -> Result<Option<Spans>, QueryError> {
-    let is_whole = filter.time.from.is_none() && filter.time.to.is_none();
-    if is_whole && !matches!(way, Way::Candidates(_)) {
-        return Ok(None);
-    }
-    let walk = Sql::default()
-        .text("SELECT id")
-        .piece(way.from())
-        .text(" AND ")
-        .piece(filter.time.condition());
-    let mut statement = connection.prepare_cached(walk.as_str())?;
-    let mut rows = statement.query(params_from_iter(walk.values()))?;
-    let mut spans = Spans::new();
-    let mut looked_at = 0;
-    while let Some(row) = rows.next()? {
-        looked_at += 1;
-        if looked_at > SPAN_ROWS_MAX {
-            return Ok(None);
-        }
-        let id: i64 = row.get(0)?;
-        let (low, high) = spans.entry(id / SEQUENCES as i64).or_insert((id, id));
-        (*low, *high) = ((*low).min(id), (*high).max(id));
-    }
-    // Each span seeks in each label.
-    let labels: i64 = connection
-        .prepare_cached("SELECT count(*) FROM (SELECT 1 FROM labels WHERE kind = ?1 AND name = ?2 LIMIT ?3)")?
-        .query_row(params![kind, name, GROUPS_MAX as i64 + 1], |row| row.get(0))?;
-    let seeks = spans.len() as i64 * labels;
-    Ok((spans.len() <= SPANS_MAX && seeks <= SPAN_ROWS_MAX as i64).then_some(spans))
-}
-
-/// Chains whose spans are bound to one statement; with more, labels are walked whole.
-const SPANS_MAX: usize = 1000;
 
 /// The groups by their names, sorted by them.
 fn named(connection: &Connection, key: &Key, tally: Tally) -> Result<BTreeMap<String, proto::Counts>, QueryError> {

@@ -208,7 +208,7 @@ impl Filter {
     fn verdict_condition(&self) -> Option<Sql> {
         let Verdicts { ok, not_ok, not_decidable } = self.verdicts;
         let text = match (ok, not_ok, not_decidable) {
-            (true, true, true) | (false, true, true) => return None,
+            (_, true, true) => return None,
             (true, false, false) => "verdict = 1",
             (false, true, false) => "verdict = 2",
             (true, true, false) => "verdict IN (1, 2)",

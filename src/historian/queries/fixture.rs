@@ -272,13 +272,20 @@ pub(crate) fn file(path: &std::path::Path) -> Connection {
     connection
 }
 
-/// Notes an evidence image, as far as questions read the journal's table.
-pub(crate) fn add_image(path: &std::path::Path, sequence: u64, camera: &str, file: &str) {
+/// Notes an evidence image, with what questions read of the journal's table.
+pub(crate) fn add_image(path: &std::path::Path, key: &proto::RecordKey, camera: &str, file: &str, bytes: &[u8], state: i64) {
     let connection = Connection::open(path).unwrap();
     connection
-        .execute_batch("CREATE TABLE IF NOT EXISTS images (sequence INTEGER, camera TEXT, file TEXT)")
+        .execute_batch(
+            "CREATE TABLE IF NOT EXISTS images (record INTEGER, camera TEXT, file TEXT, media_type TEXT, sha256 BLOB, state INTEGER)",
+        )
         .unwrap();
+    let chain = record_table::chain(&connection, &key.station, key.epoch).unwrap();
+    let id = (chain * record_table::SEQUENCES + key.sequence) as i64;
     connection
-        .execute("INSERT INTO images VALUES (?1, ?2, ?3)", params![sequence as i64, camera, file])
+        .execute(
+            "INSERT INTO images VALUES (?1, ?2, ?3, 'image/png', ?4, ?5)",
+            params![id, camera, file, record_table::hash(bytes), state],
+        )
         .unwrap();
 }

@@ -272,7 +272,7 @@ proptest! {
     }
 }
 
-/// What SQLite means to do for a query.
+/// How a query would be answered.
 fn plan(connection: &Connection, sql: &Sql) -> String {
     let mut statement = connection.prepare(&format!("EXPLAIN QUERY PLAN {}", sql.as_str())).unwrap();
     let rows = statement
@@ -290,6 +290,7 @@ fn page_plans(connection: &Connection, filter: &RecordFilter, newest_first: bool
 }
 
 #[test]
+#[allow(clippy::too_many_lines, reason = "a table of questions")]
 fn no_question_scans_the_table() {
     let mut connection = database(false);
     insert(
@@ -517,7 +518,8 @@ fn a_cursor_goes_with_its_question_only() {
 }
 
 #[test]
-fn questions_that_make_no_sense_are_refused_by_name() {
+#[allow(clippy::too_many_lines, reason = "a table of questions")]
+fn filters_that_make_no_sense_are_refused_by_name() {
     let connection = database(true);
     let refused = |filter: RecordFilter, named: &str| {
         let error = query_records(&connection, &request(filter)).unwrap_err();
@@ -626,7 +628,11 @@ fn questions_that_make_no_sense_are_refused_by_name() {
         },
         "epoch",
     );
+}
 
+#[test]
+fn questions_that_make_no_sense_are_refused_by_name() {
+    let connection = database(true);
     let page = |page_size, order| proto::QueryRecordsRequest {
         page_size,
         order,
@@ -944,13 +950,206 @@ fn only_a_database_of_takt_is_opened() {
     Connection::open(&journal).unwrap().execute_batch(record_table::TABLES).unwrap();
     let file = RecordFile::open(&journal).unwrap();
     assert!(file.connection.execute("DELETE FROM records", []).is_err());
-    assert_eq!(file.images(1).unwrap(), []);
-    Connection::open(&journal)
-        .unwrap()
-        .execute_batch("CREATE TABLE images (sequence, camera, file); INSERT INTO images VALUES (1, 'top', 'images/1_top.jpg')")
+    let key = proto::RecordKey::default();
+    assert_eq!(file.images(&key).unwrap(), []);
+    // A folder is that of a journal.
+    assert!(said(folder.path()).contains("journal.sqlite: there is no such file"));
+    std::fs::rename(&journal, folder.path().join("journal.sqlite")).unwrap();
+    assert!(RecordFile::open(folder.path()).is_ok());
+}
+
+/// How long typical questions take, for people: `cargo test --lib a_million_records -- --ignored --nocapture`.
+#[test]
+#[allow(clippy::too_many_lines, reason = "a table of questions")]
+#[ignore = "measures; a minute, and half a gigabyte of temporary file"]
+fn a_million_records() {
+    const COUNT: u64 = 1_000_000;
+    const STEP_NS: i64 = 30 * 24 * HOUR_NS / COUNT as i64;
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("journal.db");
+    let mut connection = super::fixture::file(&path);
+    connection
+        .execute_batch("PRAGMA journal_mode = WAL; PRAGMA synchronous = OFF")
         .unwrap();
-    assert_eq!(
-        file.images(1).unwrap(),
-        [("top".to_owned(), folder.path().join("images/1_top.jpg"))]
+    insert(
+        &mut connection,
+        (0..COUNT).map(|number| Draft::of_production(number, START_NS + number as i64 * STEP_NS)),
     );
+    println!("{COUNT} records of 30 days, {} MiB", path.metadata().unwrap().len() >> 20);
+
+    let end = START_NS + COUNT as i64 * STEP_NS;
+    let since = |from_unix_ns| RecordFilter {
+        from_unix_ns,
+        ..Default::default()
+    };
+    let rejects = |from_unix_ns| RecordFilter {
+        verdicts: vec![2, 3],
+        ..since(from_unix_ns)
+    };
+    let pages = [
+        (
+            "by cycle ID",
+            RecordFilter {
+                cycle_ids: vec![777_777],
+                ..Default::default()
+            },
+        ),
+        (
+            "by serial",
+            RecordFilter {
+                serials: vec!["SN000777777".into()],
+                ..Default::default()
+            },
+        ),
+        (
+            "by beginning of a serial",
+            RecordFilter {
+                serials: vec!["SN0007777*".into()],
+                ..Default::default()
+            },
+        ),
+        (
+            "by lot",
+            RecordFilter {
+                tags: vec![tag("lot", "L7")],
+                ..Default::default()
+            },
+        ),
+        ("rejects of the last hour", rejects(end - HOUR_NS)),
+        ("the last hundred", RecordFilter::default()),
+        (
+            "class and cavity",
+            RecordFilter {
+                classes: vec!["burr".into()],
+                tags: vec![tag("cavity", "3")],
+                ..Default::default()
+            },
+        ),
+        (
+            "a recipe that never ran",
+            RecordFilter {
+                recipes: vec![99],
+                ..Default::default()
+            },
+        ),
+    ];
+    let paretos = [
+        ("30 days by class", RecordFilter::default(), Dimension::Class),
+        ("29.9 days by class", since(START_NS + 2 * HOUR_NS + 1), Dimension::Class),
+        ("rejects of 30 days by tool", rejects(0), Dimension::Tag),
+        ("30 days by tool", RecordFilter::default(), Dimension::Tag),
+        ("last hour by tool", since(end - HOUR_NS), Dimension::Tag),
+        ("30 days by station", RecordFilter::default(), Dimension::Station),
+    ];
+    for with_rollups in [false, true] {
+        if with_rollups {
+            connection.execute_batch(record_table::ROLLUPS).unwrap();
+            super::fixture::recount(&mut connection);
+        }
+        let file = RecordFile::open(&path).unwrap();
+        let timed = |name: &str, ask: &dyn Fn() -> usize| {
+            let (first, found) = (std::time::Instant::now(), ask());
+            let first = first.elapsed();
+            let again = std::time::Instant::now();
+            ask();
+            println!(
+                "  {name:<30} {:>9.2} ms, again {:>9.2} ms, {found} rows",
+                first.as_secs_f64() * 1e3,
+                again.elapsed().as_secs_f64() * 1e3
+            );
+        };
+        println!("{}", if with_rollups { "with counts by hour" } else { "from the records" });
+        for (name, filter) in pages.iter().filter(|_| !with_rollups) {
+            timed(name, &|| {
+                query_records(&file.connection, &request(filter.clone())).unwrap().records.len()
+            });
+        }
+        for (name, filter, dimension) in &paretos {
+            timed(name, &|| pareto_counts(&file.connection, filter, *dimension).len());
+        }
+        timed("yield of 30 days by day", &|| {
+            yield_steps(
+                &file.connection,
+                &proto::YieldRequest {
+                    filter: None,
+                    step_s: 86_400,
+                },
+            )
+            .unwrap()
+            .steps
+            .len()
+        });
+        timed("stations", &|| stations(&file.connection).unwrap().len());
+    }
+}
+
+#[test]
+fn no_count_scans_the_table_where_an_index_leads_to_what_is_asked_for() {
+    let mut connection = database(false);
+    let reject = Draft {
+        verdict: Verdict::NotOk,
+        classes: vec!["dent"],
+        ..Draft::ok(START_NS)
+    };
+    let production = (0..50).map(|number| Draft::of_production(number, START_NS + number as i64));
+    insert(&mut connection, production.chain([reject]));
+    let lately = RecordFilter {
+        from_unix_ns: START_NS + 40,
+        ..Default::default()
+    };
+    let one = RecordFilter {
+        cycle_ids: vec![7],
+        ..Default::default()
+    };
+    let rejects = RecordFilter {
+        verdicts: vec![2],
+        ..Default::default()
+    };
+    let plan = |filter: &RecordFilter, dimension| {
+        let key = counts::Key::of(&pareto_request(filter, dimension)).unwrap();
+        plan(
+            &connection,
+            &counts::walk(&connection, &Filter::of(filter).unwrap(), &key).unwrap().unwrap(),
+        )
+    };
+    for (filter, dimension, expected) in [
+        (
+            &lately,
+            Dimension::Recipe,
+            "SEARCH records USING INDEX records_by_time (at_unix_ns>? AND at_unix_ns<?)",
+        ),
+        (
+            &rejects,
+            Dimension::Hour,
+            "SEARCH records USING INDEX rejects_by_time (at_unix_ns>? AND at_unix_ns<?)",
+        ),
+        (&one, Dimension::Station, "SEARCH records USING INTEGER PRIMARY KEY (rowid=?)"),
+        (
+            &lately,
+            Dimension::Tag,
+            "SEARCH record_labels USING PRIMARY KEY (label=? AND record>? AND record<?)",
+        ),
+        (
+            &RecordFilter::default(),
+            Dimension::Class,
+            "SEARCH record_labels USING PRIMARY KEY (label=?)",
+        ),
+        (
+            &rejects,
+            Dimension::Tag,
+            "SEARCH record_labels USING PRIMARY KEY (label=? AND record=?)",
+        ),
+        (
+            &rejects,
+            Dimension::Tag,
+            "SEARCH records USING INDEX rejects_by_time (at_unix_ns>? AND at_unix_ns<?)",
+        ),
+    ] {
+        let plan = plan(filter, dimension);
+        assert!(plan.contains(expected), "{filter:?}\n{plan}");
+        assert!(
+            !plan.contains("SCAN records") && !plan.contains("SCAN record_labels"),
+            "{filter:?}\n{plan}"
+        );
+    }
 }
