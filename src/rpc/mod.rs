@@ -1,4 +1,6 @@
 //! gRPC: the contract (`proto/takt/v1`) as types, services and clients of it.
 
 pub mod access;
+pub mod forwarder;
+pub mod historian_service;
 pub mod proto;
