@@ -4,6 +4,7 @@ mod bench;
 mod bench_station;
 mod demo;
 mod evaluate;
+mod historian;
 mod inspect;
 mod line_page;
 mod model;
@@ -50,6 +51,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Inspect parts at a station: cameras in, verdicts to the PLC
     Run(run::RunArgs),
+    /// Keep the records of stations in one place, and answer questions about them
+    Historian(historian::HistorianArgs),
     /// Measure how fast this machine is
     Bench(bench::BenchArgs),
     /// Run a virtual line around a station, and judge whether the station keeps its promises
@@ -154,6 +157,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Model(args) => model::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Historian(args) => historian::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Twin(args) => twin::run(&args),
         Command::Validate(args) => validate::run(&args),

@@ -2,5 +2,7 @@
 
 pub mod access;
 pub mod forwarder;
+#[cfg(test)]
+mod forwarding;
 pub mod historian_service;
 pub mod proto;
