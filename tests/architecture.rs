@@ -10,6 +10,9 @@ use syn::visit::{self, Visit};
 const PURE: &[&str] = &[
     "config/timing.rs",
     "part/",
+    "historian/held.rs",
+    "historian/ingest.rs",
+    "historian/rollups.rs",
     "line/",
     "plc/signals.rs",
     "plc/modbus/frame.rs",
@@ -86,7 +89,7 @@ const SDKS: &[(&str, &[&str])] = &[
     ("tonic", &["rpc/"]),
     ("axum", &["telemetry/endpoint.rs", "web/"]),
     ("indicatif", &["cli/progress.rs"]),
-    ("ctrlc", &["cli/progress.rs", "cli/run.rs"]),
+    ("ctrlc", &["cli/historian.rs", "cli/progress.rs", "cli/run.rs"]),
 ];
 
 /// Modules of takt's own that are as impure as the SDK they adapt.

@@ -375,6 +375,8 @@ fn a_foreign_controller_gives_cycles_and_resumes() {
 fn record(result_id: u32) -> takt::part::PartRecord {
     use takt::part::{CycleId, Nanos, PartRecord, StageTimes, Verdict};
     PartRecord {
+        defect_code: 0,
+        tags: Vec::new(),
         station: "press-1".into(),
         epoch: 4,
         sequence: u64::from(result_id),

@@ -4,6 +4,7 @@ mod bench;
 mod bench_station;
 mod demo;
 mod evaluate;
+mod historian;
 mod inspect;
 mod journal;
 mod line_page;
@@ -53,6 +54,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Inspect parts at a station: cameras in, verdicts to the PLC
     Run(run::RunArgs),
+    /// Keep the records of stations in one place, and answer questions about them
+    Historian(historian::HistorianArgs),
     /// Measure how fast this machine is
     Bench(bench::BenchArgs),
     /// Make certificates for a plant that has no authority of its own
@@ -127,7 +130,8 @@ pub fn main() -> Exit {
             return if misuse { Exit::Usage } else { Exit::Done };
         }
     };
-    let filter = EnvFilter::try_from_env("TAKT_LOG").unwrap_or_else(|_| EnvFilter::new("warn,ort=error"));
+    let filter =
+        EnvFilter::try_from_env("TAKT_LOG").unwrap_or_else(|_| EnvFilter::new("warn,ort=error,tonic::transport::server::io_stream=debug"));
     // Whoever logs never waits for whoever reads: lines that find the buffer full are dropped and counted.
     let (log, log_writer) = tracing_appender::non_blocking(io::stderr());
     let dropped = log.error_counter();
@@ -163,6 +167,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Model(args) => model::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args),
+        Command::Historian(args) => historian::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Pki(args) => pki::run(&args),
         Command::Twin(args) => twin::run(&args),

@@ -21,6 +21,8 @@
 
 #[cfg(test)]
 pub(crate) mod chains;
+#[cfg(test)]
+pub(crate) mod contract;
 pub mod held;
 pub mod images;
 pub mod ingest;

@@ -57,6 +57,9 @@ const BUSY_MAX: Duration = Duration::from_secs(5);
 /// The write-ahead log goes into the file when it has so many pages of 4 KiB: 16 MiB.
 const CHECKPOINT_PAGES: i64 = 4096;
 
+/// How often a question that nobody waits for is interrupted until it ends.
+const INTERRUPT_PAUSE: Duration = Duration::from_millis(50);
+
 /// Cache of the writer, KiB.
 const CACHE_KIB: i64 = 64 << 10;
 
@@ -717,6 +720,12 @@ impl Running {
         Self(Arc::new(Mutex::new(Some(connection.get_interrupt_handle()))))
     }
 
+    /// Interrupts it; `false` if it has ended.
+    fn interrupt(&self) -> bool {
+        let running = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        running.as_ref().map(InterruptHandle::interrupt).is_some()
+    }
+
     fn end(&self) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
     }
@@ -727,8 +736,179 @@ struct InterruptOnDrop(Running);
 
 impl Drop for InterruptOnDrop {
     fn drop(&mut self) {
-        if let Some(running) = self.0.0.lock().unwrap_or_else(PoisonError::into_inner).as_ref() {
-            running.interrupt();
+        let running = self.0.clone();
+        // SQLite hears an interruption only while a statement runs, so it is told until the question has ended.
+        if let Ok(runtime) = tokio::runtime::Handle::try_current()
+            && running.interrupt()
+        {
+            runtime.spawn(async move {
+                while running.interrupt() {
+                    tokio::time::sleep(INTERRUPT_PAUSE).await;
+                }
+            });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::historian::chains::{chain, part};
+    use crate::historian::contract;
+
+    fn opened(folder: &tempfile::TempDir, name: &str) -> SqliteStore {
+        SqliteStore::open(&folder.path().join(name)).unwrap()
+    }
+
+    fn key() -> ChainKey {
+        ChainKey {
+            station: "top".into(),
+            epoch: 7,
+        }
+    }
+
+    fn write(records: &[Stored]) -> Write {
+        Write::Records(Batch {
+            chain: key(),
+            records: records.to_vec(),
+        })
+    }
+
+    #[test]
+    fn the_contract_of_stores_is_kept() {
+        let folder = tempfile::tempdir().unwrap();
+        let others = std::cell::Cell::new(0);
+        let other = || {
+            others.set(others.get() + 1);
+            opened(&folder, &format!("{}.db", others.get()))
+        };
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(contract::is_kept(|| opened(&folder, "same.db"), other));
+    }
+
+    #[test]
+    fn files_of_others_and_of_later_versions_are_refused() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("historian.db");
+        drop(opened(&folder, "historian.db"));
+        Connection::open(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", VERSION + 1)
+            .unwrap();
+        assert!(matches!(SqliteStore::open(&path), Err(OpenError::Newer { version, .. }) if version == VERSION + 1));
+        let foreign = folder.path().join("foreign.db");
+        Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
+        assert!(matches!(SqliteStore::open(&foreign), Err(OpenError::Foreign { .. })));
+        let text = folder.path().join("text.db");
+        std::fs::write(&text, "no database, but long enough to be read as one".repeat(10)).unwrap();
+        assert!(matches!(SqliteStore::open(&text), Err(OpenError::Unusable { .. })));
+    }
+
+    #[test]
+    fn a_full_disk_takes_nothing_and_what_was_there_stays() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("historian.db");
+        let mut connection = open_for_writing(&path).unwrap();
+        let records = chain("top", 7, 400, |_| {});
+        write_group(&mut connection, &[write(&records[..100])], "s").unwrap()[0]
+            .clone()
+            .unwrap();
+        let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
+        connection
+            .pragma_update_and_check(None, "max_page_count", pages + 8, |_| Ok(()))
+            .unwrap();
+        let group = [write(&records[100..102]), write(&records[102..])];
+        assert!(matches!(write_group(&mut connection, &group, "s"), Err(StoreError::Full { .. })));
+        assert_eq!(held_of(&connection, 1).unwrap().ranges(), [1..=100]);
+        connection
+            .pragma_update_and_check(None, "max_page_count", 1_000_000, |_| Ok(()))
+            .unwrap();
+        let results = write_group(&mut connection, &group, "s").unwrap();
+        assert_eq!(results, [Ok(()), Ok(())]);
+        assert_eq!(held_of(&connection, 1).unwrap().ranges(), [1..=400]);
+    }
+
+    #[test]
+    fn a_question_that_nobody_waits_for_is_interrupted_and_the_next_one_is_answered() {
+        let folder = tempfile::tempdir().unwrap();
+        let store = opened(&folder, "historian.db");
+        let endless = "WITH RECURSIVE n(x) AS (SELECT 1 UNION ALL SELECT x + 1 FROM n) SELECT count(*) FROM n";
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            for _ in 0..2 * READERS {
+                let (begun, has_begun) = oneshot::channel();
+                let question = store.questions.told(move |connection| {
+                    let _ = begun.send(());
+                    connection.query_row(endless, [], |row| row.get::<_, i64>(0))
+                });
+                tokio::select! {
+                    answer = question => panic!("{answer:?}"),
+                    _ = has_begun => {}
+                }
+            }
+            let answer = store
+                .questions
+                .told(|connection| connection.query_row("SELECT 7", [], |row| row.get::<_, i64>(0)));
+            assert_eq!(answer.await, Ok(7));
+        });
+    }
+
+    /// The counts, made again from the records by SQL.
+    const RECOUNT: &str = "
+        WITH parts AS (
+            SELECT at_unix_ns / 3600000000000 AS hour, id >> 40 AS chain, * FROM records WHERE kind = 1 AND test_part = 0
+        ), slices AS (
+            SELECT id, 0 AS dimension, 0 AS label FROM parts
+            UNION ALL SELECT record, labels.kind, labels.id FROM record_labels JOIN labels ON labels.id = label
+            UNION ALL SELECT id, 3, reason FROM parts WHERE reason <> 0
+        )
+        SELECT hour, chain, recipe, model_set, dimension, label,
+            sum(coalesce(verdict, 0) = 1), sum(coalesce(verdict, 0) = 2), sum(coalesce(verdict, 0) NOT IN (1, 2))
+        FROM parts JOIN slices USING (id) GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 5, 6";
+
+    fn rows(connection: &Connection, select: &str) -> Vec<[i64; 9]> {
+        let mut select = connection.prepare(select).unwrap();
+        let rows = select.query_map([], |row| {
+            let mut columns = [0; 9];
+            (0..9).try_for_each(|at| row.get(at).map(|column| columns[at] = column))?;
+            Ok(columns)
+        });
+        rows.unwrap().collect::<Result<_, _>>().unwrap()
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+        #[test]
+        fn rollups_are_what_a_recount_gives(batches in prop::collection::vec((0usize..120, 1usize..30), 1..25), salt in any::<u64>()) {
+            let records = chain("top", 7, 120, |record| {
+                let chance = (record.sequence ^ salt).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 8;
+                if chance.is_multiple_of(11) {
+                    record.body = Some(Body::LateFindings(proto::LateFindings { part_sequence: record.sequence, ..Default::default() }));
+                    return;
+                }
+                let part = part(record);
+                part.test_part = chance.is_multiple_of(7);
+                part.recipe = (chance % 3) as u32;
+                part.models[0].version = (chance % 2).to_string();
+                part.triggered_unix_ns += (chance % 5) as i64 * 3_000_000_000_000;
+                part.outcome = (chance % 13 != 0).then_some(proto::Outcome { verdict: (chance % 5) as i32, reason: (chance % 4) as u32 });
+            });
+            let folder = tempfile::tempdir().unwrap();
+            let mut connection = open_for_writing(&folder.path().join("historian.db")).unwrap();
+            connection.pragma_update(None, "synchronous", "OFF").unwrap();
+            let batches: Vec<Write> = batches
+                .into_iter()
+                .map(|(first, length)| write(&records[first..(first + length).min(records.len())]))
+                .collect();
+            // Some alone, some together, the last ones again.
+            for group in batches.chunks(3).chain([&batches[batches.len() / 2..]]) {
+                prop_assert!(write_group(&mut connection, group, "s").unwrap().iter().all(Result::is_ok));
+            }
+            let kept = rows(&connection, "SELECT * FROM rollups ORDER BY 1, 2, 3, 4, 5, 6");
+            prop_assert!(!kept.is_empty() || records.is_empty());
+            prop_assert_eq!(kept, rows(&connection, RECOUNT));
         }
     }
 }

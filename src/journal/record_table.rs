@@ -265,7 +265,8 @@ impl<'a> Columns<'a> {
                 serial: Some(part.serial.as_str()).filter(|serial| !serial.is_empty()),
                 recipe: Some(part.recipe),
                 models: Some(model_set(&part.models)),
-                outcome: part.outcome.map(|outcome| (outcome.verdict, outcome.reason)),
+                // Without an outcome it is not decidable, as a verdict that is not known.
+                outcome: Some(part.outcome.map_or((0, 0), |outcome| (outcome.verdict, outcome.reason))),
                 test_part: Some(part.test_part),
             },
             Some(Body::LateFindings(late)) => Self {

@@ -10,12 +10,20 @@
 //! | `pki.rs` | a certificate authority for plants without one |
 //! | `results_feed.rs` | outcomes on their way to line controllers |
 //! | `station_service.rs` | a station, served to line controllers |
+//! | `convert.rs` | what the station knows becomes what is recorded and sent; pure |
+//! | `forwarder.rs` | the station's records on their way to the historian |
+//! | `historian_service.rs` | the historian, served to stations and to people |
+//! | `historian_client.rs` | the historian, asked |
 
 pub mod access;
 pub mod certificate;
 pub mod connections;
 pub mod convert;
+pub mod forwarder;
+#[cfg(test)]
+mod forwarding;
 pub mod historian_client;
+pub mod historian_service;
 pub mod pki;
 pub mod proto;
 pub mod results_feed;

@@ -150,6 +150,8 @@ mod tests {
 
     fn record(result_id: u32, verdict: Verdict) -> PartRecord {
         PartRecord {
+            defect_code: 0,
+            tags: Vec::new(),
             station: "press-1".into(),
             epoch: 1,
             sequence: 100 + u64::from(result_id),

@@ -12,6 +12,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, WorkerState};
+use super::forwarding::{self, HistorianError};
 use super::line_thread::{Controllers, LineInput, LineThread, Recorded, Report};
 use super::recording::{self, RecordedParts};
 use super::recovery::{self, Recovery};
@@ -35,11 +36,10 @@ use crate::line::{Line, Memory};
 use crate::model::manifest::Manifest;
 use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError, SILENCE_MAX};
 use crate::plc::{PlcEvent, Shown};
-use crate::rpc::access::Access;
 use crate::rpc::convert::RecordContext;
 use crate::rpc::proto;
 use crate::rpc::station_service::{self, Events, ServeError, StationFacts, StationPorts, StationServer};
-use crate::rpc::tls::{SecurityError, ServerSecurity};
+use crate::rpc::tls::SecurityError;
 use crate::telemetry::endpoint::{self, EndpointError};
 use crate::telemetry::{LineEvents, Metrics};
 use crate::vision::inspector::Overrides;
@@ -81,6 +81,9 @@ pub enum StationError {
     /// Records cannot be kept.
     #[error(transparent)]
     Journal(#[from] JournalError),
+    /// Records cannot be sent.
+    #[error(transparent)]
+    Historian(#[from] HistorianError),
     /// Line controllers cannot be served.
     #[error(transparent)]
     Grpc(#[from] ServeError),
@@ -237,6 +240,12 @@ pub fn start(
     };
     let log: Arc<dyn RecordLog> = Arc::new(journal.reader()?);
     threads.extend(keep_records(config, journal, to_record, listener, control)?);
+    if let Some(historian) = &config.historian {
+        let endpoint = forwarding::endpoint(historian)?;
+        let (log, line, stop) = (Arc::clone(&log), inputs.clone(), stop.clone());
+        let forward = move || forwarding::run(&log, endpoint, &line, &stop);
+        threads.push(("forwarder", spawn("forwarder", control, forward)?));
+    }
     let controllers = Controllers::default();
     if let Some(grpc) = &config.grpc {
         let facts = facts(config, numbers.epoch, &models);
@@ -556,14 +565,8 @@ fn serve_controllers(
         });
         events
     });
-    let server = grpc.security.server.as_ref();
-    let access = if server.is_some_and(|server| server.client_ca.is_some()) {
-        Access::mutual()
-    } else {
-        Access::open()
-    };
-    let (tls, warnings) = server.map(ServerSecurity::load).transpose()?.unzip();
-    warnings.iter().flatten().for_each(|warning| tracing::warn!("{}", warning.0));
+    let secured = grpc.security.load()?;
+    secured.warnings.iter().for_each(|warning| tracing::warn!("{}", warning.0));
     let ports = StationPorts {
         facts,
         shown: Arc::clone(shown),
@@ -571,10 +574,10 @@ fn serve_controllers(
         results: Arc::clone(&controllers.results),
         log: Some(Arc::clone(log)),
         events,
-        access,
+        access: secured.access,
         accept_hold: config.result.accept_hold,
     };
-    Ok(station_service::serve(grpc.listen, tls, ports, stop.clone())?)
+    Ok(station_service::serve(grpc.listen, secured.tls, ports, stop.clone())?)
 }
 
 fn workers(

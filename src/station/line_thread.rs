@@ -19,7 +19,8 @@ use crate::line::image::Counts;
 use crate::part::{CycleId, Disposition, Nanos, PartRecord, Verdict};
 use crate::plc::grpc::Standing;
 use crate::plc::{PlcEvent, Shown};
-use crate::rpc::station_service::{ImageSwapped, ResultsFeed};
+use crate::rpc::results_feed::ResultsFeed;
+use crate::rpc::station_service::ImageSwapped;
 use crate::telemetry::{LineEvents, Metrics};
 
 /// What reaches the line thread.

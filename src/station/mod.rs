@@ -15,6 +15,7 @@
 //! | `line_thread.rs` | drives the line: clock in, black box, image, jobs and records out |
 //! | `engines.rs` | worker threads that own the models |
 //! | `reporter.rs` | records leave the station |
+//! | `forwarding.rs` | the thread on which records go to the historian |
 //! | `recording.rs` | records on their way to the journal, and what becomes of them there |
 //! | `recovery.rs` | what an earlier life left |
 //! | `memory.rs` | memory is kept from part to part |
@@ -22,6 +23,7 @@
 
 pub mod build;
 pub mod engines;
+pub mod forwarding;
 pub mod line_thread;
 pub mod memory;
 pub mod recording;
