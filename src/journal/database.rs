@@ -225,6 +225,8 @@ struct Opened {
     is_new: bool,
     /// Whether the chain has no records.
     is_empty: bool,
+    /// Its last parts.
+    recent: Vec<RecentPart>,
 }
 
 impl Journal {
@@ -281,11 +283,10 @@ impl Journal {
         if let Some(damage) = &damage {
             journal.note_loss(damage)?;
         }
-        let recent = journal.recent_parts(RECENT_PARTS)?;
-        journal.recorded = RecordedParts::of(&recent);
+        journal.recorded = RecordedParts::of(&opened.recent);
         (found.orphans_removed, found.images_gone) = super::evidence::sweep(&journal.shared, &mut journal.connection);
         found.next_sequence = journal.head.next_sequence;
-        found.recent_parts = recent;
+        found.recent_parts = opened.recent;
         found.damaged = damage;
         Ok((journal, found))
     }
@@ -363,7 +364,9 @@ impl Journal {
     /// # Errors
     /// When the disk does not give them.
     pub fn recent_parts(&self, count: usize) -> Result<Vec<RecentPart>, JournalError> {
-        recent_parts(&self.connection, self.shared.chain, count).map_err(|source| self.shared.failed(source))
+        let mut parts = Vec::new();
+        let read = read_recent_parts(&self.connection, self.shared.chain, count, &mut parts);
+        read.map(|()| parts).map_err(|source| self.shared.failed(source))
     }
 
     /// Goes on in a new file after the one in use turned out to be damaged; readers follow.
@@ -520,12 +523,15 @@ fn look(folder: &Path, station: &str, epoch: u64) -> Result<Result<Opened, Strin
         }
         let head = head(&connection, chain)?;
         let is_empty = tables::head(&connection, chain)?.is_none();
+        let mut recent = Vec::new();
+        read_recent_parts(&connection, chain, RECENT_PARTS, &mut recent)?;
         Ok(Ok(Opened {
             connection,
             chain,
             head,
             is_new,
             is_empty,
+            recent,
         }))
     };
     match look() {
@@ -595,17 +601,18 @@ fn set_aside_and_begin_anew(
     reserved: Reserved,
 ) -> Result<(Opened, Option<Damage>), JournalError> {
     let left = what_is_left(folder, station, epoch);
-    let head = left.map_or(
-        Head {
+    let unknown = Left {
+        first: 1,
+        head: Head {
             next_sequence: reserved.below,
             previous_hash: NO_HASH,
         },
-        |(_, head)| head,
-    );
+        recent: Vec::new(),
+    };
+    let Left { first, head, recent } = left.unwrap_or(unknown);
     let damage = set_aside::move_away(folder, what)?;
     let mut connection = tables::open(&folder.join(FILE_NAME), Durability::Power).map_err(|source| failed(folder, source))?;
     begin_chain(&mut connection, station, epoch, 1, head).map_err(|source| failed(folder, source))?;
-    let first = left.map_or(1, |(first, _)| first);
     let damage = Damage {
         lost: (head.next_sequence > first).then(|| (first, head.next_sequence - 1)),
         ..damage
@@ -616,18 +623,29 @@ fn set_aside_and_begin_anew(
         head,
         is_new: false,
         is_empty: true,
+        recent,
     };
     Ok((opened, Some(damage)))
 }
 
-/// First sequence and head of a chain in a file that is damaged, if they can still be read.
-fn what_is_left(folder: &Path, station: &str, epoch: u64) -> Option<(u64, Head)> {
+/// What can still be read of a chain in a file that is damaged.
+struct Left {
+    first: u64,
+    head: Head,
+    /// Its last parts, back to where it cannot be read.
+    recent: Vec<RecentPart>,
+}
+
+fn what_is_left(folder: &Path, station: &str, epoch: u64) -> Option<Left> {
     let connection = tables::open_read_only(&folder.join(FILE_NAME)).ok()?;
     let find = "SELECT id FROM chains WHERE station = ?1 AND epoch = ?2";
     let chain: i64 = connection.query_row(find, params![station, epoch as i64], |row| row.get(0)).ok()?;
     let (first, _) = tables::anchor(&connection, chain as u64).ok()??;
     let head = head(&connection, chain as u64).ok()?;
-    Some((first, head))
+    let mut recent = Vec::new();
+    // What was read before it failed stays.
+    let _ = read_recent_parts(&connection, chain as u64, RECENT_PARTS, &mut recent);
+    Some(Left { first, head, recent })
 }
 
 /// Makes tables and a chain that begins at a head.
@@ -663,12 +681,18 @@ struct RememberedPart {
     recipe: u32,
 }
 
-pub(super) fn recent_parts(connection: &Connection, chain: u64, count: usize) -> rusqlite::Result<Vec<RecentPart>> {
+/// Reads the last parts of a chain, in the order they were recorded; those that were read before an error are there too.
+fn read_recent_parts(connection: &Connection, chain: u64, count: usize, parts: &mut Vec<RecentPart>) -> rusqlite::Result<()> {
+    let read = read_newest_first(connection, chain, count, parts);
+    parts.reverse();
+    read
+}
+
+fn read_newest_first(connection: &Connection, chain: u64, count: usize, parts: &mut Vec<RecentPart>) -> rusqlite::Result<()> {
     let (first, last) = tables::ids(chain);
     let mut statement =
         connection.prepare_cached("SELECT bytes FROM records WHERE id BETWEEN ?1 AND ?2 AND kind = ?3 ORDER BY id DESC LIMIT ?4")?;
     let mut rows = statement.query(params![first, last, Kind::Part as i64, count as i64])?;
-    let mut parts = Vec::new();
     while let Some(row) = rows.next()? {
         let bytes = row.get_ref(0)?.as_blob()?;
         if let Ok(Remembered { part: Some(part) }) = prost::Message::decode(bytes) {
@@ -682,8 +706,7 @@ pub(super) fn recent_parts(connection: &Connection, chain: u64, count: usize) ->
             });
         }
     }
-    parts.reverse();
-    Ok(parts)
+    Ok(())
 }
 
 #[cfg(test)]

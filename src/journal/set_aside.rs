@@ -12,13 +12,13 @@ use super::tables::FILE_NAME;
 use crate::flow::unix_now_ns;
 
 /// The file in the journal's folder.
-pub const SEQUENCES_FILE: &str = "sequences.toml";
+pub(super) const SEQUENCES_FILE: &str = "sequences.toml";
 
 /// Folder of evidence in the journal's folder.
 pub(super) const EVIDENCE: &str = "evidence";
 
 /// Damaged journals that are kept; the oldest goes when there is another.
-pub const SET_ASIDE_MAX: usize = 2;
+pub(super) const SET_ASIDE_MAX: usize = 2;
 
 /// Sequences reserved at a time.
 const BLOCK: u64 = 65_536;

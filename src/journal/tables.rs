@@ -18,10 +18,10 @@ use rusqlite::{Connection, OpenFlags, OptionalExtension, params};
 use super::record_table::{SEQUENCES, TABLES};
 
 /// Version of the file's format, in `user_version`.
-pub const VERSION: u32 = 1;
+pub(super) const VERSION: u32 = 1;
 
 /// The file in the journal's folder.
-pub const FILE_NAME: &str = "journal.sqlite";
+pub(super) const FILE_NAME: &str = "journal.sqlite";
 
 /// How long a connection waits while another writes. Nobody writes for longer than a few milliseconds.
 const BUSY_MAX: Duration = Duration::from_secs(5);

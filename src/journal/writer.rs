@@ -187,7 +187,7 @@ impl Writer<'_> {
         let mut stored = stored.iter().peekable();
         for entry in self.waiting.drain(..count) {
             // A part that was left out has no sequence of its own.
-            let Some(record) = stored.next_if(|stored| is_of(&stored.record.body, &entry.record.body)) else {
+            let Some(record) = stored.next_if(|stored| is_of(stored.record.body.as_ref(), &entry.record.body)) else {
                 continue;
             };
             for evidence in entry.evidence {
@@ -258,7 +258,7 @@ impl Writer<'_> {
 }
 
 /// Whether a record says this (its texts may have been cut).
-fn is_of(recorded: &Option<Body>, given: &Body) -> bool {
+fn is_of(recorded: Option<&Body>, given: &Body) -> bool {
     match (recorded, given) {
         (Some(Body::Part(recorded)), Body::Part(given)) => recorded.part_sequence == given.part_sequence,
         (Some(recorded), given) => std::mem::discriminant(recorded) == std::mem::discriminant(given),
