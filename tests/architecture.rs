@@ -83,7 +83,16 @@ const SDKS: &[(&str, &[&str])] = &[
     ("async_opcua", &["plc/opcua.rs", "twin/"]),
     ("opcua", &["plc/opcua.rs", "twin/"]),
     ("rust_ethernet_ip", &["plc/ethernet_ip.rs", "twin/"]),
-    ("rusqlite", &["journal/", "historian/sqlite.rs"]),
+    (
+        "rusqlite",
+        &[
+            "journal/",
+            "historian/sqlite.rs",
+            "historian/queries.rs",
+            "historian/queries/",
+            "twin/records.rs",
+        ],
+    ),
     ("tokio_postgres", &["historian/postgres.rs"]),
     ("object_store", &["historian/images.rs"]),
     ("tonic", &["rpc/"]),

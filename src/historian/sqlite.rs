@@ -736,16 +736,18 @@ struct InterruptOnDrop(Running);
 
 impl Drop for InterruptOnDrop {
     fn drop(&mut self) {
+        // SQLite hears an interruption only while a statement runs, so it is told until the question has ended. A thread does that, as the
+        // runtime may be stopping.
         let running = self.0.clone();
-        // SQLite hears an interruption only while a statement runs, so it is told until the question has ended.
-        if let Ok(runtime) = tokio::runtime::Handle::try_current()
-            && running.interrupt()
-        {
-            runtime.spawn(async move {
+        if running.interrupt() {
+            let until_ended = move || {
                 while running.interrupt() {
-                    tokio::time::sleep(INTERRUPT_PAUSE).await;
+                    std::thread::sleep(INTERRUPT_PAUSE);
                 }
-            });
+            };
+            if let Err(error) = std::thread::Builder::new().name("historian-interrupt".into()).spawn(until_ended) {
+                tracing::warn!("failed to interrupt a question for certain: {error}");
+            }
         }
     }
 }

@@ -205,6 +205,7 @@ impl Forwarder {
         let mut written = self.log.written_below();
         let written_below = *written.borrow_and_update();
         let hello = self.hello(written_below).await?;
+        let next_sequence = hello.next_sequence;
         let (outbound, to_send) = mpsc::channel(OUTBOUND_MAX);
         let hello = proto::IngestRequest {
             message: Some(ingest_request::Message::Hello(hello)),
@@ -224,9 +225,13 @@ impl Forwarder {
             .await
             .map_err(|_| unreachable("it does not answer Hello".into()))??;
         self.state.send_replace(ForwarderState::Connected);
+        let held = Held::from(welcome.held.as_slice());
+        // More is held than this station knows: a connection broke before the acknowledgement came.
+        *progress = *held.gap_from(next_sequence).start() > next_sequence;
         let delivery = Delivery {
             log: Arc::clone(&self.log),
-            lanes: Lanes::new(&welcome, written_below),
+            lanes: Lanes::new(&held, next_sequence, written_below, welcome.window_bytes),
+            held,
             written,
             reading: None,
             ready: None,
@@ -288,8 +293,13 @@ struct Lanes {
 }
 
 impl Lanes {
-    fn new(welcome: &proto::Welcome, written_below: u64) -> Self {
-        let settled = Held::from(welcome.held.as_slice());
+    /// Of each range held whose acknowledgement never came, the last record goes again: its hash proves those before it.
+    fn new(held: &Held, next_sequence: u64, written_below: u64, window_bytes: u32) -> Self {
+        let settle = |range: &RangeInclusive<u64>| match *range.end() < next_sequence {
+            true => range.clone(),
+            false => *range.start()..=range.end() - 1,
+        };
+        let settled: Held = held.ranges().iter().map(settle).collect();
         // A live lane begins another piece. With very many of them everything is backlog.
         let live_from = if settled.len() > RANGES_LIVE_MAX {
             SEQUENCES
@@ -301,7 +311,7 @@ impl Lanes {
             live_from,
             backlog_next: 1,
             live_next: live_from,
-            window: (welcome.window_bytes as usize).min(WINDOW_BYTES_MAX),
+            window: (window_bytes as usize).min(WINDOW_BYTES_MAX),
             on_the_way: BTreeMap::new(),
         }
     }
@@ -367,6 +377,8 @@ type Records = Vec<(u64, Vec<u8>)>;
 struct Delivery {
     log: Arc<dyn RecordLog>,
     lanes: Lanes,
+    /// What the historian holds, as it said, and acknowledged since.
+    held: Held,
     written: watch::Receiver<u64>,
     /// What is being read.
     reading: Option<(Wanted, JoinHandle<Result<Records, LogError>>)>,
@@ -447,7 +459,10 @@ impl Delivery {
         if let Some(ingest_response::Message::Acknowledged(acknowledged)) = answer.message {
             let acknowledged = Held::from(acknowledged.ranges.as_slice());
             self.lanes.acknowledged(&acknowledged);
-            acknowledged.ranges().iter().cloned().for_each(|range| self.to_note.add(range));
+            acknowledged.ranges().iter().cloned().for_each(|range| self.held.add(range));
+            // An acknowledged record is linked to those before it, so it acknowledges the whole range that it is in.
+            let whole = self.held.ranges().iter().filter(|range| acknowledged.touches(range)).cloned();
+            whole.for_each(|range| self.to_note.add(range));
         }
     }
 
@@ -576,8 +591,8 @@ mod tests {
     use super::*;
 
     fn lanes(held: &[(u64, u64)], window_bytes: u32, written_below: u64) -> Lanes {
-        let held = held.iter().map(|&(first, last)| proto::SequenceRange { first, last }).collect();
-        Lanes::new(&proto::Welcome { held, window_bytes }, written_below)
+        let held: Held = held.iter().map(|&(first, last)| first..=last).collect();
+        Lanes::new(&held, *held.gap_from(1).start(), written_below, window_bytes)
     }
 
     fn send(lanes: &mut Lanes, written_below: u64, records: u64, bytes: usize) -> Option<(Lane, RangeInclusive<u64>)> {
@@ -594,7 +609,8 @@ mod tests {
         assert_eq!(send(&mut lanes, 13, 2, 1), Some((Lane::Backlog, 5..=6)));
         assert_eq!(send(&mut lanes, 15, 9, 1), Some((Lane::Live, 13..=14)));
         assert_eq!(send(&mut lanes, 15, 9, 1), Some((Lane::Backlog, 7..=7)));
-        assert_eq!(send(&mut lanes, 15, 9, 1), Some((Lane::Backlog, 10..=12)));
+        // Record 9 is held, but not acknowledged yet.
+        assert_eq!(send(&mut lanes, 15, 9, 1), Some((Lane::Backlog, 9..=12)));
         assert_eq!(send(&mut lanes, 15, 9, 1), None);
         assert_eq!(send(&mut lanes, 16, 9, 1), Some((Lane::Live, 15..=15)));
     }
@@ -618,7 +634,7 @@ mod tests {
         let gone = lanes.next(71).unwrap();
         assert_eq!(gone.range, 1..=49);
         lanes.sent(&gone, None, 0);
-        assert_eq!(send(&mut lanes, 71, 100, 1), Some((Lane::Backlog, 61..=70)));
+        assert_eq!(send(&mut lanes, 71, 100, 1), Some((Lane::Backlog, 60..=70)));
         assert_eq!(lanes.next(71), None);
     }
 
@@ -627,7 +643,7 @@ mod tests {
         let held: Vec<(u64, u64)> = (1..=RANGES_LIVE_MAX as u64 + 1).map(|at| (at * 10, at * 10)).collect();
         let mut lanes = lanes(&held, 1000, 10_000);
         assert_eq!(send(&mut lanes, 10_001, 100, 1), Some((Lane::Backlog, 1..=9)));
-        assert_eq!(send(&mut lanes, 10_001, 100, 1), Some((Lane::Backlog, 11..=19)));
+        assert_eq!(send(&mut lanes, 10_001, 100, 1), Some((Lane::Backlog, 10..=19)));
     }
 
     #[test]
