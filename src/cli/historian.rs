@@ -22,7 +22,7 @@ pub(super) struct HistorianArgs {
     /// Where records are kept: sqlite:PATH
     #[arg(long, value_name = "STORE", default_value = "sqlite:historian.db")]
     store: String,
-    /// Where evidence images are kept: file:FOLDER
+    /// Where evidence images are kept: `file:FOLDER`
     #[arg(long, value_name = "IMAGES", default_value = "file:historian-images")]
     images: String,
     /// Listen for other machines without encryption or passwords

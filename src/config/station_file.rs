@@ -150,9 +150,11 @@ fn read_cycle_source(table: &mut Table<'_>) -> Answer<CycleSource> {
     let is_grpc = table.or("cycle_source", false, kinds)?;
     if is_grpc {
         let of_modbus = ["role", "listen", "insecure", "writers"];
-        let refused = of_modbus.into_iter().filter(|key| table.has(key));
-        let refused = refused.map(|key| table.refuse(key, format!("{key} is for the cycle_source \"modbus\"; remove it")));
-        return refused.last().map_or(Ok(CycleSource::Grpc), Err);
+        let mut answer = Ok(CycleSource::Grpc);
+        for key in of_modbus.into_iter().filter(|key| table.has(key)) {
+            answer = Err(table.refuse(key, format!("{key} is for the cycle_source \"modbus\"; remove it")));
+        }
+        return answer;
     }
     let role = table.or("role", (), only("server", &["client"]));
     let listen = read_listen(table, "Modbus cannot be secured");

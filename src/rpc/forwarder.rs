@@ -51,7 +51,7 @@ pub const BACKOFF_MIN: Duration = Duration::from_millis(100);
 pub const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// The pause after the historian refused the station.
-pub const REFUSED_PAUSE: Duration = Duration::from_secs(60);
+pub const REFUSED_PAUSE: Duration = Duration::from_mins(1);
 
 /// How long a connection may take, and Hello until its Welcome.
 const CONNECT_MAX: Duration = Duration::from_secs(5);
@@ -66,7 +66,7 @@ const OUTBOUND_MAX: usize = 1;
 const IMAGES_AT_A_TIME: usize = 8;
 
 /// How long one image may take.
-const IMAGE_MAX: Duration = Duration::from_secs(60);
+const IMAGE_MAX: Duration = Duration::from_mins(1);
 
 /// How often the journal is asked for images when nothing says that there are some.
 const IMAGES_PAUSE: Duration = Duration::from_secs(5);
@@ -295,9 +295,9 @@ struct Lanes {
 impl Lanes {
     /// Of each range held whose acknowledgement never came, the last record goes again: its hash proves those before it.
     fn new(held: &Held, next_sequence: u64, written_below: u64, window_bytes: u32) -> Self {
-        let settle = |range: &RangeInclusive<u64>| match *range.end() < next_sequence {
-            true => range.clone(),
-            false => *range.start()..=range.end() - 1,
+        let settle = |range: &RangeInclusive<u64>| {
+            let last = *range.end() - u64::from(*range.end() >= next_sequence);
+            *range.start()..=last
         };
         let settled: Held = held.ranges().iter().map(settle).collect();
         // A live lane begins another piece. With very many of them everything is backlog.

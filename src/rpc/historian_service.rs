@@ -160,7 +160,7 @@ impl<S: Store> Historian<S> {
 
     /// Whether the station continues what is held, and what that is.
     async fn welcome(&self, hello: &proto::Hello) -> Result<(ChainKey, proto::Welcome), Status> {
-        let chain = ingest::chain_of(hello).map_err(refusal_status)?;
+        let chain = ingest::chain_of(hello).map_err(|refusal| refusal_status(&refusal))?;
         let held = self.store.held(&chain).await.map_err(store_status)?;
         let last = proto::RecordKey {
             station: chain.station.clone(),
@@ -170,7 +170,7 @@ impl<S: Store> Historian<S> {
         let last_hash = self.store.hash_of(&last).await.map_err(store_status)?;
         ingest::check_hello(hello, &held, last_hash).map_err(|refusal| {
             tracing::error!("{refusal}");
-            refusal_status(refusal)
+            refusal_status(&refusal)
         })?;
         let welcome = proto::Welcome {
             held: held.to_proto(),
@@ -237,7 +237,7 @@ impl<S: Store> HistorianService for Historian<S> {
             return Err(Status::invalid_argument("failed to begin: the first message must be a description"));
         };
         self.access.require_station(&caller, &description.station)?;
-        images::check(&description).map_err(refusal_status)?;
+        images::check(&description).map_err(|refusal| refusal_status(&refusal))?;
         let answer = |already_held| Ok(Response::new(proto::UploadImageResponse { already_held }));
         let key = proto::RecordKey {
             station: description.station.clone(),
@@ -406,7 +406,7 @@ impl<S: Store> Delivery<S> {
             return Err(Status::invalid_argument("failed to go on: after Hello come records"));
         };
         let bytes = ingest::batch_bytes(&batch);
-        let batch = ingest::read_batch(&self.chain, batch).map_err(refusal_status)?;
+        let batch = ingest::read_batch(&self.chain, batch).map_err(|refusal| refusal_status(&refusal))?;
         let range = match (batch.records.first(), batch.records.last()) {
             (Some(first), Some(last)) => proto::SequenceRange {
                 first: first.sequence,
@@ -521,7 +521,7 @@ fn not_held(key: &proto::RecordKey) -> Status {
     ))
 }
 
-fn refusal_status(refusal: Refusal) -> Status {
+fn refusal_status(refusal: &Refusal) -> Status {
     let text = refusal.to_string();
     match refusal {
         Refusal::Malformed { .. } => Status::invalid_argument(text),
@@ -532,7 +532,7 @@ fn refusal_status(refusal: Refusal) -> Status {
 fn store_status(error: StoreError) -> Status {
     let text = error.to_string();
     match error {
-        StoreError::Refused(refusal) => refusal_status(refusal),
+        StoreError::Refused(refusal) => refusal_status(&refusal),
         StoreError::Scattered { .. } | StoreError::Full { .. } | StoreError::Busy { .. } => Status::resource_exhausted(text),
         StoreError::Unavailable { .. } => Status::unavailable(text),
         StoreError::Question(_) => Status::invalid_argument(text),
@@ -542,7 +542,7 @@ fn store_status(error: StoreError) -> Status {
 fn image_status(error: ImageError) -> Status {
     let text = error.to_string();
     match error {
-        ImageError::Refused(refusal) => refusal_status(refusal),
+        ImageError::Refused(refusal) => refusal_status(&refusal),
         ImageError::Damaged { .. } => Status::data_loss(text),
         ImageError::Lost { .. } => Status::not_found(text),
         ImageError::Disk { source, .. } if source.kind() == std::io::ErrorKind::StorageFull => Status::resource_exhausted(text),

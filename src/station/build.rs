@@ -14,21 +14,19 @@ use tokio_util::sync::CancellationToken;
 use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, WorkerState};
 use super::forwarding::{self, HistorianError};
 use super::line_thread::{Controllers, LineInput, LineThread, Recorded, Report};
-use super::recording::{self, RecordedParts};
+use super::recording::Keeping;
 use super::recovery::{self, Recovery};
-use super::reporter::{self, Departed, ReportFormat};
+use super::reporter::{Departed, ReportFormat};
 use crate::capture::folder::FolderCamera;
 use crate::capture::gstreamer::{GstCamera, GstSettings};
 use crate::capture::{Camera, CameraError, CaptureSink};
-use crate::config::station::{CameraSource, CycleSource, GrpcConfig, StationConfig, WhenDiskFull};
+use crate::config::station::{CameraSource, CycleSource, GrpcConfig, StationConfig};
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
 use crate::journal::black_box::{BlackBox, BlackBoxError};
 use crate::journal::database::{Journal, JournalError};
-use crate::journal::evidence::{self, FramePlaces};
+use crate::journal::evidence::FramePlaces;
 use crate::journal::log::RecordLog;
 use crate::journal::numbers::{Numbers, NumbersError};
-use crate::journal::retention::{self, Keeper, Quota};
-use crate::journal::writer::{self, Entry};
 use crate::line::config::TriggerSource;
 use crate::line::image::StationImage;
 use crate::line::tags::TagSource;
@@ -36,7 +34,7 @@ use crate::line::{Line, Memory};
 use crate::model::manifest::Manifest;
 use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError, SILENCE_MAX};
 use crate::plc::{PlcEvent, Shown};
-use crate::rpc::convert::RecordContext;
+use crate::rpc::access::Access;
 use crate::rpc::proto;
 use crate::rpc::station_service::{self, Events, ServeError, StationFacts, StationPorts, StationServer};
 use crate::rpc::tls::SecurityError;
@@ -52,13 +50,6 @@ const JOBS_MAX: usize = 64;
 
 /// Records that may wait for their reader; beyond that the newest are dropped and counted. They are in the black box all the same.
 const REPORTS_MAX: usize = 65_536;
-
-/// Records that may wait for the journal's writer, which holds as many again; beyond that the newest are dropped and counted. They are in the
-/// black box all the same.
-const ENTRIES_MAX: usize = 65_536;
-
-/// Images that may wait for their file; there are fewer frames to be held.
-const IMAGES_MAX: usize = 64;
 
 /// How long after the last deadline the threads have to end.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -216,30 +207,16 @@ pub fn start(
         let _ = reports.send(Report::Recorded(Recorded::Part { record, evidence }));
     }
 
-    let (entries, to_record) = bounded("journal", ENTRIES_MAX, WhenFull::DropNewest);
-    let context = RecordContext {
-        recipe_name: config.recipe.name.clone(),
+    let log: Arc<dyn RecordLog> = Arc::new(journal.reader()?);
+    let keeping = Keeping {
+        journal,
         models: models.clone(),
-        ok_share: config.journal.ok_share,
-    };
-    let recording = Arc::clone(&metrics);
-    let report = move || {
-        let mut output = output;
-        reporter::run(&reports_out, format, &mut output, &mut |recorded| {
-            if entries.send(recording::entry(recorded, &context)).is_err() {
-                recording.record_dropped();
-            }
-        });
-    };
-    threads.push(("reporter", spawn("reporter", control, report)?));
-    let listener = RecordedParts {
         departed: Departed::new(reported),
         reported_below: Arc::clone(&reported_below),
         line: inputs.clone(),
         metrics: Arc::clone(&metrics),
     };
-    let log: Arc<dyn RecordLog> = Arc::new(journal.reader()?);
-    threads.extend(keep_records(config, journal, to_record, listener, control)?);
+    threads.extend(keeping.start(config, reports_out, (format, output), control)?);
     if let Some(historian) = &config.historian {
         let endpoint = forwarding::endpoint(historian)?;
         let (log, line, stop) = (Arc::clone(&log), inputs.clone(), stop.clone());
@@ -248,8 +225,8 @@ pub fn start(
     }
     let controllers = Controllers::default();
     if let Some(grpc) = &config.grpc {
-        let facts = facts(config, numbers.epoch, &models);
-        let server = serve_controllers(config, grpc, facts, &shown, &controllers, &log, &inputs, &stop)?;
+        let ports = ports(config, facts(config, numbers.epoch, models), &shown, &controllers, log, &inputs);
+        let server = serve_controllers(grpc, ports, &stop)?;
         let _ = reports.send(Report::Serving(server.address));
         threads.push(("grpc", server.thread));
     }
@@ -440,7 +417,11 @@ impl Drop for StageWatch {
     }
 }
 
-fn spawn(name: &'static str, control: &Sender<Control>, run: impl FnOnce() + Send + 'static) -> Result<JoinHandle<()>, StationError> {
+pub(super) fn spawn(
+    name: &'static str,
+    control: &Sender<Control>,
+    run: impl FnOnce() + Send + 'static,
+) -> Result<JoinHandle<()>, StationError> {
     let watch = StageWatch::new(name, control);
     let watched = move || {
         let _watch = watch;
@@ -503,38 +484,8 @@ fn modbus(
     ModbusServer::start(&plc_config, Arc::clone(shown), events).map(Some)
 }
 
-/// The threads that write records and images.
-fn keep_records(
-    config: &StationConfig,
-    journal: Journal,
-    entries: Receiver<Entry>,
-    mut listener: RecordedParts,
-    control: &Sender<Control>,
-) -> Result<[(&'static str, JoinHandle<()>); 2], StationError> {
-    let (images, to_write) = bounded("evidence", IMAGES_MAX, WhenFull::DropNewest);
-    let reader = journal.reader()?;
-    let keeper = Keeper::new(Quota {
-        bytes: config.journal.quota_bytes,
-        keep: config.journal.kept_min,
-        when_full: match config.journal.when_full {
-            WhenDiskFull::Stop => retention::WhenFull::Stop,
-            WhenDiskFull::DropOldest => retention::WhenFull::DropOldest,
-        },
-    });
-    let write = move || {
-        writer::run(journal, keeper, &entries, &images, &mut listener);
-    };
-    let write_images = move || {
-        evidence::run(&to_write, &reader, &mut |error| tracing::error!(%error, "an image is not kept"));
-    };
-    Ok([
-        ("journal", spawn("journal", control, write)?),
-        ("evidence", spawn("evidence", control, write_images)?),
-    ])
-}
-
 /// What line controllers may know of the station.
-fn facts(config: &StationConfig, epoch: u64, models: &[proto::Model]) -> StationFacts {
+fn facts(config: &StationConfig, epoch: u64, models: Vec<proto::Model>) -> StationFacts {
     StationFacts {
         station: config.id.clone(),
         epoch,
@@ -543,39 +494,43 @@ fn facts(config: &StationConfig, epoch: u64, models: &[proto::Model]) -> Station
             name: config.recipe.name.clone(),
             inspections: config.recipe.inspections.iter().map(|inspection| inspection.name.clone()).collect(),
         }],
-        models: models.to_vec(),
+        models,
     }
 }
 
-#[allow(clippy::too_many_arguments, reason = "everything that meets there")]
-fn serve_controllers(
+/// What line controllers are served from. Who they are is not known yet: nobody may do anything.
+fn ports(
     config: &StationConfig,
-    grpc: &GrpcConfig,
     facts: StationFacts,
     shown: &Shown,
     controllers: &Controllers,
-    log: &Arc<dyn RecordLog>,
+    log: Arc<dyn RecordLog>,
     line: &Sender<LineInput>,
-    stop: &CancellationToken,
-) -> Result<StationServer, StationError> {
-    let events: Option<Events> = (config.plc.cycle_source == CycleSource::Grpc).then(|| {
+) -> StationPorts {
+    let events = (config.plc.cycle_source == CycleSource::Grpc).then(|| -> Events {
         let line = line.clone();
-        let events: Events = Box::new(move |event| {
-            let _ = line.send(LineInput::Plc(event));
-        });
-        events
+        Box::new(move |event| drop(line.send(LineInput::Plc(event))))
     });
-    let secured = grpc.security.load()?;
-    secured.warnings.iter().for_each(|warning| tracing::warn!("{}", warning.0));
-    let ports = StationPorts {
+    StationPorts {
         facts,
         shown: Arc::clone(shown),
         swapped: controllers.swapped.clone(),
         results: Arc::clone(&controllers.results),
-        log: Some(Arc::clone(log)),
+        log: Some(log),
         events,
-        access: secured.access,
+        access: Access::mutual(),
         accept_hold: config.result.accept_hold,
+    }
+}
+
+fn serve_controllers(grpc: &GrpcConfig, ports: StationPorts, stop: &CancellationToken) -> Result<StationServer, StationError> {
+    let secured = grpc.security.load()?;
+    for warning in &secured.warnings {
+        tracing::warn!("{}", warning.0);
+    }
+    let ports = StationPorts {
+        access: secured.access,
+        ..ports
     };
     Ok(station_service::serve(grpc.listen, secured.tls, ports, stop.clone())?)
 }

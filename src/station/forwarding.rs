@@ -32,7 +32,9 @@ pub fn endpoint(config: &HistorianConfig) -> Result<Endpoint, HistorianError> {
     let tls = match &config.security {
         Some(security) => {
             let (tls, warnings) = security.load().map_err(|error| HistorianError(error.to_string()))?;
-            warnings.iter().for_each(|warning| tracing::warn!("{}", warning.0));
+            for warning in &warnings {
+                tracing::warn!("{}", warning.0);
+            }
             Some(tls)
         }
         None => None,
@@ -78,7 +80,7 @@ async fn tell(mut states: watch::Receiver<ForwarderState>, line: &Sender<LineInp
             ForwarderState::Connected => tracing::info!("records reach the historian"),
             ForwarderState::Waiting { reason, .. } => tracing::warn!(reason, "records wait for the historian"),
             ForwarderState::Refused { reason } => {
-                tracing::error!(reason, "the historian refuses this station's records; they are kept here")
+                tracing::error!(reason, "the historian refuses this station's records; they are kept here");
             }
         }
         let now = matches!(state, ForwarderState::Refused { .. });
