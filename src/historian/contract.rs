@@ -100,10 +100,7 @@ async fn what_does_not_fit_changes_nothing<S: Store>(store: &S) {
     // The same sequences of another station and of another epoch are other chains.
     store.commit(batch(&chain("side", 7, 40, |_| {}))).await.unwrap();
     let epoch = Batch {
-        chain: ChainKey {
-            epoch: 8,
-            ..key("top")
-        },
+        chain: ChainKey { epoch: 8, ..key("top") },
         records: chain("top", 8, 5, |_| {}),
     };
     store.commit(epoch).await.unwrap();
@@ -180,7 +177,10 @@ async fn images_belong_to_records<S: Store>(store: &S) {
     for camera in ["side", "top", "side"] {
         store.note_image(image(2, camera)).await.unwrap();
     }
-    assert_eq!(store.images(&record_key("top", 2)).await.unwrap(), [image(2, "side"), image(2, "top")]);
+    assert_eq!(
+        store.images(&record_key("top", 2)).await.unwrap(),
+        [image(2, "side"), image(2, "top")]
+    );
     assert_eq!(store.images(&record_key("top", 3)).await.unwrap(), []);
     assert!(store.note_image(image(4, "top")).await.is_err());
 }

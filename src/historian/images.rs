@@ -42,7 +42,9 @@ pub enum ImageError {
     #[error(transparent)]
     Refused(#[from] Refusal),
     /// The bytes are not those that were described.
-    #[error("failed to receive {image}: its bytes do not have the length or SHA-256 that was announced; the file at the station is damaged")]
+    #[error(
+        "failed to receive {image}: its bytes do not have the length or SHA-256 that was announced; the file at the station is damaged"
+    )]
     Damaged {
         /// Which one.
         image: String,
@@ -300,7 +302,12 @@ fn place(description: &proto::ImageDescription) -> PathBuf {
         plain(&description.camera),
         ending(&description.media_type).unwrap_or("image")
     );
-    let folders = [plain(&description.station), description.epoch.to_string(), (description.sequence / 1000).to_string(), file];
+    let folders = [
+        plain(&description.station),
+        description.epoch.to_string(),
+        (description.sequence / 1000).to_string(),
+        file,
+    ];
     folders.iter().collect()
 }
 
@@ -389,7 +396,10 @@ mod tests {
         }
         let mut receiving = images.receive(&description).unwrap();
         assert!(matches!(receiving.write(&picture(1001)), Err(ImageError::Damaged { .. })));
-        assert!(matches!(receiving.write(&picture(CHUNK_BYTES_MAX + 1)), Err(ImageError::Refused(_))));
+        assert!(matches!(
+            receiving.write(&picture(CHUNK_BYTES_MAX + 1)),
+            Err(ImageError::Refused(_))
+        ));
         drop(receiving);
         assert_eq!(files(folder.path()), [] as [PathBuf; 0]);
     }
@@ -409,7 +419,10 @@ mod tests {
         let file = folder.path().join("file");
         fs::write(&file, "").unwrap();
         let refused = ImageFolder::open(&file.join("images")).unwrap_err().to_string();
-        assert!(refused.contains("failed to use the image folder") && refused.contains("file/images"), "{refused}");
+        assert!(
+            refused.contains("failed to use the image folder") && refused.contains("file/images"),
+            "{refused}"
+        );
     }
 
     #[test]
@@ -430,7 +443,10 @@ mod tests {
         for change in wrong {
             let mut description = described(b"x");
             change(&mut description);
-            assert!(matches!(images.receive(&description), Err(ImageError::Refused(_))), "{description:?}");
+            assert!(
+                matches!(images.receive(&description), Err(ImageError::Refused(_))),
+                "{description:?}"
+            );
         }
     }
 

@@ -263,7 +263,11 @@ fn open_for_writing(path: &Path) -> Result<Connection, OpenError> {
     };
     let mut connection = Connection::open(path).map_err(unusable)?;
     connection.busy_timeout(BUSY_MAX).map_err(unusable)?;
-    let pragma = |name| connection.pragma_query_value(None, name, |row| row.get::<_, i64>(0)).map_err(unusable);
+    let pragma = |name| {
+        connection
+            .pragma_query_value(None, name, |row| row.get::<_, i64>(0))
+            .map_err(unusable)
+    };
     let (application, version) = (pragma("application_id")?, pragma("user_version")?);
     let is_new = connection
         .query_row("SELECT NOT EXISTS (SELECT 1 FROM sqlite_master)", [], |row| row.get::<_, bool>(0))
@@ -316,7 +320,10 @@ fn write_until_closed(mut connection: Connection, mut to_write: mpsc::Receiver<(
             vec![Err(error); writes.len()]
         });
         // Whoever does not wait any more has no use for the answer.
-        replies.into_iter().zip(results).for_each(|(reply, result)| drop(reply.send(result)));
+        replies
+            .into_iter()
+            .zip(results)
+            .for_each(|(reply, result)| drop(reply.send(result)));
     }
 }
 
@@ -381,7 +388,9 @@ impl Failure {
 
 /// Stores those records of a batch that are not held.
 fn write_batch(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), Failure> {
-    let (Some(first), Some(last)) = (batch.records.first(), batch.records.last()) else { return Ok(()) };
+    let (Some(first), Some(last)) = (batch.records.first(), batch.records.last()) else {
+        return Ok(());
+    };
     let chain = record_table::chain(transaction, &batch.chain.station, batch.chain.epoch)?;
     if chain > CHAINS_MAX {
         let reason = format!("more than {CHAINS_MAX} stations and epochs; begin another store");
@@ -465,7 +474,9 @@ fn write_held(connection: &Connection, chain: u64, key: &ChainKey, held: &Held, 
 }
 
 fn write_totals(connection: &Connection, chain: u64, new: &[&Stored]) -> rusqlite::Result<()> {
-    let Some(last_recorded) = new.iter().map(|stored| stored.record.recorded_unix_ns).max() else { return Ok(()) };
+    let Some(last_recorded) = new.iter().map(|stored| stored.record.recorded_unix_ns).max() else {
+        return Ok(());
+    };
     connection
         .prepare_cached(
             "INSERT INTO chain_totals (chain, records, last_recorded_unix_ns) VALUES (?1, ?2, ?3) ON CONFLICT DO UPDATE SET \
@@ -572,14 +583,17 @@ fn hash_of(connection: &Connection, id: u64) -> rusqlite::Result<Option<[u8; 32]
 fn held_of(connection: &Connection, chain: u64) -> rusqlite::Result<Held> {
     connection
         .prepare_cached("SELECT first, last FROM held WHERE chain = ?1 ORDER BY first")?
-        .query_map([chain as i64], |row| {
-            Ok(row.get::<_, i64>(0)? as u64..=row.get::<_, i64>(1)? as u64)
-        })?
+        .query_map(
+            [chain as i64],
+            |row| Ok(row.get::<_, i64>(0)? as u64..=row.get::<_, i64>(1)? as u64),
+        )?
         .collect()
 }
 
 fn images_of(connection: &Connection, key: &proto::RecordKey) -> rusqlite::Result<Vec<proto::ImageDescription>> {
-    let Some(record) = record_id(connection, key)? else { return Ok(Vec::new()) };
+    let Some(record) = record_id(connection, key)? else {
+        return Ok(Vec::new());
+    };
     let mut select = connection.prepare_cached(
         "SELECT camera, media_type, size_bytes, sha256, width_px, height_px FROM images WHERE record = ?1 ORDER BY camera",
     )?;
@@ -781,7 +795,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("historian.db");
         drop(opened(&folder, "historian.db"));
-        Connection::open(&path).unwrap().pragma_update(None, "user_version", VERSION + 1).unwrap();
+        Connection::open(&path)
+            .unwrap()
+            .pragma_update(None, "user_version", VERSION + 1)
+            .unwrap();
         assert!(matches!(SqliteStore::open(&path), Err(OpenError::Newer { version, .. }) if version == VERSION + 1));
         let foreign = folder.path().join("foreign.db");
         Connection::open(&foreign).unwrap().execute_batch("CREATE TABLE t (x)").unwrap();
@@ -797,7 +814,9 @@ mod tests {
         let path = folder.path().join("historian.db");
         let mut connection = open_for_writing(&path).unwrap();
         let records = chain("top", 7, 400, |_| {});
-        write_group(&mut connection, &[write(&records[..100])], "s").unwrap()[0].clone().unwrap();
+        write_group(&mut connection, &[write(&records[..100])], "s").unwrap()[0]
+            .clone()
+            .unwrap();
         let pages: i64 = connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
         connection
             .pragma_update_and_check(None, "max_page_count", pages + 8, |_| Ok(()))
@@ -831,7 +850,9 @@ mod tests {
                     _ = has_begun => {}
                 }
             }
-            let answer = store.questions.told(|connection| connection.query_row("SELECT 7", [], |row| row.get::<_, i64>(0)));
+            let answer = store
+                .questions
+                .told(|connection| connection.query_row("SELECT 7", [], |row| row.get::<_, i64>(0)));
             assert_eq!(answer.await, Ok(7));
         });
     }

@@ -97,7 +97,8 @@ pub enum ForwarderState {
 /// # Errors
 /// When that is no such address, or the certificates cannot be used.
 pub fn endpoint(url: &str, tls: Option<ClientTlsConfig>) -> Result<Endpoint, String> {
-    let wrong = |error: tonic::transport::Error| format!("failed to use {url:?} as the historian's address: {error}; write http://HOST:PORT");
+    let wrong =
+        |error: tonic::transport::Error| format!("failed to use {url:?} as the historian's address: {error}; write http://HOST:PORT");
     let endpoint = Endpoint::from_shared(url.to_owned())
         .map_err(wrong)?
         .connect_timeout(CONNECT_MAX)
@@ -300,7 +301,11 @@ impl Lanes {
         };
         let settled: Held = held.ranges().iter().map(settle).collect();
         // A live lane begins another piece. With very many of them everything is backlog.
-        let live_from = if settled.len() > RANGES_LIVE_MAX { SEQUENCES } else { written_below };
+        let live_from = if settled.len() > RANGES_LIVE_MAX {
+            SEQUENCES
+        } else {
+            written_below
+        };
         Self {
             settled,
             live_from,
@@ -356,8 +361,12 @@ impl Lanes {
 
     /// Notes what the historian has committed.
     fn acknowledged(&mut self, acknowledged: &Held) {
-        self.on_the_way
-            .retain(|first, (_, last, _)| !acknowledged.ranges().iter().any(|range| range.contains(first) && range.contains(last)));
+        self.on_the_way.retain(|first, (_, last, _)| {
+            !acknowledged
+                .ranges()
+                .iter()
+                .any(|range| range.contains(first) && range.contains(last))
+        });
     }
 }
 
@@ -452,12 +461,7 @@ impl Delivery {
             self.lanes.acknowledged(&acknowledged);
             acknowledged.ranges().iter().cloned().for_each(|range| self.held.add(range));
             // An acknowledged record is linked to those before it, so it acknowledges the whole range that it is in.
-            let whole = self
-                .held
-                .ranges()
-                .iter()
-                .filter(|range| acknowledged.touches(range))
-                .cloned();
+            let whole = self.held.ranges().iter().filter(|range| acknowledged.touches(range)).cloned();
             whole.for_each(|range| self.to_note.add(range));
         }
     }
@@ -533,7 +537,11 @@ impl Images {
             }
             (Ok(()), Ok(Ok(_))) => {}
             (Ok(()), Ok(Err(status))) if matches!(status.code(), Code::AlreadyExists | Code::DataLoss | Code::InvalidArgument) => {
-                tracing::error!("failed to send {}: {}; it is not sent again", image.path.display(), status.message());
+                tracing::error!(
+                    "failed to send {}: {}; it is not sent again",
+                    image.path.display(),
+                    status.message()
+                );
             }
             (Ok(()), Ok(Err(status))) => {
                 tracing::info!("failed to send {}: {}; it is sent later", image.path.display(), status.message());
@@ -632,10 +640,10 @@ mod tests {
 
     #[test]
     fn with_very_many_pieces_everything_is_backlog() {
-        let held: Vec<(u64, u64)> = (1..=RANGES_LIVE_MAX as u64 + 1).map(|at| (at * 10, at * 10)).collect();
+        let held: Vec<(u64, u64)> = (1..=RANGES_LIVE_MAX as u64 + 1).map(|at| (at * 10, at * 10 + 1)).collect();
         let mut lanes = lanes(&held, 1000, 10_000);
         assert_eq!(send(&mut lanes, 10_001, 100, 1), Some((Lane::Backlog, 1..=9)));
-        assert_eq!(send(&mut lanes, 10_001, 100, 1), Some((Lane::Backlog, 10..=19)));
+        assert_eq!(send(&mut lanes, 10_001, 100, 1), Some((Lane::Backlog, 11..=19)));
     }
 
     #[test]

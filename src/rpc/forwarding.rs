@@ -103,7 +103,12 @@ impl RecordLog for MemoryLog {
     fn images_to_send(&self, count: usize) -> Result<Vec<ImageFile>, LogError> {
         let held = self.acknowledged.borrow().clone();
         let images = self.images.lock().unwrap();
-        Ok(images.iter().filter(|image| held.contains(image.sequence)).take(count).cloned().collect())
+        Ok(images
+            .iter()
+            .filter(|image| held.contains(image.sequence))
+            .take(count)
+            .cloned()
+            .collect())
     }
 
     fn image_sent(&self, sequence: u64, camera: &str) -> Result<(), LogError> {
@@ -197,7 +202,11 @@ async fn cutting_network(to: SocketAddr, cuts: usize, seed: u64) -> SocketAddr {
     tokio::spawn(async move {
         for cut in 0.. {
             let Ok((near, _)) = listener.accept().await else { return };
-            let bytes = if cut < cuts { chance.random_range(100..700_000) } else { usize::MAX };
+            let bytes = if cut < cuts {
+                chance.random_range(100..700_000)
+            } else {
+                usize::MAX
+            };
             tokio::spawn(async move {
                 if let Ok(far) = TcpStream::connect(to).await {
                     pass(near, far, bytes).await;
@@ -257,7 +266,10 @@ async fn assert_holds(folder: &Path, records: &[Stored]) {
         assert_eq!((found.bytes == stored.bytes, found.hash), (true, stored.hash));
     }
     let stations = store.stations().await.unwrap();
-    assert_eq!(stations.iter().map(|station| station.records).collect::<Vec<_>>(), [records.len() as u64]);
+    assert_eq!(
+        stations.iter().map(|station| station.records).collect::<Vec<_>>(),
+        [records.len() as u64]
+    );
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -297,7 +309,12 @@ async fn a_historian_that_lost_records_gets_them_again() {
     // The forwarder notes the batch again when it was stored.
     let mut noted = log.acknowledged.subscribe();
     noted.changed().await.unwrap();
-    let stations = client.list_stations(proto::ListStationsRequest {}).await.unwrap().into_inner().stations;
+    let stations = client
+        .list_stations(proto::ListStationsRequest {})
+        .await
+        .unwrap()
+        .into_inner()
+        .stations;
     assert_eq!(stations[0].records, 300);
     drop(forwarding);
     historian.stop().await;
@@ -314,10 +331,17 @@ async fn clones_and_restored_backups_are_refused_and_change_nothing() {
     log.all_acknowledged(1..=100).await;
     drop(original);
 
-    let diverging = |from: u64| chain("top", 7, 150, move |record| record.recorded_unix_ns += i64::from(record.sequence >= from));
+    let diverging = |from: u64| {
+        chain("top", 7, 150, move |record| {
+            record.recorded_unix_ns += i64::from(record.sequence >= from)
+        })
+    };
     for (log, said) in [
         // A backup of when 60 records were written, of which 50 had arrived.
-        (MemoryLog::new(records.clone(), 61, 51), "record 100 is held, but the station is only about to write record 61"),
+        (
+            MemoryLog::new(records.clone(), 61, 51),
+            "record 100 is held, but the station is only about to write record 61",
+        ),
         // A clone whose acknowledged records are others.
         (MemoryLog::new(diverging(90), 151, 101), "record 100 is held and is another one"),
         // A clone that knows of no acknowledgement: it shows its record 100, and nothing of what is held counts as its own.
@@ -337,8 +361,10 @@ async fn images_follow_their_records_and_come_back_as_they_were() {
     let folder = tempfile::tempdir().unwrap();
     let picture: Vec<u8> = (0..700_001_u32).map(|at| (at % 253) as u8).collect();
     let image = |sequence, camera: &str, bytes: Option<&[u8]>| {
-        let path = folder.path().join(format!("{sequence}-{camera}.jpg"));
-        bytes.map(|bytes| std::fs::write(&path, bytes).unwrap());
+        let path = folder.path().join(format!("{sequence}.jpg"));
+        if let Some(bytes) = bytes {
+            std::fs::write(&path, bytes).unwrap();
+        }
         ImageFile {
             sequence,
             camera: camera.into(),
@@ -363,7 +389,11 @@ async fn images_follow_their_records_and_come_back_as_they_were() {
     let mut client = historian.client().await;
     for (sequence, cameras) in [(3, vec!["top"]), (4, vec![]), (5, vec![]), (10, vec!["side/../.."])] {
         let key = Some(record_key(sequence));
-        let record = client.get_record(proto::GetRecordRequest { key: key.clone() }).await.unwrap().into_inner();
+        let record = client
+            .get_record(proto::GetRecordRequest { key: key.clone() })
+            .await
+            .unwrap()
+            .into_inner();
         assert_eq!(record.images.iter().map(|image| &image.camera).collect::<Vec<_>>(), cameras);
         for camera in cameras {
             let request = proto::GetImageRequest {
@@ -393,7 +423,10 @@ async fn images_follow_their_records_and_come_back_as_they_were() {
 async fn ingest(
     client: &mut HistorianServiceClient<Channel>,
     requests: Vec<ingest_request::Message>,
-) -> (mpsc::Sender<proto::IngestRequest>, Result<tonic::Streaming<proto::IngestResponse>, Status>) {
+) -> (
+    mpsc::Sender<proto::IngestRequest>,
+    Result<tonic::Streaming<proto::IngestResponse>, Status>,
+) {
     let (sender, to_send) = mpsc::channel(requests.len().max(1));
     for message in requests {
         sender.try_send(proto::IngestRequest { message: Some(message) }).unwrap();
@@ -447,7 +480,9 @@ async fn what_makes_no_sense_is_answered_with_what_and_why() {
         first_sequence: 1,
         records: vec![vec![0xff; 1000]],
     });
-    let long = chain("top", 7, 1, |record| crate::historian::chains::part(record).serial = "s".repeat(10 << 20));
+    let long = chain("top", 7, 1, |record| {
+        crate::historian::chains::part(record).serial = "s".repeat(10 << 20)
+    });
     let later = proto::Hello {
         format_version: 99,
         ..hello()
@@ -455,9 +490,17 @@ async fn what_makes_no_sense_is_answered_with_what_and_why() {
     for (requests, code, said) in [
         (vec![records(&good)], Code::InvalidArgument, "first message must be Hello"),
         (vec![Hello(later)], Code::FailedPrecondition, "update the historian"),
-        (vec![Hello(hello()), Hello(hello())], Code::InvalidArgument, "after Hello come records"),
+        (
+            vec![Hello(hello()), Hello(hello())],
+            Code::InvalidArgument,
+            "after Hello come records",
+        ),
         (vec![Hello(hello()), garbled], Code::InvalidArgument, "record 1 of station top"),
-        (vec![Hello(hello()), records(&chain("side", 7, 3, |_| {}))], Code::InvalidArgument, "station top"),
+        (
+            vec![Hello(hello()), records(&chain("side", 7, 3, |_| {}))],
+            Code::InvalidArgument,
+            "station top",
+        ),
         (vec![Hello(hello()), records(&long)], Code::OutOfRange, "message"),
     ] {
         let (_open, answers) = ingest(&mut client, requests).await;
@@ -483,7 +526,10 @@ async fn the_newest_stream_of_a_station_takes_over() {
     let mut client = historian.client().await;
     let (_older_open, older) = ingest(&mut client, vec![Hello(hello())]).await;
     let mut older = older.unwrap();
-    assert!(matches!(older.message().await.unwrap().unwrap().message, Some(ingest_response::Message::Welcome(_))));
+    assert!(matches!(
+        older.message().await.unwrap().unwrap().message,
+        Some(ingest_response::Message::Welcome(_))
+    ));
     let good = chain("top", 7, 20, |_| {});
     let (newer_open, newer) = ingest(&mut client, vec![Hello(hello()), records(&good)]).await;
     assert_eq!(ending(Ok(older)).await.code(), Code::Aborted);
@@ -510,7 +556,10 @@ async fn health_is_told_and_a_stop_ends_streams() {
         service: "takt.v1.HistorianService".into(),
     };
     let health = HealthClient::new(channel).check(request).await.unwrap().into_inner();
-    assert_eq!(health.status, tonic_health::pb::health_check_response::ServingStatus::Serving as i32);
+    assert_eq!(
+        health.status,
+        tonic_health::pb::health_check_response::ServingStatus::Serving as i32
+    );
     let mut client = historian.client().await;
     let (_open, answers) = ingest(&mut client, vec![Hello(hello())]).await;
     let stopped = tokio::time::timeout(Duration::from_secs(60), historian.stop());

@@ -102,10 +102,7 @@ pub async fn serve<S: Store>(
         .add_service(reflection().build_v1().map_err(|error| told(&error))?)
         .add_service(reflection().build_v1alpha().map_err(|error| told(&error))?)
         .add_service(service)
-        .serve_with_incoming_shutdown(
-            TcpIncoming::from(listener).with_nodelay(Some(true)),
-            stop.clone().cancelled_owned(),
-        );
+        .serve_with_incoming_shutdown(TcpIncoming::from(listener).with_nodelay(Some(true)), stop.clone().cancelled_owned());
     let overdue = async {
         stop.cancelled().await;
         // Streams of stations would go on for ever.
@@ -264,16 +261,19 @@ impl<S: Store> HistorianService for Historian<S> {
             );
             return Err(Status::failed_precondition(reason));
         }
-        let _place = self
-            .uploads
-            .try_acquire()
-            .map_err(|_| Status::resource_exhausted(format!("failed to receive an image: {UPLOADS_MAX} are being received; send it later")))?;
+        let _place = self.uploads.try_acquire().map_err(|_| {
+            Status::resource_exhausted(format!(
+                "failed to receive an image: {UPLOADS_MAX} are being received; send it later"
+            ))
+        })?;
         let folder = self.images.clone();
         let described = description.clone();
         let mut receiving = on_disk(move || folder.receive(&described)).await?;
         while let Some(request) = next(&mut requests).await? {
             let Some(Message::Chunk(chunk)) = request.message else {
-                return Err(Status::invalid_argument("failed to receive an image: after its description come chunks"));
+                return Err(Status::invalid_argument(
+                    "failed to receive an image: after its description come chunks",
+                ));
             };
             receiving = on_disk(move || receiving.write(&chunk).map(|()| receiving)).await?;
         }
@@ -416,7 +416,8 @@ impl<S: Store> Delivery<S> {
         };
         self.bytes += bytes;
         let store = Arc::clone(&self.store);
-        self.commits.spawn(async move { store.commit(batch).await.map(|()| (range, bytes)) });
+        self.commits
+            .spawn(async move { store.commit(batch).await.map(|()| (range, bytes)) });
         Ok(())
     }
 
