@@ -640,10 +640,10 @@ mod tests {
 
     #[test]
     fn with_very_many_pieces_everything_is_backlog() {
-        let held: Vec<(u64, u64)> = (1..=RANGES_LIVE_MAX as u64 + 1).map(|at| (at * 10, at * 10)).collect();
+        let held: Vec<(u64, u64)> = (1..=RANGES_LIVE_MAX as u64 + 1).map(|at| (at * 10, at * 10 + 1)).collect();
         let mut lanes = lanes(&held, 1000, 10_000);
         assert_eq!(send(&mut lanes, 10_001, 100, 1), Some((Lane::Backlog, 1..=9)));
-        assert_eq!(send(&mut lanes, 10_001, 100, 1), Some((Lane::Backlog, 10..=19)));
+        assert_eq!(send(&mut lanes, 10_001, 100, 1), Some((Lane::Backlog, 11..=19)));
     }
 
     #[test]
