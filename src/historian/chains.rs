@@ -19,7 +19,7 @@ pub(crate) fn chain(station: &str, epoch: u64, count: u64, change: impl Fn(&mut 
 
 /// A part like those of a line: most are Ok, every tenth is not and shows why.
 fn record(station: &str, epoch: u64, sequence: u64) -> proto::Record {
-    let reject = sequence % 10 == 0;
+    let reject = sequence.is_multiple_of(10);
     let finding = proto::Finding {
         class: ["scratch", "dent"][(sequence / 10 % 2) as usize].into(),
         score: 0.9,

@@ -366,7 +366,7 @@ mod tests {
         bytes.chunks(CHUNK_BYTES_MAX).for_each(|chunk| receiving.write(chunk).unwrap());
         receiving.finish().unwrap();
         let path = folder.path().join("cell%204%2ftop/7/12/12345-%2e%2e%2f%2e%2e%2fetc.jpg");
-        assert_eq!(files(folder.path()), [path.clone()]);
+        assert_eq!(files(folder.path()), std::slice::from_ref(&path));
         let mut reading = images.read(&description).unwrap();
         let read: Vec<Vec<u8>> = std::iter::from_fn(|| reading.next_chunk().unwrap()).collect();
         assert!(read.iter().all(|chunk| chunk.len() <= CHUNK_BYTES_MAX));

@@ -281,10 +281,12 @@ mod tests {
         read_batch(&key(), batch).unwrap_err().to_string()
     }
 
+    type Change = fn(&mut proto::Hello);
+
     #[test]
     fn a_hello_that_makes_no_sense_is_told_why() {
         assert_eq!(chain_of(&hello()), Ok(key()));
-        let wrong: [(&str, fn(&mut proto::Hello)); 8] = [
+        let wrong: [(&str, Change); 8] = [
             ("station must have", |hello| hello.station.clear()),
             ("station must have", |hello| hello.station = "x".repeat(10_000_000)),
             ("station must have", |hello| hello.station = "a\n".into()),

@@ -412,11 +412,6 @@ impl Journal {
     pub(super) fn connection(&mut self) -> &mut Connection {
         &mut self.connection
     }
-
-    #[cfg(test)]
-    pub(super) fn connection_for_tests(&self) -> &Connection {
-        &self.connection
-    }
 }
 
 impl RecordedParts {

@@ -209,7 +209,7 @@ async fn cutting_network(to: SocketAddr, cuts: usize, seed: u64) -> SocketAddr {
             };
             tokio::spawn(async move {
                 if let Ok(far) = TcpStream::connect(to).await {
-                    pass(near, far, bytes).await;
+                    Box::pin(pass(near, far, bytes)).await;
                 }
             });
         }
@@ -333,7 +333,7 @@ async fn clones_and_restored_backups_are_refused_and_change_nothing() {
 
     let diverging = |from: u64| {
         chain("top", 7, 150, move |record| {
-            record.recorded_unix_ns += i64::from(record.sequence >= from)
+            record.recorded_unix_ns += i64::from(record.sequence >= from);
         })
     };
     for (log, said) in [
@@ -481,7 +481,7 @@ async fn what_makes_no_sense_is_answered_with_what_and_why() {
         records: vec![vec![0xff; 1000]],
     });
     let long = chain("top", 7, 1, |record| {
-        crate::historian::chains::part(record).serial = "s".repeat(10 << 20)
+        crate::historian::chains::part(record).serial = "s".repeat(10 << 20);
     });
     let later = proto::Hello {
         format_version: 99,
@@ -562,7 +562,7 @@ async fn health_is_told_and_a_stop_ends_streams() {
     );
     let mut client = historian.client().await;
     let (_open, answers) = ingest(&mut client, vec![Hello(hello())]).await;
-    let stopped = tokio::time::timeout(Duration::from_secs(60), historian.stop());
+    let stopped = tokio::time::timeout(Duration::from_mins(1), historian.stop());
     let (status, stopped) = tokio::join!(ending(answers), stopped);
     stopped.unwrap();
     assert_eq!(status.code(), Code::Unavailable, "{status}");

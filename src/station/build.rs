@@ -20,7 +20,7 @@ use super::reporter::{Departed, ReportFormat};
 use crate::capture::folder::FolderCamera;
 use crate::capture::gstreamer::{GstCamera, GstSettings};
 use crate::capture::{Camera, CameraError, CaptureSink};
-use crate::config::station::{CameraSource, CycleSource, GrpcConfig, StationConfig};
+use crate::config::station::{CameraSource, CycleSource, StationConfig};
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
 use crate::journal::black_box::{BlackBox, BlackBoxError};
 use crate::journal::database::{Journal, JournalError};
@@ -32,6 +32,7 @@ use crate::line::image::StationImage;
 use crate::line::tags::TagSource;
 use crate::line::{Line, Memory};
 use crate::model::manifest::Manifest;
+use crate::part::PartRecord;
 use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError, SILENCE_MAX};
 use crate::plc::{PlcEvent, Shown};
 use crate::rpc::access::Access;
@@ -146,6 +147,45 @@ pub struct Station {
     workers_starting: usize,
 }
 
+/// What an earlier life left, open for this one.
+struct Past {
+    numbers: Numbers,
+    black_box: BlackBox,
+    journal: Journal,
+    /// Sequence below which every part had been recorded.
+    reported: u64,
+    memory: Memory,
+    /// Parts that may not have been recorded.
+    unreported: Vec<PartRecord>,
+}
+
+impl Past {
+    fn open(config: &StationConfig) -> Result<Self, StationError> {
+        let before = Numbers::read(&config.state_directory, flow::unix_now_ns().unsigned_abs() / 1_000_000_000)?;
+        let numbers = before.next_start();
+        numbers.write(&config.state_directory)?;
+        let (mut black_box, recovered) = BlackBox::open(&config.runtime_directory.join(BLACK_BOX), numbers.epoch)?;
+        let (journal, found) = Journal::open(&config.journal.directory, &config.id, numbers.epoch)?;
+        let reported = recovered.reported_below.max(1);
+        let Recovery {
+            memory,
+            closed,
+            unreported,
+        } = recovery::recover(&config.id, &before, &numbers, &recovered, &found.recent_parts);
+        for (record, counts) in &closed {
+            black_box.write_decided(record, counts);
+        }
+        Ok(Self {
+            numbers,
+            black_box,
+            journal,
+            reported,
+            memory,
+            unreported,
+        })
+    }
+}
+
 /// Starts a station. `control` is told what happens to it. `restarted`: it failed a moment ago, and the PLC is to know.
 ///
 /// # Errors
@@ -157,21 +197,14 @@ pub fn start(
     control: &Sender<Control>,
     restarted: bool,
 ) -> Result<Station, StationError> {
-    let before = Numbers::read(&config.state_directory, flow::unix_now_ns().unsigned_abs() / 1_000_000_000)?;
-    let numbers = before.next_start();
-    numbers.write(&config.state_directory)?;
-    let (mut black_box, recovered) = BlackBox::open(&config.runtime_directory.join(BLACK_BOX), numbers.epoch)?;
-    let (journal, found) = Journal::open(&config.journal.directory, &config.id, numbers.epoch)?;
-    let reported = recovered.reported_below.max(1);
-    let Recovery {
+    let Past {
+        numbers,
+        black_box,
+        journal,
+        reported,
         memory,
-        closed,
         unreported,
-    } = recovery::recover(&config.id, &before, &numbers, &recovered, &found.recent_parts);
-    for (record, counts) in &closed {
-        black_box.write_decided(record, counts);
-    }
-
+    } = Past::open(config)?;
     let Identity { checksum, models } = Identity::of(config)?;
     let line_config = config.line_config(checksum);
     let deadline = line_config.deadline;
@@ -202,9 +235,7 @@ pub fn start(
         let _ = reports.send(Report::Listening(plc.address()));
     }
     for record in unreported {
-        let record = Box::new(record);
-        let evidence = Vec::new();
-        let _ = reports.send(Report::Recorded(Recorded::Part { record, evidence }));
+        let _ = reports.send(Report::Recorded(Recorded::again(record)));
     }
 
     let log: Arc<dyn RecordLog> = Arc::new(journal.reader()?);
@@ -217,16 +248,10 @@ pub fn start(
         metrics: Arc::clone(&metrics),
     };
     threads.extend(keeping.start(config, reports_out, (format, output), control)?);
-    if let Some(historian) = &config.historian {
-        let endpoint = forwarding::endpoint(historian)?;
-        let (log, line, stop) = (Arc::clone(&log), inputs.clone(), stop.clone());
-        let forward = move || forwarding::run(&log, endpoint, &line, &stop);
-        threads.push(("forwarder", spawn("forwarder", control, forward)?));
-    }
+    threads.extend(forwarder(config, &log, &inputs, &stop, control)?);
     let controllers = Controllers::default();
-    if let Some(grpc) = &config.grpc {
-        let ports = ports(config, facts(config, numbers.epoch, models), &shown, &controllers, log, &inputs);
-        let server = serve_controllers(grpc, ports, &stop)?;
+    let ports = ports(config, facts(config, numbers.epoch, models), &shown, &controllers, log, &inputs);
+    if let Some(server) = serve_controllers(config, ports, &stop)? {
         let _ = reports.send(Report::Serving(server.address));
         threads.push(("grpc", server.thread));
     }
@@ -235,6 +260,7 @@ pub fn start(
     threads.push(("numbers", spawn("numbers", control, keep)?));
     threads.extend(workers(config, &engine_jobs, &inputs, control)?);
 
+    let camera_names: Vec<String> = config.cameras.iter().map(|camera| camera.name.clone()).collect();
     let line_thread = LineThread {
         line,
         black_box,
@@ -245,32 +271,17 @@ pub fn start(
         numbers_wanted,
         numbers,
         reported_below,
-        events: LineEvents::new(
-            config.cameras.iter().map(|camera| camera.name.clone()).collect(),
-            Arc::clone(&metrics),
-        ),
+        events: LineEvents::new(camera_names.clone(), Arc::clone(&metrics)),
         metrics,
-        camera_names: config.cameras.iter().map(|camera| camera.name.clone()).collect(),
+        camera_names,
         views: config.recipe.inspections.iter().map(|inspection| inspection.camera).collect(),
         ok_share: config.journal.ok_share,
         places: FramePlaces::default(),
         controllers,
         exposing: if exposes { cameras.clone() } else { Vec::new() },
     };
-    let end = LineEnd {
-        shown,
-        control: control.clone(),
-    };
-    let run_line = move || {
-        let _end = end;
-        line_thread.run()
-    };
-    let line = Builder::new()
-        .name("line".into())
-        .spawn(run_line)
-        .map_err(|source| StationError::Thread { name: "line", source })?;
     Ok(Station {
-        line,
+        line: spawn_line(line_thread, shown, control)?,
         inputs,
         threads,
         cameras,
@@ -394,6 +405,21 @@ impl Drop for LineEnd {
     }
 }
 
+fn spawn_line(line_thread: LineThread, shown: Shown, control: &Sender<Control>) -> Result<JoinHandle<Numbers>, StationError> {
+    let end = LineEnd {
+        shown,
+        control: control.clone(),
+    };
+    let run_line = move || {
+        let _end = end;
+        line_thread.run()
+    };
+    Builder::new()
+        .name("line".into())
+        .spawn(run_line)
+        .map_err(|source| StationError::Thread { name: "line", source })
+}
+
 /// Tells the supervisor when the thread that owns it panics.
 struct StageWatch {
     name: &'static str,
@@ -484,6 +510,21 @@ fn modbus(
     ModbusServer::start(&plc_config, Arc::clone(shown), events).map(Some)
 }
 
+/// The thread on which records go to the historian, where there is one.
+fn forwarder(
+    config: &StationConfig,
+    log: &Arc<dyn RecordLog>,
+    line: &Sender<LineInput>,
+    stop: &CancellationToken,
+    control: &Sender<Control>,
+) -> Result<Option<(&'static str, JoinHandle<()>)>, StationError> {
+    let Some(historian) = &config.historian else { return Ok(None) };
+    let endpoint = forwarding::endpoint(historian)?;
+    let (log, line, stop) = (Arc::clone(log), line.clone(), stop.clone());
+    let forward = move || forwarding::run(&log, endpoint, &line, &stop);
+    Ok(Some(("forwarder", spawn("forwarder", control, forward)?)))
+}
+
 /// What line controllers may know of the station.
 fn facts(config: &StationConfig, epoch: u64, models: Vec<proto::Model>) -> StationFacts {
     StationFacts {
@@ -523,7 +564,8 @@ fn ports(
     }
 }
 
-fn serve_controllers(grpc: &GrpcConfig, ports: StationPorts, stop: &CancellationToken) -> Result<StationServer, StationError> {
+fn serve_controllers(config: &StationConfig, ports: StationPorts, stop: &CancellationToken) -> Result<Option<StationServer>, StationError> {
+    let Some(grpc) = &config.grpc else { return Ok(None) };
     let secured = grpc.security.load()?;
     for warning in &secured.warnings {
         tracing::warn!("{}", warning.0);
@@ -532,7 +574,7 @@ fn serve_controllers(grpc: &GrpcConfig, ports: StationPorts, stop: &Cancellation
         access: secured.access,
         ..ports
     };
-    Ok(station_service::serve(grpc.listen, secured.tls, ports, stop.clone())?)
+    Ok(Some(station_service::serve(grpc.listen, secured.tls, ports, stop.clone())?))
 }
 
 fn workers(

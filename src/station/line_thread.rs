@@ -74,6 +74,16 @@ pub enum Recorded {
     },
 }
 
+impl Recorded {
+    /// A part of an earlier life.
+    pub fn again(record: PartRecord) -> Self {
+        Self::Part {
+            record: Box::new(record),
+            evidence: Vec::new(),
+        }
+    }
+}
+
 /// What leaves the station.
 #[derive(Debug)]
 pub enum Report {
