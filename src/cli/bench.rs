@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::bench_record::{self, RecordArgs};
 use super::bench_station::{self, StationArgs};
 use super::table::table;
 use super::{EngineArgs, progress::Screen};
@@ -32,6 +33,8 @@ enum BenchCommand {
     Vision(VisionArgs),
     /// What the station adds to the engine's time, on the wire, with a virtual line around it
     Station(StationArgs),
+    /// What records cost beside bare SQLite, and whether a busy disk reaches the verdicts
+    Record(RecordArgs),
 }
 
 #[derive(Debug, Args)]
@@ -82,6 +85,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     match &args.command {
         BenchCommand::Vision(args) => run_vision(args),
         BenchCommand::Station(args) => bench_station::run(args),
+        BenchCommand::Record(args) => bench_record::run(args),
     }
 }
 

@@ -152,6 +152,29 @@ fn inspect(folder: &Path, model: &Path, rate: String, parts: u32, (poll_ms, scan
     Ok((report, watcher.memory))
 }
 
+/// What a station adds to the engine's time, microseconds.
+#[derive(Debug, Clone, Copy, Serialize)]
+pub(super) struct Overhead {
+    pub(super) us_p50: u64,
+    pub(super) us_p99: u64,
+    pub(super) parts: usize,
+}
+
+/// Measures it on a cell in this folder, at 20 parts a second, with a model taught from rendered parts.
+pub(super) fn overhead_of_a_cell(folder: &Path, parts: u32) -> anyhow::Result<Overhead> {
+    std::fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
+    let taught = taught_from_rendered_parts()?;
+    let model = folder.join("model");
+    package::write(&model, &taught.manifest, &taught.files, true)?;
+    let (report, _) = inspect(folder, &model, "20.0".into(), parts, (0, 0))?;
+    let times: Vec<u64> = report.details.iter().filter_map(overhead_us).collect();
+    Ok(Overhead {
+        us_p50: percentile(&times, 50.0).unwrap_or_default(),
+        us_p99: percentile(&times, 99.0).unwrap_or_default(),
+        parts: report.parts,
+    })
+}
+
 fn sum_up(report: &TwinReport, memory: Memory, probe: &[Duration], customer: Option<Customer>) -> StationBench {
     let at = |times: &[u64], percent| percentile(times, percent).unwrap_or_default();
     let engine: Vec<u64> = report.details.iter().filter_map(|part| part.engine_us).collect();

@@ -7,19 +7,21 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, bail};
 use clap::Args;
 
+use super::evidence_page::evidence;
 use super::line_page::line_run;
 use super::page::{self, Page};
 use super::progress::Screen;
 use super::twin::LiveLine;
-use super::virtual_cell::{self, CellPlan, STAMP_ROWS};
+use super::virtual_cell::{self, CellPlan, HISTORIAN, STAMP_ROWS};
 use super::{Exit, print};
 use crate::model::package;
 use crate::part::Verdict;
+use crate::report::LineRun;
 use crate::teach::dataset::{self, GOOD, LabelledImage, test_images};
 use crate::teach::detector::Method;
 use crate::teach::evaluate::evaluate;
 use crate::teach::{Lesson, teach};
-use crate::twin::{RenderedFile, RenderedSet, Settings, TwinReport};
+use crate::twin::{self, RenderedFile, RenderedSet, Settings, TwinReport};
 use crate::vision::EngineOptions;
 use crate::vision::decode::{DecodeError, read_image};
 use crate::vision::encode::encode_png;
@@ -93,6 +95,13 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let (settings, line) = run_line(args, &source, &images, &model)?;
     print(&super::twin::summary(&line))?;
 
+    let historian = args.out.join("line").join(HISTORIAN);
+    let (evidence, evidence_more) = evidence(
+        &historian.join(twin::HISTORIAN_STORE),
+        &historian.join(twin::HISTORIAN_IMAGES),
+        &args.out,
+    )?;
+
     let file = args.out.join("report.html");
     let title = format!("takt demo: {}", lesson.name);
     let subtitle = format!("taught from {}, judged on {} parts it had not seen", source.what, judged.len());
@@ -102,14 +111,19 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
         rendered: source.rendered,
         stages: &taught.stages,
         root: &source.root,
-        line: Some(line_run(&line, &settings)),
+        line: Some(LineRun {
+            evidence,
+            evidence_more,
+            ..line_run(&line, &settings)
+        }),
     };
     page::write(&file, &page, &mut inspector, &evaluation, &judged)?;
     print(&format!(
-        "model   {}\nline    {}\nreport  {}\n",
+        "model    {}\nline     {}\nreport   {}\nrecords  takt query --journal {}\n",
         model.display(),
         args.out.join("line").display(),
-        file.display()
+        file.display(),
+        historian.join(twin::HISTORIAN_STORE).display()
     ))?;
     // A slow machine makes parts late, and late parts are rejected: that is no failure. A broken promise is.
     Ok(if line.is_kept() { Exit::Done } else { Exit::Failed })

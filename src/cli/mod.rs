@@ -1,9 +1,11 @@
 //! The command line: one file per subcommand, thin.
 
 mod bench;
+mod bench_record;
 mod bench_station;
 mod demo;
 mod evaluate;
+mod evidence_page;
 mod historian;
 mod inspect;
 mod journal;

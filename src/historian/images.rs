@@ -128,6 +128,18 @@ impl ImageFolder {
         }
     }
 
+    /// Where the image of a record lies, if it is kept.
+    pub fn path_of(&self, key: &proto::RecordKey, camera: &str, media_type: &str) -> PathBuf {
+        self.root.join(place(&proto::ImageDescription {
+            station: key.station.clone(),
+            epoch: key.epoch,
+            sequence: key.sequence,
+            camera: camera.into(),
+            media_type: media_type.into(),
+            ..proto::ImageDescription::default()
+        }))
+    }
+
     fn incoming(&self) -> PathBuf {
         self.root.join(INCOMING)
     }

@@ -27,7 +27,7 @@ use super::ingest::{self, RANGES_MAX, Refusal};
 use super::queries::{self, Found, Page};
 use super::rollups::{self, Counts, RollupKey, Slice};
 use super::store::{Batch, ChainKey, Store, StoreError};
-use crate::journal::record_table::{self, SEQUENCES, Stored};
+use crate::journal::record_table::{self, Inserter, SEQUENCES, Stored};
 use crate::rpc::proto::{self, record::Body};
 
 /// Version of the file's tables, in `user_version`.
@@ -407,8 +407,9 @@ fn write_batch(transaction: &Transaction<'_>, batch: &Batch) -> Result<(), Failu
         batch.records.iter().collect()
     };
     check_neighbours(transaction, chain, batch, first, last)?;
+    let mut inserter = Inserter::new(transaction, chain);
     for stored in &new {
-        record_table::insert(transaction, chain, stored)?;
+        inserter.insert(stored)?;
     }
     write_held(transaction, chain, &batch.chain, &held, &new)?;
     write_totals(transaction, chain, &new)?;

@@ -22,7 +22,7 @@ use tokio::sync::watch;
 
 pub use super::reader::JournalReader;
 use super::record_bounds;
-use super::record_table::{self, Kind, Stored};
+use super::record_table::{self, Inserter, Kind, Stored};
 use super::set_aside::{self, Reserved};
 use super::tables::{self, Durability, FILE_NAME, NO_HASH, VERSION};
 use crate::flow::unix_now_ns;
@@ -326,6 +326,7 @@ impl Journal {
         let (mut appended, mut new_head) = (Appended::default(), *head);
         let insert = || -> rusqlite::Result<()> {
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let mut inserter = Inserter::new(&transaction, shared.chain);
             let mut again = HashSet::new();
             for new in records {
                 if let Some(part) = repeated(new, recorded.below)
@@ -335,13 +336,14 @@ impl Journal {
                     continue;
                 }
                 let stored = Stored::of(link(shared, &new_head, new));
-                record_table::insert(&transaction, shared.chain, &stored)?;
+                inserter.insert(&stored)?;
                 new_head = Head {
                     next_sequence: stored.sequence + 1,
                     previous_hash: stored.hash,
                 };
                 appended.stored.push(Arc::new(stored));
             }
+            drop(inserter);
             transaction.commit()
         };
         insert().map_err(|source| shared.failed(source))?;
@@ -888,15 +890,12 @@ pub(super) mod tests {
         let (folder, mut journal) = journal_of(2);
         {
             let transaction = journal.connection.transaction().unwrap();
-            record_table::insert(
-                &transaction,
-                1,
-                &Stored::of(proto::Record {
+            record_table::Inserter::new(&transaction, 1)
+                .insert(&Stored::of(proto::Record {
                     sequence: 3,
                     ..proto::Record::default()
-                }),
-            )
-            .unwrap();
+                }))
+                .unwrap();
             // Neither committed nor rolled back: the process ends.
             std::mem::forget(transaction);
         }

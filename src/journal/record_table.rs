@@ -11,6 +11,8 @@
 //!
 //! The bytes are the record; every column can be derived from them again.
 
+use std::collections::HashMap;
+
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Transaction, params};
 use sha2::{Digest, Sha256};
@@ -166,49 +168,84 @@ pub fn chain(connection: &Connection, station: &str, epoch: u64) -> rusqlite::Re
     Ok(connection.last_insert_rowid() as u64)
 }
 
-/// Inserts a record of a chain.
-///
-/// # Errors
-/// What SQLite says; a constraint violation if the chain has a record of this sequence.
-pub fn insert(transaction: &Transaction<'_>, chain: u64, stored: &Stored) -> rusqlite::Result<()> {
-    let id = (chain * SEQUENCES + stored.sequence) as i64;
-    let columns = Columns::of(&stored.record);
-    let model_set = match &columns.models {
-        Some(models) => Some(dictionary(transaction, "model_sets (models)", "models = ?1", params![models])?),
-        None => None,
-    };
-    transaction
-        .prepare_cached(
-            "INSERT INTO records (id, kind, at_unix_ns, part_sequence, cycle_id, serial, recipe, model_set, verdict, reason, test_part, hash, bytes) \
-             VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
-        )?
-        .execute(params![
-            id,
-            columns.kind as i64,
-            columns.at_unix_ns,
-            columns.part_sequence,
-            columns.cycle_id,
-            columns.serial,
-            columns.recipe,
-            model_set,
-            columns.outcome.map(|(verdict, _)| verdict),
-            columns.outcome.map(|(_, reason)| reason),
-            columns.test_part,
-            stored.hash,
-            stored.bytes,
-        ])?;
-    for (kind, name, value) in labels(&stored.record) {
-        let label = dictionary(
+/// Inserts records of a chain within one transaction. What a transaction has looked up in the dictionaries it does not look up again.
+pub struct Inserter<'t> {
+    transaction: &'t Transaction<'t>,
+    chain: u64,
+    model_sets: HashMap<String, i64>,
+    labels: HashMap<(i64, String, String), i64>,
+}
+
+impl<'t> Inserter<'t> {
+    /// Begins with this chain.
+    pub fn new(transaction: &'t Transaction<'t>, chain: u64) -> Self {
+        Self {
             transaction,
-            "labels (kind, name, value)",
-            "kind = ?1 AND name = ?2 AND value = ?3",
-            params![kind, name, value],
-        )?;
-        transaction
-            .prepare_cached("INSERT OR IGNORE INTO record_labels (label, record) VALUES (?1, ?2)")?
-            .execute(params![label, id])?;
+            chain,
+            model_sets: HashMap::new(),
+            labels: HashMap::new(),
+        }
     }
-    Ok(())
+
+    /// Inserts a record.
+    ///
+    /// # Errors
+    /// What SQLite says; a constraint violation if the chain has a record of this sequence.
+    pub fn insert(&mut self, stored: &Stored) -> rusqlite::Result<()> {
+        let id = (self.chain * SEQUENCES + stored.sequence) as i64;
+        let columns = Columns::of(&stored.record);
+        let model_set = match columns.models {
+            Some(models) => Some(self.model_set(models)?),
+            None => None,
+        };
+        self.transaction
+            .prepare_cached(
+                "INSERT INTO records (id, kind, at_unix_ns, part_sequence, cycle_id, serial, recipe, model_set, verdict, reason, test_part, hash, bytes) \
+                 VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13)",
+            )?
+            .execute(params![
+                id,
+                columns.kind as i64,
+                columns.at_unix_ns,
+                columns.part_sequence,
+                columns.cycle_id,
+                columns.serial,
+                columns.recipe,
+                model_set,
+                columns.outcome.map(|(verdict, _)| verdict),
+                columns.outcome.map(|(_, reason)| reason),
+                columns.test_part,
+                stored.hash,
+                stored.bytes,
+            ])?;
+        for (kind, name, value) in labels(&stored.record) {
+            let label = self.label(kind, name, value)?;
+            self.transaction
+                .prepare_cached("INSERT OR IGNORE INTO record_labels (label, record) VALUES (?1, ?2)")?
+                .execute(params![label, id])?;
+        }
+        Ok(())
+    }
+
+    fn model_set(&mut self, models: String) -> rusqlite::Result<i64> {
+        if let Some(id) = self.model_sets.get(&models) {
+            return Ok(*id);
+        }
+        let id = dictionary(self.transaction, "model_sets (models)", "models = ?1", params![models])?;
+        self.model_sets.insert(models, id);
+        Ok(id)
+    }
+
+    fn label(&mut self, kind: i64, name: &str, value: &str) -> rusqlite::Result<i64> {
+        let key = (kind, name.to_owned(), value.to_owned());
+        if let Some(id) = self.labels.get(&key) {
+            return Ok(*id);
+        }
+        let is = "kind = ?1 AND name = ?2 AND value = ?3";
+        let id = dictionary(self.transaction, "labels (kind, name, value)", is, params![kind, name, value])?;
+        self.labels.insert(key, id);
+        Ok(id)
+    }
 }
 
 /// The number of a dictionary's entry, made if it is new. `table` is its name with the columns in brackets.

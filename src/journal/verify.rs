@@ -233,7 +233,7 @@ impl Verifier {
     /// Stores the record once more in tables of our own and compares what it is found by.
     fn differing_column(&mut self, connection: &Connection, stored: &Stored) -> rusqlite::Result<Option<String>> {
         let transaction = self.derived.transaction()?;
-        record_table::insert(&transaction, self.chain.id, stored)?;
+        record_table::Inserter::new(&transaction, self.chain.id).insert(stored)?;
         let id = tables::id(self.chain.id, stored.sequence);
         let (derived, labels) = (findable(&transaction, id)?, labels(&transaction)?);
         transaction.rollback()?;

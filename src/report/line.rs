@@ -582,7 +582,7 @@ pub(super) mod tests {
     fn a_line_in_order_adds_up_and_asks_for_no_attention() {
         let page = section(&kept(), false);
         assert!(page.contains("triggers = outcomes = records"));
-        assert_eq!(page.matches("adds up to the 200\u{a0}triggers").count(), 3);
+        assert_eq!(page.matches("adds up to the 200\u{a0}triggers").count(), 4);
         assert_eq!(page.matches(">kept</p>").count(), 3);
         assert!(page.contains("NotDecidable: no frame"));
         assert!(
@@ -622,7 +622,7 @@ pub(super) mod tests {
             ..kept()
         };
         let page = section(&run, false);
-        assert_eq!(page.matches("<p class=\"value\">not measured</p>").count(), 3);
+        assert_eq!(page.matches("<p class=\"value\">not measured</p>").count(), 4);
         assert!(page.contains("<th scope=\"row\">records</th><td class=\"number\">not measured</td>"));
         assert!(page.contains("Time in the engine: not measured"));
         assert!(!page.contains("they differ") && !page.contains("= records"));

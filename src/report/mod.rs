@@ -23,7 +23,7 @@ mod tables;
 
 pub use self::gallery::{EXAMPLES_SHOWN_MAX, MISTAKES_SHOWN_MAX};
 use self::html::text;
-pub use self::line::{LinePromise, LineRun};
+pub use self::line::{EvidencePicture, LinePromise, LineRun};
 use self::outcome::Summary;
 use crate::part::Verdict;
 

@@ -12,7 +12,10 @@ use crate::flow::{Sender, now};
 use crate::part::Nanos;
 
 /// Its records, in its directory.
-const STORE: &str = "historian.sqlite";
+pub const STORE: &str = "historian.sqlite";
+
+/// Its images, likewise.
+pub const IMAGES: &str = "images";
 
 /// The historian, and the network before it.
 pub(super) struct HistorianSide {
@@ -96,7 +99,7 @@ fn run<T: Send + 'static>(
         "--store".into(),
         format!("sqlite:{directory}/{STORE}").into(),
         "--images".into(),
-        format!("file:{directory}/images").into(),
+        format!("file:{directory}/{IMAGES}").into(),
     ];
     ChildProcess::start(&arguments, said, word)
 }

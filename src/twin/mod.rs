@@ -49,6 +49,7 @@ mod simulation;
 use crate::vision::{Image, Mask};
 use parts::DefectKind;
 
+pub use historian_side::{IMAGES as HISTORIAN_IMAGES, STORE as HISTORIAN_STORE};
 pub use report::{PartRun, TwinReport};
 pub use run::{TwinError, Watcher, run};
 pub use settings::{CameraSettings, Settings};

@@ -193,7 +193,9 @@ pub(crate) fn insert(connection: &mut Connection, drafts: impl IntoIterator<Item
     for draft in drafts {
         let chain = record_table::chain(&transaction, draft.station, draft.epoch).unwrap();
         let sequence = next.entry((draft.station, draft.epoch)).or_insert(1);
-        record_table::insert(&transaction, chain, &Stored::of(draft.record(*sequence))).unwrap();
+        record_table::Inserter::new(&transaction, chain)
+            .insert(&Stored::of(draft.record(*sequence)))
+            .unwrap();
         *sequence += 1;
     }
     transaction.commit().unwrap();
@@ -206,7 +208,9 @@ pub(crate) fn insert(connection: &mut Connection, drafts: impl IntoIterator<Item
 pub(crate) fn insert_record(connection: &mut Connection, record: proto::Record) {
     let transaction = connection.transaction().unwrap();
     let chain = record_table::chain(&transaction, &record.station, record.epoch).unwrap();
-    record_table::insert(&transaction, chain, &Stored::of(record)).unwrap();
+    record_table::Inserter::new(&transaction, chain)
+        .insert(&Stored::of(record))
+        .unwrap();
     transaction.commit().unwrap();
 }
 
