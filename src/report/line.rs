@@ -582,8 +582,8 @@ pub(super) mod tests {
     fn a_line_in_order_adds_up_and_asks_for_no_attention() {
         let page = section(&kept(), false);
         assert!(page.contains("triggers = outcomes = records"));
-        assert_eq!(page.matches("adds up to the 200\u{a0}triggers").count(), 4);
-        assert_eq!(page.matches(">kept</p>").count(), 3);
+        assert_eq!(page.matches("adds up to the 200\u{a0}triggers").count(), 3);
+        assert_eq!(page.matches(">kept</p>").count(), 4);
         assert!(page.contains("NotDecidable: no frame"));
         assert!(
             !page.contains("attention") && !page.contains("does not add up") && !page.contains(NOT_MEASURED),

@@ -5,13 +5,12 @@ use std::time::Duration;
 
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
-use tonic::transport::Endpoint;
 
 use super::line_thread::LineInput;
 use crate::config::station::HistorianConfig;
 use crate::flow::Sender;
 use crate::journal::log::RecordLog;
-use crate::rpc::forwarder::{self, ForwarderState};
+use crate::rpc::forwarder::{self, Endpoint, ForwarderState};
 
 /// What a station that stops still waits for the historian to take; the rest is sent after the next start.
 const DRAIN_MAX: Duration = Duration::from_millis(1500);
