@@ -1,7 +1,7 @@
 //! `takt historian`: the central historian.
 
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::Context;
 use clap::Args;
@@ -9,22 +9,40 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::{Exit, Format, print, print_json};
+use crate::config::historian::HistorianFile;
 use crate::historian::images::ImageFolder;
 use crate::historian::sqlite::SqliteStore;
-use crate::rpc::access::Access;
+use crate::rpc::historian_client::DEFAULT_PORT;
 use crate::rpc::historian_service::{self, Historian};
+use crate::rpc::tls::{SecurityConfig, ServerSecurity, listen_policy};
+
+/// Where records and images are kept unless something else is said, in the current folder.
+const STORE: &str = "sqlite:historian.sqlite";
+const IMAGES: &str = "file:historian-images";
 
 #[derive(Debug, Args)]
 pub(super) struct HistorianArgs {
-    /// Where it listens; port 0 is any that is free
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:50051")]
-    listen: SocketAddr,
-    /// Where records are kept: sqlite:PATH
-    #[arg(long, value_name = "STORE", default_value = "sqlite:historian.db")]
-    store: String,
-    /// Where evidence images are kept: `file:FOLDER`
-    #[arg(long, value_name = "IMAGES", default_value = "file:historian-images")]
-    images: String,
+    /// Its configuration; what is said here on the command line counts more
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Where it listens; port 0 is any that is free [default: 127.0.0.1:7443]
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// Where records are kept: sqlite:PATH [default: sqlite:historian.sqlite]
+    #[arg(long, value_name = "STORE")]
+    store: Option<String>,
+    /// Where evidence images are kept: `file:FOLDER` [default: file:historian-images]
+    #[arg(long, value_name = "IMAGES")]
+    images: Option<String>,
+    /// Its certificate, PEM (takt pki issue --role historian)
+    #[arg(long, value_name = "FILE", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// The certificate's key, PEM
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    key: Option<PathBuf>,
+    /// The authority that callers' certificates must come from, PEM; without it everybody may do everything
+    #[arg(long, value_name = "FILE", requires = "certificate")]
+    client_ca: Option<PathBuf>,
     /// Listen for other machines without encryption or passwords
     #[arg(long)]
     insecure: bool,
@@ -40,16 +58,30 @@ struct Listening {
     address: SocketAddr,
 }
 
+/// Everything that is to be known before anything is opened.
+#[derive(Debug, PartialEq, Eq)]
+struct Plan {
+    listen: SocketAddr,
+    store: PathBuf,
+    images: PathBuf,
+    security: SecurityConfig,
+}
+
 pub(super) fn run(args: &HistorianArgs) -> anyhow::Result<Exit> {
-    let (store, images) = match places(args) {
-        Ok(places) => places,
+    let file = args.config.as_deref().map(HistorianFile::read).transpose()?;
+    let plan = match plan(args, file) {
+        Ok(plan) => plan,
         Err(refused) => {
             eprintln!("error: {refused}");
             return Ok(Exit::Usage);
         }
     };
-    let images = ImageFolder::open(images)?;
-    let store = SqliteStore::open(store)?;
+    let secured = plan.security.load()?;
+    for warning in &secured.warnings {
+        tracing::warn!("{}", warning.0);
+    }
+    let images = ImageFolder::open(&plan.images)?;
+    let store = SqliteStore::open(&plan.store)?;
     let stop = CancellationToken::new();
     let stopping = stop.clone();
     ctrlc::set_handler(move || stopping.cancel()).context("failed to listen for the signals that stop the historian")?;
@@ -59,10 +91,7 @@ pub(super) fn run(args: &HistorianArgs) -> anyhow::Result<Exit> {
         .build()
         .context("failed to start the historian's threads")?;
     runtime.block_on(async {
-        let (listener, address) = historian_service::listen(args.listen).await?;
-        if args.insecure && !address.ip().is_loopback() {
-            tracing::warn!("{address} is open to everyone who reaches it: anyone may read records and deliver them");
-        }
+        let (listener, address) = historian_service::listen(plan.listen).await?;
         match args.format {
             Format::Json => print_json(&Listening {
                 event: "listening",
@@ -70,25 +99,48 @@ pub(super) fn run(args: &HistorianArgs) -> anyhow::Result<Exit> {
             })?,
             Format::Table => print(&format!("the historian listens on {address}\n"))?,
         }
-        // The keys of TLS come here: `Some(tls)` and an `Access` that reads certificates.
-        let historian = Historian::new(store, images, Access::open());
-        historian_service::serve(listener, historian, None, stop).await?;
+        let historian = Historian::new(store, images, secured.access);
+        historian_service::serve(listener, historian, secured.tls, stop).await?;
         Ok(Exit::Done)
     })
 }
 
-/// The store's file and the images' folder, if all that was asked for can be had.
-fn places(args: &HistorianArgs) -> Result<(&Path, &Path), String> {
-    // Without TLS: off loopback everyone could read and write.
-    if !args.listen.ip().is_loopback() && !args.insecure {
-        return Err(format!(
-            "failed to listen on {}: other machines reach it and there is no TLS; listen on 127.0.0.1, or say --insecure",
-            args.listen
-        ));
+/// The command line over the file over what is usual; refused if not all of it can be had.
+fn plan(args: &HistorianArgs, file: Option<HistorianFile>) -> Result<Plan, String> {
+    let of_file = file.as_ref();
+    let listen = args.listen.or(of_file.map(|file| file.listen));
+    let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)));
+    let given = |argument: &Option<String>, in_file: Option<String>, usual: &str| argument.clone().or(in_file).unwrap_or_else(|| usual.into());
+    let store = given(&args.store, of_file.and_then(|file| file.store.clone()), STORE);
+    let images = given(&args.images, of_file.and_then(|file| file.images.clone()), IMAGES);
+    let security = match (&args.certificate, &args.key) {
+        (Some(certificate), Some(key)) => SecurityConfig {
+            server: Some(ServerSecurity {
+                certificate: certificate.clone(),
+                key: key.clone(),
+                client_ca: args.client_ca.clone(),
+            }),
+            insecure: args.insecure,
+        },
+        _ => {
+            let security = file.map(|file| file.security).unwrap_or_default();
+            SecurityConfig {
+                insecure: args.insecure || security.insecure,
+                ..security
+            }
+        }
+    };
+    match listen_policy(listen, security.server.is_some(), security.insecure) {
+        Ok(Some(warning)) => tracing::warn!("{}", warning.0),
+        Ok(None) => {}
+        Err(refusal) => return Err(refusal.to_string()),
     }
-    let store = place("store", &args.store, "sqlite:PATH", "sqlite:", &["postgres://", "postgresql://"])?;
-    let images = place("images", &args.images, "file:FOLDER", "file:", &["s3://"])?;
-    Ok((store, images))
+    Ok(Plan {
+        listen,
+        store: place("store", &store, "sqlite:PATH", "sqlite:", &["postgres://", "postgresql://"])?.into(),
+        images: place("images", &images, "file:FOLDER", "file:", &["s3://"])?.into(),
+        security,
+    })
 }
 
 /// The path behind a scheme.
@@ -108,9 +160,13 @@ mod tests {
 
     fn args(listen: &str, store: &str, images: &str) -> HistorianArgs {
         HistorianArgs {
-            listen: listen.parse().unwrap(),
-            store: store.into(),
-            images: images.into(),
+            config: None,
+            listen: Some(listen.parse().unwrap()),
+            store: Some(store.into()),
+            images: Some(images.into()),
+            certificate: None,
+            key: None,
+            client_ca: None,
             insecure: false,
             format: Format::Json,
         }
@@ -118,17 +174,35 @@ mod tests {
 
     #[test]
     fn what_cannot_be_had_is_said() {
-        let good = args("127.0.0.1:0", "sqlite:a/b.db", "file:c");
-        assert_eq!(places(&good), Ok((Path::new("a/b.db"), Path::new("c"))));
+        let good = plan(&args("127.0.0.1:0", "sqlite:a/b.db", "file:c"), None).unwrap();
+        assert_eq!((good.store.as_path(), good.images.as_path()), (Path::new("a/b.db"), Path::new("c")));
         for (listen, store, images, said) in [
-            ("0.0.0.0:0", "sqlite:a", "file:c", "--insecure"),
+            ("0.0.0.0:0", "sqlite:a", "file:c", "insecure"),
             ("127.0.0.1:0", "postgres://host/db", "file:c", "later version; write sqlite:PATH"),
             ("127.0.0.1:0", "sqlite:", "file:c", "write sqlite:PATH"),
             ("127.0.0.1:0", "mysql:x", "file:c", "write sqlite:PATH"),
             ("127.0.0.1:0", "sqlite:a", "s3://bucket", "later version; write file:FOLDER"),
         ] {
-            let refused = places(&args(listen, store, images)).unwrap_err();
+            let refused = plan(&args(listen, store, images), None).unwrap_err();
             assert!(refused.contains(said), "{refused}");
         }
+    }
+
+    #[test]
+    fn the_command_line_counts_more_than_the_file() {
+        let file = HistorianFile {
+            listen: "127.0.0.1:1".parse().unwrap(),
+            security: SecurityConfig::default(),
+            store: Some("sqlite:of-file".into()),
+            images: None,
+        };
+        let args = HistorianArgs {
+            listen: None,
+            images: None,
+            ..args("127.0.0.1:0", "sqlite:said", "file:c")
+        };
+        let plan = plan(&args, Some(file)).unwrap();
+        assert_eq!(plan.listen.port(), 1);
+        assert_eq!((plan.store.as_path(), plan.images.as_path()), (Path::new("said"), Path::new("historian-images")));
     }
 }

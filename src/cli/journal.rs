@@ -2,12 +2,19 @@
 
 use std::path::{Path, PathBuf};
 
+use anyhow::ensure;
+
 use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::table::table;
 use super::{Exit, Format, print, print_json};
+use crate::config::station::StationConfig;
+use crate::flow;
+use crate::journal::black_box::BlackBox;
+use crate::journal::numbers::Numbers;
 use crate::journal::verify::{Report, verify};
+use crate::station::build::BLACK_BOX;
 
 #[derive(Debug, Args)]
 pub(super) struct JournalArgs {
@@ -17,6 +24,12 @@ pub(super) struct JournalArgs {
 
 #[derive(Debug, Subcommand)]
 enum JournalCommand {
+    /// Begin another epoch, as a station needs that was cloned or restored from a backup; stop the station first
+    NewEpoch {
+        /// The station's configuration
+        #[arg(long, value_name = "FILE")]
+        config: PathBuf,
+    },
     /// Check every record against its hash and the record before it, and every image against its record; a station may go on meanwhile
     Verify {
         /// Folder of the journal
@@ -28,8 +41,30 @@ enum JournalCommand {
     },
 }
 
+/// Begins another epoch. The station must not run: its numbers are in its hands then.
+fn new_epoch(config: &Path) -> anyhow::Result<Exit> {
+    let config = StationConfig::read(config)?;
+    let now_s = flow::unix_now_ns().unsigned_abs() / 1_000_000_000;
+    let numbers = Numbers::read(&config.state_directory, now_s)?;
+    // In use while a station runs. What it holds of this epoch would be lost with it.
+    let (_black_box, held) = BlackBox::open(&config.runtime_directory.join(BLACK_BOX), numbers.epoch)?;
+    let unrecorded = held.parts.iter().filter(|kept| kept.opened.part.0 >= held.reported_below).count();
+    ensure!(
+        unrecorded == 0,
+        "failed to begin a new epoch: {unrecorded} parts are in the black box but not in the journal yet; start the station and stop it in order first"
+    );
+    let next = numbers.in_new_epoch(now_s);
+    next.write(&config.state_directory)?;
+    print(&format!(
+        "station {}: epoch {} ends, epoch {} begins with the next start; what was recorded stays in the journal\n",
+        config.id, numbers.epoch, next.epoch
+    ))?;
+    Ok(Exit::Done)
+}
+
 pub(super) fn run(args: &JournalArgs) -> anyhow::Result<Exit> {
     match &args.command {
+        JournalCommand::NewEpoch { config } => new_epoch(config),
         JournalCommand::Verify { journal, format } => print_report(journal, &verify(journal)?, *format),
     }
 }

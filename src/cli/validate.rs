@@ -13,6 +13,7 @@ use super::table::table;
 use super::{Exit, Format, print, print_json};
 use crate::config::StationConfig;
 use crate::config::timing::{Limit, Term, ms};
+use crate::journal::retention::{Load, RECORD_BYTES, quota_for};
 use crate::model::package::Package;
 
 #[derive(Debug, Args)]
@@ -47,6 +48,10 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// What is assumed of a line whose parts are not known: this share of rejects, this size of an image (640x480 of a textured part).
+const REJECT_SHARE: f64 = 0.05;
+const IMAGE_BYTES: u64 = 100 << 10;
+
 /// Model packages are large and may be named more than once; each is opened once.
 #[derive(Default)]
 struct OpenedOnce(RefCell<BTreeMap<PathBuf, Result<(), String>>>);
@@ -79,9 +84,39 @@ fn report(config: &StationConfig) -> String {
     let gate = table(&["trigger to gate", "ms", "in which"], terms.into_iter().chain(sums));
     let rate = table(&["parts come no faster than", "every ms", "per second"], limits);
     format!(
-        "Station {}: its configuration is valid.\n\n{gate}\n{rate}\nHighest trigger rate: {:.1} per second.\n",
+        "Station {}: its configuration is valid.\n\n{gate}\n{rate}\nHighest trigger rate: {:.1} per second.\n{}\n",
         config.id,
-        pace.trigger_rate_hz_max()
+        pace.trigger_rate_hz_max(),
+        offline(config)
+    )
+}
+
+/// How many parts come at most, and what the journal keeps of them.
+fn load(config: &StationConfig) -> Load {
+    Load {
+        parts_per_s: 1.0 / config.trigger.part_interval_min.as_secs_f64(),
+        reject_share: REJECT_SHARE,
+        sampled_share: config.journal.ok_share,
+        images_per_part: config.cameras.len() as f64,
+        image_bytes: IMAGE_BYTES,
+        record_bytes: RECORD_BYTES,
+    }
+}
+
+/// How long the journal keeps everything while no historian takes it, days.
+fn offline_days(config: &StationConfig) -> f64 {
+    config.journal.quota_bytes as f64 / quota_for(1.0, &load(config)) as f64
+}
+
+fn offline(config: &StationConfig) -> String {
+    let load = load(config);
+    format!(
+        "Without a historian the journal's {} MiB hold {:.1} days at {:.1} parts per second, if {:.0} % of them are rejected and an image takes {} KiB.",
+        config.journal.quota_bytes >> 20,
+        offline_days(config),
+        load.parts_per_s,
+        100.0 * REJECT_SHARE,
+        IMAGE_BYTES >> 10
     )
 }
 
@@ -105,6 +140,8 @@ fn record(config: &StationConfig) -> serde_json::Value {
         "slack_ms": timing.slack().map(ms),
         "limits": limits,
         "trigger_rate_hz_max": pace.trigger_rate_hz_max(),
+        "journal_quota_mib": config.journal.quota_bytes >> 20,
+        "journal_offline_days": offline_days(config),
         "warnings": config.warnings(),
     })
 }

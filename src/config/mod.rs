@@ -20,6 +20,7 @@
 //! never with the first error only, and an unknown key is wrong.
 
 mod consistency;
+pub mod historian;
 mod reader;
 mod record_file;
 mod security;

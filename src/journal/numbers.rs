@@ -117,6 +117,16 @@ impl Numbers {
         Self { boot_id, ..self }.next_block()
     }
 
+    /// The numbers with which a station begins another epoch at `unix_s`: part numbers begin again, those that a PLC remembers do not.
+    #[must_use]
+    pub fn in_new_epoch(self, unix_s: u64) -> Self {
+        Self {
+            epoch: unix_s.max(self.epoch + 1),
+            sequence_below: 1,
+            ..self
+        }
+    }
+
     /// With another block granted.
     #[must_use]
     pub fn next_block(self) -> Self {

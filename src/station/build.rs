@@ -59,7 +59,7 @@ const STOP_GRACE: Duration = Duration::from_secs(2);
 const NUMBERS_RETRY: Duration = Duration::from_secs(1);
 
 /// Name of the black box in `runtime_directory`.
-const BLACK_BOX: &str = "black_box";
+pub const BLACK_BOX: &str = "black_box";
 
 /// Why a station cannot run.
 #[derive(Debug, thiserror::Error)]
