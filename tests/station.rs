@@ -12,14 +12,14 @@ use crate::cell::{Cell, Running, parts_of};
 use crate::modbus::Client;
 
 /// A PLC that does one thing at a time and waits until it sees what it waits for.
-struct Plc {
+pub(crate) struct Plc {
     client: Client,
     image: PlcImage,
 }
 
 impl Plc {
     /// Connects, begins a session, shows that it lives, and waits until the station is ready.
-    fn connect(cell: &Cell) -> Self {
+    pub(crate) fn connect(cell: &Cell) -> Self {
         let mut plc = Self {
             client: Client::connect([127, 0, 0, 1].into(), cell.plc),
             image: PlcImage::default(),
@@ -29,7 +29,7 @@ impl Plc {
         plc
     }
 
-    fn ready(mut self) -> Self {
+    pub(crate) fn ready(mut self) -> Self {
         self.wait(|image| image.trigger_ready);
         self
     }
@@ -61,7 +61,7 @@ impl Plc {
     }
 
     /// Triggers a part, and returns the image that shows its result.
-    fn inspect(&mut self, cycle_id: u32) -> StationImage {
+    pub(crate) fn inspect(&mut self, cycle_id: u32) -> StationImage {
         self.image.cycle_id = cycle_id;
         self.image.cycle_id_tail = cycle_id;
         self.write();

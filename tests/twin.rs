@@ -9,7 +9,7 @@ use crate::parts;
 use crate::program::{run, takt};
 
 /// A cell with a virtual camera, results in window mode.
-fn cell(trigger: &str) -> Cell {
+pub(crate) fn cell(trigger: &str) -> Cell {
     let cell = Cell::new(&[
         ("source = \"plc\"\nframe_window_ms = 2000\npart_interval_ms_min = 5000", trigger),
         ("mode = \"single\"", "mode = \"window\"\naccept_hold_ms = 150"),
@@ -35,7 +35,7 @@ fn cell(trigger: &str) -> Cell {
     cell
 }
 
-fn line(folder: &Path, parts: &str, faults: &str) -> Value {
+pub(crate) fn line_with(folder: &Path, parts: &str, faults: &str) -> Value {
     let text = format!(
         "config_version = 1\n[station]\nconfig = \"station.toml\"\nstart = true\n[plc]\npoll_ms = 2\nscan_ms = 1\n\
          [camera]\nwidth = 128\nheight = 152\nformat = \"RGB\"\nexposure_delay_ms = 5\ntransfer_ms = 1\n\
@@ -48,8 +48,8 @@ fn line(folder: &Path, parts: &str, faults: &str) -> Value {
 }
 
 /// Whatever happened, nothing was lost, exchanged or passed that should not have been.
-fn assert_kept(report: &Value) {
-    for promise in ["line_1", "line_2", "line_3"] {
+pub(crate) fn assert_kept(report: &Value) {
+    for promise in ["line_1", "line_2", "line_3", "line_5"] {
         assert_eq!(report[promise]["pass"], true, "{report:#}");
     }
     for count in ["lost", "wrong_part", "ok_after_deadline"] {
@@ -62,7 +62,7 @@ fn a_line_where_much_goes_wrong_keeps_its_promises() {
     let cell = cell("source = \"hardware\"\narm_window_ms = 30\npart_interval_ms_min = 60");
     let faults = "frame_missed = 0.05\nframe_late = 0.05\nframe_duplicate = 0.05\nframes_swapped = 0.05\ntrigger_duplicate = 0.05\n\
                   trigger_bounce = 0.05\ntorn_write = 0.05\nplc_restart = 0.02\nengine_slow = 0.02";
-    let report = line(cell.path(), "count = 120\nrate_hz = 12.0", faults);
+    let report = line_with(cell.path(), "count = 120\nrate_hz = 12.0", faults);
     assert_kept(&report);
     assert!(report["outcomes"]["ok"].as_u64() > Some(20), "{report:#}");
     assert!(report["outcomes"]["not_decidable"].as_u64() > Some(0), "{report:#}");
@@ -71,7 +71,7 @@ fn a_line_where_much_goes_wrong_keeps_its_promises() {
 #[test]
 fn a_station_that_is_killed_at_any_moment_loses_nothing() {
     let cell = cell("source = \"plc\"\nframe_window_ms = 400\npart_interval_ms_min = 60");
-    let report = line(cell.path(), "count = 100\nrate_hz = \"max\"", "kills = 12");
+    let report = line_with(cell.path(), "count = 100\nrate_hz = \"max\"", "kills = 12");
     assert_kept(&report);
     assert_eq!(report["station_kills"], 12);
     assert!(report["outcomes"]["ok"].as_u64() > Some(10), "{report:#}");

@@ -20,7 +20,7 @@ use crate::historian::ingest;
 use crate::historian::sqlite::SqliteStore;
 use crate::historian::store::Store;
 use crate::journal::database::{Journal, NewRecord};
-use crate::journal::record_table::Stored;
+use crate::journal::record_table::{self, Inserter, Stored, TABLES};
 use crate::rpc::proto::{self, ClockQuality, record::Body};
 
 #[derive(Debug, Args)]
@@ -56,14 +56,17 @@ struct RecordBench {
     record_bytes: usize,
     /// The station's journal.
     journal_parts_per_s: f64,
-    /// The same bytes in one bare table, with the same batches and fsyncs.
+    /// The same rows, made beforehand, inserted into the same tables and indexes by rusqlite alone, with the same batches and fsyncs.
     journal_bare_parts_per_s: f64,
     journal_ratio: f64,
+    /// Beside the same bytes in one table that nothing is found in but by number.
+    journal_ratio_one_table: f64,
     /// The historian's embedded store.
     ingest_parts_per_s: f64,
-    /// The same bytes in one bare table, with the same batches and fsyncs.
+    /// As for the journal.
     ingest_bare_parts_per_s: f64,
     ingest_ratio: f64,
+    ingest_ratio_one_table: f64,
     /// What the station adds to the engine's time, with the disk at rest and with another thread writing and syncing all the time.
     #[serde(skip_serializing_if = "Option::is_none")]
     overhead_disk_at_rest: Option<Overhead>,
@@ -104,9 +107,11 @@ pub(super) fn run(args: &RecordArgs) -> anyhow::Result<Exit> {
         journal_parts_per_s: rate(&|round| round.journal),
         journal_bare_parts_per_s: rate(&|round| round.journal_bare),
         journal_ratio: median(&|round| round.journal_bare.as_secs_f64() / round.journal.as_secs_f64()),
+        journal_ratio_one_table: median(&|round| round.one_table.as_secs_f64() / round.journal.as_secs_f64()),
         ingest_parts_per_s: rate(&|round| round.ingest),
         ingest_bare_parts_per_s: rate(&|round| round.ingest_bare),
         ingest_ratio: median(&|round| round.ingest_bare.as_secs_f64() / round.ingest.as_secs_f64()),
+        ingest_ratio_one_table: median(&|round| round.one_table.as_secs_f64() / round.ingest.as_secs_f64()),
         overhead_disk_at_rest,
         overhead_disk_busy,
         busy_syncs,
@@ -124,6 +129,7 @@ struct Round {
     journal_bare: Duration,
     ingest: Duration,
     ingest_bare: Duration,
+    one_table: Duration,
     record_bytes: usize,
 }
 
@@ -141,22 +147,46 @@ fn one_round(folder: &Path, args: &RecordArgs, runtime: &tokio::runtime::Runtime
     let journal_bare = bare(&folder.join("bare.sqlite"), &batches)?;
     let ingest = ingest_all(&folder.join("historian.sqlite"), &batches, runtime)?;
     let ingest_bare = bare(&folder.join("bare-2.sqlite"), &batches)?;
+    let one_table = one_table(&folder.join("one-table.sqlite"), &batches)?;
     let bytes: usize = batches.iter().flatten().map(|stored| stored.bytes.len()).sum();
     Ok(Round {
         journal: time,
         journal_bare,
         ingest,
         ingest_bare,
+        one_table,
         record_bytes: bytes / args.parts as usize,
     })
 }
 
-/// The same bytes, by their number, in one table without an index; batches and fsyncs are the same.
-fn bare(file: &Path, batches: &[Vec<Arc<Stored>>]) -> anyhow::Result<Duration> {
-    let mut connection = Connection::open(file)?;
+fn database(file: &Path, tables: &str) -> anyhow::Result<Connection> {
+    let connection = Connection::open(file)?;
     connection.pragma_update(None, "journal_mode", "wal")?;
     connection.pragma_update(None, "synchronous", "full")?;
-    connection.execute_batch("CREATE TABLE records (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT")?;
+    connection.execute_batch(tables)?;
+    Ok(connection)
+}
+
+/// The same rows in the same tables, without whatever makes them and looks after them.
+fn bare(file: &Path, batches: &[Vec<Arc<Stored>>]) -> anyhow::Result<Duration> {
+    let mut connection = database(file, TABLES)?;
+    let chain = record_table::chain(&connection, "bench", 1)?;
+    let started = Instant::now();
+    for batch in batches {
+        let transaction = connection.transaction()?;
+        let mut inserter = Inserter::new(&transaction, chain);
+        for stored in batch {
+            inserter.insert(stored)?;
+        }
+        drop(inserter);
+        transaction.commit()?;
+    }
+    Ok(started.elapsed())
+}
+
+/// The same bytes, by their number, in one table without an index.
+fn one_table(file: &Path, batches: &[Vec<Arc<Stored>>]) -> anyhow::Result<Duration> {
+    let mut connection = database(file, "CREATE TABLE records (id INTEGER PRIMARY KEY, bytes BLOB NOT NULL) STRICT")?;
     let started = Instant::now();
     for batch in batches {
         let transaction = connection.transaction()?;
@@ -303,23 +333,17 @@ impl BusyDisk {
 fn told(bench: &RecordBench) -> String {
     use std::fmt::Write as _;
 
-    let row =
-        |name: &str, ours: f64, bare: f64, ratio: f64| vec![name.into(), format!("{ours:.0}"), format!("{bare:.0}"), format!("{ratio:.2}")];
+    let row = |name: &str, rates: [f64; 2], ratios: [f64; 2]| {
+        let (rates, ratios) = (rates.map(|rate| format!("{rate:.0}")), ratios.map(|ratio| format!("{ratio:.2}")));
+        [vec![name.into()], rates.to_vec(), ratios.to_vec()].concat()
+    };
+    let journal = [bench.journal_ratio, bench.journal_ratio_one_table];
+    let ingest = [bench.ingest_ratio, bench.ingest_ratio_one_table];
     let rows = vec![
-        row(
-            "journal",
-            bench.journal_parts_per_s,
-            bench.journal_bare_parts_per_s,
-            bench.journal_ratio,
-        ),
-        row(
-            "historian",
-            bench.ingest_parts_per_s,
-            bench.ingest_bare_parts_per_s,
-            bench.ingest_ratio,
-        ),
+        row("journal", [bench.journal_parts_per_s, bench.journal_bare_parts_per_s], journal),
+        row("historian", [bench.ingest_parts_per_s, bench.ingest_bare_parts_per_s], ingest),
     ];
-    let mut text = table(&["parts/s on the disk", "takt", "bare SQLite", "ratio"], rows);
+    let mut text = table(&["parts/s on the disk", "takt", "bare SQLite", "ratio", "ratio to one table"], rows);
     for (name, overhead) in [("at rest", &bench.overhead_disk_at_rest), ("busy", &bench.overhead_disk_busy)] {
         if let Some(overhead) = overhead {
             let (p50, p99) = (overhead.us_p50 as f64 / 1e3, overhead.us_p99 as f64 / 1e3);

@@ -31,7 +31,7 @@ pub(super) struct HistorianArgs {
     /// Where records are kept: sqlite:PATH [default: sqlite:historian.sqlite]
     #[arg(long, value_name = "STORE")]
     store: Option<String>,
-    /// Where evidence images are kept: `file:FOLDER` [default: file:historian-images]
+    /// Where evidence images are kept: `file:FOLDER` [default: `file:historian-images`]
     #[arg(long, value_name = "IMAGES")]
     images: Option<String>,
     /// Its certificate, PEM (takt pki issue --role historian)
@@ -110,24 +110,24 @@ fn plan(args: &HistorianArgs, file: Option<HistorianFile>) -> Result<Plan, Strin
     let of_file = file.as_ref();
     let listen = args.listen.or(of_file.map(|file| file.listen));
     let listen = listen.unwrap_or_else(|| SocketAddr::from(([127, 0, 0, 1], DEFAULT_PORT)));
-    let given = |argument: &Option<String>, in_file: Option<String>, usual: &str| argument.clone().or(in_file).unwrap_or_else(|| usual.into());
+    let given =
+        |argument: &Option<String>, in_file: Option<String>, usual: &str| argument.clone().or(in_file).unwrap_or_else(|| usual.into());
     let store = given(&args.store, of_file.and_then(|file| file.store.clone()), STORE);
     let images = given(&args.images, of_file.and_then(|file| file.images.clone()), IMAGES);
-    let security = match (&args.certificate, &args.key) {
-        (Some(certificate), Some(key)) => SecurityConfig {
+    let security = if let (Some(certificate), Some(key)) = (&args.certificate, &args.key) {
+        SecurityConfig {
             server: Some(ServerSecurity {
                 certificate: certificate.clone(),
                 key: key.clone(),
                 client_ca: args.client_ca.clone(),
             }),
             insecure: args.insecure,
-        },
-        _ => {
-            let security = file.map(|file| file.security).unwrap_or_default();
-            SecurityConfig {
-                insecure: args.insecure || security.insecure,
-                ..security
-            }
+        }
+    } else {
+        let security = file.map(|file| file.security).unwrap_or_default();
+        SecurityConfig {
+            insecure: args.insecure || security.insecure,
+            ..security
         }
     };
     match listen_policy(listen, security.server.is_some(), security.insecure) {
@@ -203,6 +203,9 @@ mod tests {
         };
         let plan = plan(&args, Some(file)).unwrap();
         assert_eq!(plan.listen.port(), 1);
-        assert_eq!((plan.store.as_path(), plan.images.as_path()), (Path::new("said"), Path::new("historian-images")));
+        assert_eq!(
+            (plan.store.as_path(), plan.images.as_path()),
+            (Path::new("said"), Path::new("historian-images"))
+        );
     }
 }

@@ -58,7 +58,9 @@ mod tests {
             std::fs::write(&file, text).unwrap();
             HistorianFile::read(&file)
         };
-        let historian = read("config_version = 1\n[historian]\nlisten = \"127.0.0.1:7443\"\nstore = \"sqlite:/var/lib/takt/historian.sqlite\"\n").unwrap();
+        let historian =
+            read("config_version = 1\n[historian]\nlisten = \"127.0.0.1:7443\"\nstore = \"sqlite:/var/lib/takt/historian.sqlite\"\n")
+                .unwrap();
         assert_eq!((historian.listen.port(), historian.images), (7443, None));
         assert_eq!(historian.store.as_deref(), Some("sqlite:/var/lib/takt/historian.sqlite"));
         let errors = read("config_version = 1\n[historian]\nlisten = \"0.0.0.0:7443\"\nstor = \"sqlite:a\"\n").unwrap_err();
