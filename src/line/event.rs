@@ -1,7 +1,7 @@
 //! What happens to the line, and what must happen next.
 
 use super::image::PlcImage;
-use crate::part::{CycleId, Disposition, Nanos, PartRecord, Tag, View};
+use crate::part::{CycleId, Disposition, Nanos, PartRecord, Tag, Verdict, View};
 
 /// A camera of the station, by its place in the configuration.
 pub type CameraIndex = usize;
@@ -178,6 +178,22 @@ pub struct Commit {
     pub released: Vec<FrameId>,
     /// What people should know.
     pub notes: Vec<Note>,
+}
+
+impl Commit {
+    /// The moment before which the image must be swapped: the earliest deadline of what it shows as judged.
+    pub fn swap_before(&self) -> Option<Nanos> {
+        self.decided
+            .iter()
+            .filter(|record| shows_judged(record))
+            .map(|record| record.deadline_ns)
+            .min()
+    }
+}
+
+/// Whether the image shows this part as judged, rather than as not decidable.
+pub(super) fn shows_judged(record: &PartRecord) -> bool {
+    record.result_id != 0 && !record.late_findings && record.verdict != Verdict::NotDecidable
 }
 
 /// What people should know: a line in the log and a count.

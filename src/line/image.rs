@@ -115,6 +115,19 @@ impl Counts {
     }
 }
 
+impl Counts {
+    /// Takes back an outcome that was counted and is none.
+    pub fn take_back(&mut self, outcome: Outcome) {
+        let count = match outcome.verdict {
+            Verdict::Ok => &mut self.ok,
+            Verdict::NotOk => &mut self.not_ok,
+            Verdict::NotDecidable => &mut self.not_decidable,
+        };
+        *count = count.wrapping_sub(1);
+        self.total = self.total.wrapping_sub(1);
+    }
+}
+
 /// StationMode on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum StationMode {

@@ -233,6 +233,31 @@ impl Line {
         commit
     }
 
+    /// What a commit shows as judged could not be swapped before its deadline ([`Commit::swap_before`]), and was not: it is late. Changes the
+    /// records of the commit and the image; to be asked again, as of the moment just before the swap.
+    pub fn overtaken(&mut self, commit: &mut Commit, now: Nanos) {
+        let late = Outcome::not_decidable(Reason::Deadline);
+        let overtaken = |record: &&mut PartRecord| event::shows_judged(record) && record.deadline_ns <= now;
+        for record in commit.decided.iter_mut().filter(overtaken) {
+            let decided = Outcome {
+                verdict: record.verdict,
+                reason: record.reason,
+            };
+            if !record.test_part {
+                self.counts.take_back(decided);
+                self.counts.add(late);
+            }
+            record.measured = Some(decided);
+            (record.verdict, record.reason, record.defect_code) = (late.verdict, late.reason, 0);
+            record.shown_ns = now;
+            record.stages.total_us = micros(now.since(record.triggered_ns));
+            self.single.overtake(record.result_id);
+            self.window.overtake(record.result_id);
+        }
+        self.image = self.draw(now);
+        commit.image_changed = true;
+    }
+
     /// When [`Self::advance`] must be called again at the latest, whatever happens.
     pub fn wake_at(&self, now: Nanos) -> Nanos {
         let deadlines = self.ledger.open.values().filter_map(|part| match part.outcome {

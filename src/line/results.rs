@@ -25,6 +25,15 @@ pub(super) struct Shown {
     pub(super) shown_at: Nanos,
 }
 
+impl Shown {
+    fn overtake(&mut self) {
+        self.outcome = Outcome::not_decidable(Reason::Deadline);
+        self.deadline_missed = true;
+        self.may_pass = false;
+        self.defect_code = 0;
+    }
+}
+
 /// The result registers of single mode.
 #[derive(Debug, Clone, Default)]
 pub(super) struct SingleResult {
@@ -71,6 +80,14 @@ impl SingleResult {
     /// The part must not pass after all.
     pub(super) fn withdraw(&mut self) {
         self.shown.iter_mut().for_each(|shown| shown.may_pass = false);
+    }
+
+    /// This result is late: its image was not swapped in time.
+    pub(super) fn overtake(&mut self, result_id: u32) {
+        self.shown
+            .iter_mut()
+            .filter(|shown| shown.result_id == result_id)
+            .for_each(Shown::overtake);
     }
 
     /// A new session: nothing was ever shown.
@@ -127,6 +144,12 @@ impl WindowResults {
     /// None of these parts must pass after all.
     pub(super) fn withdraw(&mut self) {
         self.slots.iter_mut().flatten().for_each(|shown| shown.may_pass = false);
+    }
+
+    /// This result is late: its image was not swapped in time.
+    pub(super) fn overtake(&mut self, result_id: u32) {
+        let of = |shown: &&mut Shown| shown.result_id == result_id;
+        self.slots.iter_mut().flatten().filter(of).for_each(Shown::overtake);
     }
 
     pub(super) fn clear(&mut self) {

@@ -286,25 +286,42 @@ impl LineThread {
         }
     }
 
-    /// Does what the line says. The order is the promise: the black box knows before the PLC does.
-    fn carry_out(&mut self, state: &mut State, commit: Commit) {
-        let unix_offset = flow::unix_now_ns().wrapping_sub_unsigned(flow::now().0);
-        let unix = |at: Nanos| unix_offset.wrapping_add_unsigned(at.0);
-        for opened in &commit.opened {
-            self.black_box.write_opened(opened, unix(opened.triggered_at));
-        }
-        for record in &commit.decided {
-            recovery::add(&mut state.counts, record);
-            self.black_box.write_decided(record, &state.counts);
-        }
-        if commit.image_changed {
+    /// Outcomes into the black box, then the image. Whatever held this thread up in between, nothing is shown as judged after its deadline.
+    fn keep_and_show(&mut self, state: &mut State, commit: &mut Commit) {
+        let before = state.counts;
+        loop {
+            state.counts = before;
+            for record in &commit.decided {
+                recovery::add(&mut state.counts, record);
+                self.black_box.write_decided(record, &state.counts);
+            }
+            if !commit.image_changed {
+                return;
+            }
             let duplicates = self.line.image().counts.duplicate;
             if duplicates != state.counts.duplicate {
                 state.counts.duplicate = duplicates;
                 self.black_box.write_duplicates(duplicates);
             }
-            self.show();
+            let image = Arc::new(self.line.image().clone());
+            let now = flow::now();
+            if commit.swap_before().is_none_or(|limit| now < limit) {
+                self.shown.store(image);
+                self.controllers.swapped.ring();
+                return;
+            }
+            self.line.overtaken(commit, now);
         }
+    }
+
+    /// Does what the line says. The order is the promise: the black box knows before the PLC does.
+    fn carry_out(&mut self, state: &mut State, mut commit: Commit) {
+        let unix_offset = flow::unix_now_ns().wrapping_sub_unsigned(flow::now().0);
+        let unix = |at: Nanos| unix_offset.wrapping_add_unsigned(at.0);
+        for opened in &commit.opened {
+            self.black_box.write_opened(opened, unix(opened.triggered_at));
+        }
+        self.keep_and_show(state, &mut commit);
         if commit.opened.iter().any(|opened| opened.acquisition_id != 0) {
             self.exposing.iter().for_each(|camera| camera.trigger());
         }

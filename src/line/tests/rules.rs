@@ -794,3 +794,36 @@ fn cycles_that_went_by_without_power_are_told_from_those_of_a_restart() {
         assert_eq!(outcomes, expected);
     }
 }
+
+#[test]
+fn what_is_not_swapped_before_its_deadline_is_late() {
+    for mode in [ResultMode::Single, ResultMode::Window] {
+        let mut bench = Bench::ready(config(PLC, mode));
+        bench.trigger(1).release().frame();
+        let job = *bench.jobs.last().unwrap();
+        bench.pass(90);
+        let event = Event::Inspected {
+            part: job.part,
+            inspection: job.inspection,
+            inspected: inspected(Outcome::OK),
+        };
+        bench.line.advance(bench.now, event);
+        let mut commit = bench.line.commit(bench.now);
+        let limit = commit.swap_before().unwrap();
+        assert_eq!((commit.decided[0].verdict, bench.line.image().counts.ok), (Verdict::Ok, 1));
+        // The thread was held up between the decision and the swap.
+        bench.line.overtaken(&mut commit, limit);
+        let (record, image) = (&commit.decided[0], bench.line.image());
+        let late = Outcome::not_decidable(Reason::Deadline);
+        assert_eq!(
+            (record.verdict, record.reason, record.measured),
+            (late.verdict, late.reason, Some(Outcome::OK))
+        );
+        assert!(record.shown_ns >= record.deadline_ns && commit.swap_before().is_none());
+        assert_eq!((image.counts.total, image.counts.ok, image.counts.not_decidable), (1, 0, 1));
+        assert!(!image.accept && image.window.iter().all(|slot| slot.verdict != 1), "{image:?}");
+        if mode == ResultMode::Single {
+            assert_eq!((image.verdict, image.deadline_missed), (Some(Verdict::NotDecidable), true));
+        }
+    }
+}
