@@ -1,5 +1,7 @@
 //! Line controllers that speak gRPC: cycles in, answers and results out, whatever happens to the connection.
 
+use std::collections::VecDeque;
+
 use prost::Message;
 use serde_json::Value;
 use takt::rpc::proto::control_request::Message as Asked;
@@ -19,6 +21,8 @@ use crate::skip::skip;
 struct Controller {
     to: mpsc::Sender<ControlRequest>,
     from: Streaming<proto::ControlResponse>,
+    /// Results that came while something else was waited for: a result may overtake the answer to its cycle.
+    results: VecDeque<proto::Result>,
 }
 
 async fn client(line: &PlayedLine) -> StationServiceClient<Channel> {
@@ -35,7 +39,11 @@ impl Controller {
             .await
             .unwrap()
             .into_inner();
-        Self { to, from }
+        Self {
+            to,
+            from,
+            results: VecDeque::new(),
+        }
     }
 
     /// Connects and attaches; ready to give cycles.
@@ -65,8 +73,11 @@ impl Controller {
     async fn wait<T>(&mut self, wanted: impl Fn(Said) -> Option<T>) -> Result<T, Status> {
         loop {
             let said = self.hear().await?.ok_or_else(|| Status::cancelled("the call has ended"))?;
-            if let Some(found) = wanted(said) {
+            if let Some(found) = wanted(said.clone()) {
                 return Ok(found);
+            }
+            if let Said::Result(result) = said {
+                self.results.push_back(result);
             }
         }
     }
@@ -100,6 +111,9 @@ impl Controller {
     }
 
     async fn result(&mut self) -> Result<proto::Result, Status> {
+        if let Some(result) = self.results.pop_front() {
+            return Ok(result);
+        }
         self.wait(|said| if let Said::Result(result) = said { Some(result) } else { None })
             .await
     }
