@@ -133,7 +133,7 @@ fn after_a_kill_what_was_shown_stands_and_what_was_skipped_is_told() {
     let session = plc.image.plc_session;
 
     let running = cell.launch();
-    running.wait(|line| line["event"] == "state" && line["error"] != "models_not_ready");
+    let mut lines = running.wait(|line| line["event"] == "state" && line["error"] != "models_not_ready");
     let mut plc = Plc::connect(&cell);
     let first = plc.shown();
     assert_eq!((first.boot_id, first.echo_plc_session), (shown.boot_id + 1, session));
@@ -143,7 +143,7 @@ fn after_a_kill_what_was_shown_stands_and_what_was_skipped_is_told() {
     plc.image.plc_session = session;
     let mut plc = plc.ready();
     plc.inspect(53);
-    let lines = running.wait(|line| line["cycle_id"] == 53);
+    lines.extend(running.wait(|line| line["cycle_id"] == 53));
     let told: Vec<(&Value, &Value)> = parts_of(&lines)
         .iter()
         .map(|record| (&record["cycle_id"], &record["reason"]))
