@@ -507,11 +507,11 @@ fn a_mask_that_cannot_be_read_is_named() {
 // Places to write to
 
 /// A file system of its own, gone with the value.
-struct Mount(TempDir);
+pub(crate) struct Mount(TempDir);
 
 impl Mount {
     /// A file system in memory, or why there can be none.
-    fn new(options: &str) -> Result<Self, String> {
+    pub(crate) fn new(options: &str) -> Result<Self, String> {
         let folder = tempfile::tempdir().unwrap();
         let outcome = Command::new("mount")
             .args(["-t", "tmpfs", "-o", options, "takt-test"])
@@ -522,6 +522,16 @@ impl Mount {
             Ok(output) => Err(String::from_utf8_lossy(&output.stderr).trim().to_owned()),
             Err(error) => Err(format!("mount: {error}")),
         }
+    }
+
+    pub(crate) fn path(&self) -> &Path {
+        self.0.path()
+    }
+
+    /// Nobody may write any more.
+    pub(crate) fn make_read_only(&self) {
+        let remounted = Command::new("mount").args(["-o", "remount,ro"]).arg(self.path()).status();
+        assert!(remounted.unwrap().success());
     }
 }
 
@@ -539,9 +549,9 @@ fn a_full_disk_leaves_nothing_half_written() {
         Err(reason) => return skip("a_full_disk_leaves_nothing_half_written", &reason),
     };
     let folder = good_parts();
-    let model = disk.0.path().join("model");
+    let model = disk.path().join("model");
     run(&mut teach(&folder.path().join("good"), &model)).refused(&[model.to_str().unwrap(), "No space left", "check free space"]);
-    assert_eq!(entries(disk.0.path()), Vec::<String>::new());
+    assert_eq!(entries(disk.path()), Vec::<String>::new());
 }
 
 #[test]
@@ -551,7 +561,7 @@ fn a_disk_that_cannot_be_written_to_is_named() {
         Err(reason) => return skip("a_disk_that_cannot_be_written_to_is_named", &reason),
     };
     let folder = good_parts();
-    let model = disk.0.path().join("model");
+    let model = disk.path().join("model");
     run(&mut teach(&folder.path().join("good"), &model)).refused(&[model.to_str().unwrap(), "Read-only file system", "permissions"]);
 }
 

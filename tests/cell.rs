@@ -73,14 +73,24 @@ impl Cell {
 
     /// Starts the station and waits until it has its models.
     pub(crate) fn start(&self) -> Running {
-        let running = self.launch();
+        self.start_with(&[])
+    }
+
+    /// Starts the station with these variables in its environment, and waits until it has its models.
+    pub(crate) fn start_with(&self, environment: &[(&str, PathBuf)]) -> Running {
+        let running = self.launch_with(environment);
         running.wait(|line| line["event"] == "state" && line["error"] != "models_not_ready");
         running
     }
 
     /// Starts the station.
     pub(crate) fn launch(&self) -> Running {
+        self.launch_with(&[])
+    }
+
+    fn launch_with(&self, environment: &[(&str, PathBuf)]) -> Running {
         let mut child = takt("run")
+            .envs(environment.iter().map(|(name, value)| (name, value)))
             .arg("--config")
             .arg(self.config())
             .args(["--format", "json"])

@@ -17,6 +17,7 @@
 //! | `foreign.rs` | a PLC program of another make gets its parts judged |
 //! | `station.rs` | the station as a process: what it shows, records, survives and refuses |
 //! | `record.rs` | the record, from a station that is killed to a historian behind a network that is cut |
+//! | `power_loss.rs` | what a power cut leaves, and what is told of the rest |
 //! | `twin.rs` | a virtual line around a real station: what goes wrong on purpose breaks no promise |
 //! | `cell.rs`, `played_line.rs`, `parts.rs`, `program.rs`, `skip.rs` | a station and a line to test, the parts that are drawn, the program that is run, the checks that cannot be made here |
 
@@ -37,6 +38,7 @@ mod modbus;
 mod parity;
 mod parts;
 mod played_line;
+mod power_loss;
 mod program;
 mod record;
 mod security;

@@ -1,14 +1,27 @@
 //! The record, from a station that is killed to a historian behind a network that is cut, and the questions to it.
 
 use std::net::TcpListener;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::Stdio;
 
+use prost::Message;
 use serde_json::Value;
+use takt::rpc::proto::station_service_client::StationServiceClient;
+use takt::rpc::proto::{GetStatusRequest, Record, StreamResultsRequest, record::Body};
+use tonic::transport::{Channel, Endpoint};
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
+use tonic_reflection::pb::v1::ServerReflectionRequest;
+use tonic_reflection::pb::v1::server_reflection_client::ServerReflectionClient;
+use tonic_reflection::pb::v1::server_reflection_request::MessageRequest;
+use tonic_reflection::pb::v1::server_reflection_response::MessageResponse;
 
+use crate::bad_input::Mount;
 use crate::cell::Cell;
 use crate::foreign;
-use crate::program::{run, takt};
+use crate::program::{entries, run, takt};
 use crate::skip::skip;
 use crate::station::Plc;
 use crate::twin::{assert_kept, cell, line_with};
@@ -24,7 +37,7 @@ fn configure(cell: &Cell, tables: &str) {
     std::fs::write(cell.config(), format!("{text}\n{tables}\n")).unwrap();
 }
 
-fn records_of(source: &[&str], filters: &[&str]) -> Vec<Value> {
+pub(crate) fn records_of(source: &[&str], filters: &[&str]) -> Vec<Value> {
     let arguments = ["records", "--all", "--format", "json"];
     run(takt("query").args(arguments).args(source).args(filters)).done().json()
 }
@@ -63,6 +76,8 @@ fn whatever_is_killed_or_cut_every_record_arrives_once_and_can_be_found() {
 
 #[test]
 fn records_cross_a_network_with_certificates_only_under_the_name_in_them() {
+    // The last of them is scratched.
+    const PARTS: usize = 5;
     let folder = tempfile::tempdir().unwrap();
     let path = |name: &str| folder.path().join(name).to_str().unwrap().to_owned();
     let pki = |arguments: &[&str]| drop(run(takt("pki").args(arguments)).done());
@@ -132,19 +147,22 @@ fn records_cross_a_network_with_certificates_only_under_the_name_in_them() {
         );
         let station = cell.start();
         let mut plc = Plc::connect(&cell).ready();
-        for cycle_id in 1..=3 {
+        for cycle_id in 1..=PARTS as u32 {
             plc.inspect(cycle_id);
         }
         if refused {
             station.wait(|line| line["event"] == "state" && line["error"] == "historian_refuses");
         }
         // Whoever may only read sees them come; what a refused station has stays there.
-        while !refused && records_of(&source, &[]).len() < 3 {}
+        while !refused && records_of(&source, &[]).len() < PARTS {}
+        if !refused {
+            shown_with_its_picture(&source, folder.path());
+        }
         let (code, _, log) = station.stop();
         assert_eq!(code, Some(0), "{log}");
     }
     let records = records_of(&source, &[]);
-    assert_eq!(records.len(), 3, "{records:#?}");
+    assert_eq!(records.len(), PARTS, "{records:#?}");
     let plain = run(takt("query").args(["records", "--historian", &format!("http://{address}")]));
     assert_ne!(plain.code, Some(0));
     historian.kill().unwrap();
@@ -185,7 +203,7 @@ fn a_new_epoch_begins_only_while_the_station_rests_and_nothing_recorded_is_lost(
         station.wait(|line| line["event"] == "part");
         let refused = new_epoch();
         assert_eq!(refused.code, Some(1));
-        assert!(refused.stderr.contains("in use"), "{}", refused.stderr);
+        assert!(refused.stderr.contains("another station runs"), "{}", refused.stderr);
         let (code, _, log) = station.stop();
         assert_eq!(code, Some(0), "{log}");
     };
@@ -205,4 +223,128 @@ fn a_new_epoch_begins_only_while_the_station_rests_and_nothing_recorded_is_lost(
         "{keys:?}"
     );
     assert_eq!(run(takt("journal").arg("verify").arg(&journal)).code, Some(0));
+}
+
+#[test]
+fn a_full_disk_stops_the_line_until_there_is_space_and_loses_nothing() {
+    let disk = match Mount::new("size=24m") {
+        Ok(disk) => disk,
+        Err(reason) => return skip("a_full_disk_stops_the_line_until_there_is_space_and_loses_nothing", &reason),
+    };
+    let state = format!("state_directory = {:?}", disk.path().join("state"));
+    let cell = Cell::new(&[("state_directory = \"state\"", &state)]);
+    let station = cell.start();
+    let mut plc = Plc::connect(&cell).ready();
+    plc.inspect(1);
+    let filler = disk.path().join("filler");
+    std::fs::write(&filler, vec![1; 64 << 20]).unwrap_err();
+    // What is open when the disk is found full may end; nothing is taken after that.
+    let mut cycle_id = 1;
+    while plc.wait(|image| image.trigger_ready || image.error).trigger_ready {
+        cycle_id += 1;
+        if plc.trigger(cycle_id) {
+            plc.wait(|image| image.result_valid && image.echo_cycle_id == cycle_id);
+        }
+    }
+    station.wait(|line| line["error"] == "journal_full");
+    std::fs::remove_file(&filler).unwrap();
+    plc.wait(|image| image.trigger_ready);
+    plc.inspect(cycle_id + 1);
+    let (code, _, log) = station.stop();
+    assert_eq!(code, Some(0), "{log}");
+    let journal = disk.path().join("state/journal");
+    let records = records_of(&["--journal", journal.to_str().unwrap()], &[]);
+    let mut recorded: Vec<u64> = records.iter().map(|record| record["cycle_id"].as_u64().unwrap()).collect();
+    recorded.sort_unstable();
+    assert_eq!(recorded, (1..=u64::from(cycle_id) + 1).collect::<Vec<_>>());
+    assert_eq!(run(takt("journal").arg("verify").arg(&journal)).code, Some(0));
+
+    // On a disk that takes nothing no station starts: it could promise nothing.
+    disk.make_read_only();
+    run(takt("run").arg("--config").arg(cell.config())).refused(&["Read-only file system", "state"]);
+}
+
+#[test]
+fn a_real_station_serves_results_health_and_its_contract() {
+    let port = free_port();
+    let cell = Cell::new(&[]);
+    configure(&cell, &format!("[grpc]\nlisten = \"127.0.0.1:{port}\""));
+    let station = cell.start();
+    let mut plc = Plc::connect(&cell).ready();
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    let endpoint = Endpoint::from_shared(format!("http://127.0.0.1:{port}")).unwrap();
+    let channel = runtime.block_on(endpoint.connect()).unwrap();
+    runtime.block_on(async {
+        let health = HealthClient::new(channel.clone()).check(HealthCheckRequest::default()).await;
+        assert_eq!(health.unwrap().into_inner().status(), ServingStatus::Serving);
+        let services = services_of(channel.clone()).await;
+        assert!(services.contains(&"takt.v1.StationService".into()), "{services:?}");
+    });
+
+    for cycle_id in 1..=3 {
+        plc.inspect(cycle_id);
+    }
+    let mut client = StationServiceClient::new(channel);
+    let records = runtime.block_on(streamed(&mut client, 1..=3));
+    assert_eq!(records, [(1, Some(1)), (2, Some(2)), (3, Some(3))]);
+    // Who was away goes on where it was.
+    plc.inspect(4);
+    let records = runtime.block_on(streamed(&mut client, 3..=4));
+    assert_eq!(records, [(3, Some(3)), (4, Some(4))]);
+    let status = runtime.block_on(client.get_status(GetStatusRequest {})).unwrap().into_inner();
+    assert_eq!((status.station.as_str(), status.count_total), ("test-cell", 4));
+    drop(runtime);
+    let (code, _, log) = station.stop();
+    assert_eq!(code, Some(0), "{log}");
+}
+
+/// A reject and its picture, once that has arrived.
+fn shown_with_its_picture(source: &[&str], folder: &Path) {
+    let rejects = records_of(source, &["--verdict", "not_ok"]);
+    let key = format!("test-cell/{}/{}", rejects[0]["epoch"], rejects[0]["sequence"]);
+    let pictures = folder.join("pictures");
+    let show = || run(takt("query").args(["show", &key, "--images"]).arg(&pictures).args(source)).done();
+    show();
+    while entries(&pictures).is_empty() {
+        show();
+    }
+    // The camera shows the parts at 128 pixels.
+    let picture = image::open(pictures.join(&entries(&pictures)[0])).unwrap();
+    assert_eq!((picture.width(), picture.height()), (128, 128));
+}
+
+/// The names of everything served, as reflection tells them.
+async fn services_of(channel: Channel) -> Vec<String> {
+    let asked = ServerReflectionRequest {
+        host: String::new(),
+        message_request: Some(MessageRequest::ListServices(String::new())),
+    };
+    let answers = ServerReflectionClient::new(channel)
+        .server_reflection_info(tokio_stream::iter([asked]))
+        .await
+        .unwrap();
+    match answers.into_inner().message().await.unwrap().unwrap().message_response {
+        Some(MessageResponse::ListServicesResponse(services)) => services.service.into_iter().map(|service| service.name).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+/// Sequence and cycle ID of these records, as the station streams them.
+async fn streamed(client: &mut StationServiceClient<Channel>, sequences: RangeInclusive<u64>) -> Vec<(u64, Option<u32>)> {
+    let from_sequence = *sequences.start();
+    let mut stream = client
+        .stream_results(StreamResultsRequest { from_sequence })
+        .await
+        .unwrap()
+        .into_inner();
+    let mut records = Vec::new();
+    for _ in sequences {
+        let response = stream.message().await.unwrap().unwrap();
+        let record = Record::decode(response.record.as_slice()).unwrap();
+        match record.body {
+            Some(Body::Part(part)) => records.push((record.sequence, part.cycle_id)),
+            other => panic!("{other:?}"),
+        }
+    }
+    records
 }

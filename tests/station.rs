@@ -17,7 +17,7 @@ use crate::program::{run, takt};
 /// A PLC that does one thing at a time and waits until it sees what it waits for.
 pub(crate) struct Plc {
     client: Client,
-    image: PlcImage,
+    pub(crate) image: PlcImage,
 }
 
 impl Plc {
@@ -37,7 +37,7 @@ impl Plc {
         self
     }
 
-    fn shown(&mut self) -> StationImage {
+    pub(crate) fn shown(&mut self) -> StationImage {
         let mut registers = [0; signals::STATION_REGISTERS];
         // A read carries at most 125 registers.
         registers[..100].copy_from_slice(&self.client.read(4, 0, 100));
@@ -45,14 +45,14 @@ impl Plc {
         signals::station_image(&registers)
     }
 
-    fn write(&mut self) {
+    pub(crate) fn write(&mut self) {
         self.image.heartbeat = self.image.heartbeat.wrapping_add(1);
         let registers = signals::plc_registers(&self.image);
         assert_eq!(self.client.write(0, &registers)[0], 16);
     }
 
     /// Polls until the image is as expected. How long that may take is the test's patience, not a promise.
-    fn wait(&mut self, until: impl Fn(&StationImage) -> bool) -> StationImage {
+    pub(crate) fn wait(&mut self, until: impl Fn(&StationImage) -> bool) -> StationImage {
         for _ in 0..200_000 {
             self.write();
             let image = self.shown();
@@ -65,16 +65,22 @@ impl Plc {
 
     /// Triggers a part, and returns the image that shows its result.
     pub(crate) fn inspect(&mut self, cycle_id: u32) -> StationImage {
+        assert!(self.trigger(cycle_id));
+        self.wait(|image| image.result_valid && image.echo_cycle_id == cycle_id)
+    }
+
+    /// Triggers a part, and returns whether it was taken.
+    pub(crate) fn trigger(&mut self, cycle_id: u32) -> bool {
         self.image.cycle_id = cycle_id;
         self.image.cycle_id_tail = cycle_id;
         self.write();
         self.image.control |= control::TRIGGER;
         self.write();
-        let answered = self.wait(|image| image.trigger_ack || image.missed_trigger);
-        assert!(answered.trigger_ack && answered.echo_trigger_id == cycle_id, "{answered:#?}");
+        let answered = self.wait(|image| (image.trigger_ack || image.missed_trigger) && image.echo_trigger_id == cycle_id);
+        assert_eq!(answered.echo_trigger_id, cycle_id, "{answered:#?}");
         self.image.control &= !control::TRIGGER;
         self.write();
-        self.wait(|image| image.result_valid && image.echo_cycle_id == cycle_id)
+        answered.trigger_ack
     }
 }
 

@@ -20,6 +20,7 @@ use sha2::{Digest as _, Sha256};
 use tempfile::NamedTempFile;
 
 use super::ingest::{self, Refusal};
+use crate::journal::durable;
 use crate::journal::record_table::SEQUENCES;
 use crate::rpc::proto;
 
@@ -82,7 +83,7 @@ impl ImageFolder {
         let folder = Self { root: root.to_owned() };
         let incoming = folder.incoming();
         let sweep = || -> io::Result<()> {
-            fs::create_dir_all(&incoming)?;
+            durable::make_folder(&incoming)?;
             incoming.read_dir()?.try_for_each(|entry| fs::remove_file(entry?.path()))
         };
         sweep().map_err(|error| folder.disk(error))?;
@@ -191,9 +192,11 @@ impl Receiving {
         let place = place(&self.description);
         let put = || -> io::Result<()> {
             self.file.as_file().sync_all()?;
-            let folder = make_folders(&self.folder.root, place.parent().unwrap_or(Path::new("")))?;
-            self.file.persist(self.folder.root.join(&place)).map_err(|error| error.error)?;
-            File::open(folder)?.sync_all()
+            let path = self.folder.root.join(&place);
+            let folder = path.parent().unwrap_or(&self.folder.root);
+            durable::make_folder(folder)?;
+            self.file.persist(&path).map_err(|error| error.error)?;
+            durable::sync_folder(folder)
         };
         put().map_err(|source| ImageError::Disk {
             folder: self.folder.root.clone(),
@@ -241,21 +244,6 @@ impl Reading {
             path: self.path.clone(),
         }
     }
-}
-
-/// Makes the folders below `root`, each made known to the disk, and returns the last.
-fn make_folders(root: &Path, below: &Path) -> io::Result<PathBuf> {
-    let mut folder = root.to_owned();
-    for name in below {
-        let parent = folder.clone();
-        folder.push(name);
-        match fs::create_dir(&folder) {
-            Ok(()) => File::open(parent)?.sync_all()?,
-            Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(folder)
 }
 
 /// Whether a description makes sense.

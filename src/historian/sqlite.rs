@@ -27,6 +27,7 @@ use super::ingest::{self, RANGES_MAX, Refusal};
 use super::queries::{self, Found, Page};
 use super::rollups::{self, Counts, RollupKey, Slice};
 use super::store::{Batch, ChainKey, Store, StoreError};
+use crate::journal::durable;
 use crate::journal::record_table::{self, Inserter, SEQUENCES, Stored};
 use crate::rpc::proto::{self, record::Body};
 
@@ -157,7 +158,7 @@ impl SqliteStore {
             reason,
         };
         if let Some(folder) = path.parent() {
-            std::fs::create_dir_all(folder).map_err(|error| unusable(error.to_string()))?;
+            durable::make_folder(folder).map_err(|error| unusable(error.to_string()))?;
         }
         let writing = open_for_writing(path)?;
         let name: Arc<str> = path.display().to_string().into();

@@ -11,15 +11,16 @@
 //! [`Journal`] appends, one in the world; [`JournalReader`] reads beside it. What [`Journal::append`] returned is on the disk.
 
 use std::collections::HashSet;
-use std::fs::{self, File};
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use rusqlite::{Connection, ErrorCode, TransactionBehavior, params};
 use rustix::fs::{FlockOperation, flock};
 use tokio::sync::watch;
 
+use super::durable;
 pub use super::reader::JournalReader;
 use super::record_bounds;
 use super::record_table::{self, Inserter, Kind, Stored};
@@ -178,9 +179,16 @@ pub(super) struct Shared {
     /// Changes when the file was set aside: connections to it are of no use then.
     pub(super) generation: std::sync::atomic::AtomicU64,
     pub(super) written_below: watch::Sender<u64>,
+    /// Held by whoever writes. SQLite would let the next one sleep and look again, for tens of milliseconds.
+    pub(super) turn: Mutex<()>,
 }
 
 impl Shared {
+    /// Waits until nobody else of this process writes.
+    pub(super) fn turn(&self) -> MutexGuard<'_, ()> {
+        self.turn.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     pub(super) fn path(&self) -> PathBuf {
         self.folder.join(FILE_NAME)
     }
@@ -236,7 +244,7 @@ impl Journal {
     /// # Errors
     /// When the folder cannot be used, another process writes it, or a later takt wrote it.
     pub fn open(folder: &Path, station: &str, epoch: u64) -> Result<(Self, Found), JournalError> {
-        fs::create_dir_all(folder).map_err(|source| JournalError::Io {
+        durable::make_folder(folder).map_err(|source| JournalError::Io {
             path: folder.to_owned(),
             source,
         })?;
@@ -270,6 +278,7 @@ impl Journal {
             chain: opened.chain,
             generation: 0.into(),
             written_below: watch::Sender::new(head.next_sequence),
+            turn: Mutex::default(),
         });
         let mut journal = Self {
             shared,
@@ -325,6 +334,7 @@ impl Journal {
         } = self;
         let (mut appended, mut new_head) = (Appended::default(), *head);
         let insert = || -> rusqlite::Result<()> {
+            let _turn = shared.turn();
             let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
             let mut inserter = Inserter::new(&transaction, shared.chain);
             let mut again = HashSet::new();
@@ -712,6 +722,7 @@ pub(super) mod tests {
     use crate::journal::log::RecordLog;
     use crate::journal::verify::verify;
     use crate::rpc::proto::{Finding, Outcome, Part, Tag, View};
+    use std::fs;
 
     pub(in crate::journal) const EPOCH: u64 = 1_700_000_000;
 

@@ -5,8 +5,8 @@
 //! is whole, and a file without a row is left over from a crash and is removed at start.
 
 use std::collections::HashMap;
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
@@ -16,6 +16,7 @@ use rusqlite::{Connection, params};
 use sha2::{Digest, Sha256};
 
 use super::database::{JournalReader, Shared};
+use super::durable;
 use super::set_aside::EVIDENCE;
 use super::tables;
 use crate::capture::Frame;
@@ -272,7 +273,7 @@ fn keep(journal: &JournalReader, sequence: u64, evidence: Evidence) -> Result<()
     })?;
     let file = file_name(journal.shared().epoch, sequence, &camera);
     let path = journal.evidence_folder().join(&file);
-    write_whole(&path, &bytes).map_err(|source| EvidenceError::Write { path, source })?;
+    durable::write_whole(&path, &bytes).map_err(|source| EvidenceError::Write { path, source })?;
     let row = ImageRow {
         sequence,
         camera,
@@ -367,17 +368,6 @@ fn safe_name(camera: &str) -> String {
     } else {
         format!("{safe}-{:08x}", crc32fast::hash(camera.as_bytes()))
     }
-}
-
-/// Writes a file that is there as a whole or not at all.
-fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
-    let folder = path.parent().unwrap_or(Path::new("."));
-    fs::create_dir_all(folder)?;
-    let mut file = tempfile::NamedTempFile::new_in(folder)?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path).map_err(|error| error.error)?;
-    File::open(folder)?.sync_all()
 }
 
 /// Removes files that belong to no image, and marks images whose file is gone. Returns how many of each. Failing is no reason not to

@@ -13,10 +13,12 @@
 //! | `verify.rs` | proof that everything is as it was recorded | |
 //! | `log.rs` | the port through which committed records are read and their acknowledgement is noted | |
 //! | `record_table.rs` | records in SQLite, here and in the historian | a power cut |
+//! | `durable.rs` | files and folders that are on the disk when a call returns, here and in the historian | |
 //! | `numbers.rs` | numbers that must never repeat: starts, acquisitions, results, sequences | a power cut |
 
 pub mod black_box;
 pub mod database;
+pub mod durable;
 pub mod evidence;
 pub mod log;
 pub mod numbers;

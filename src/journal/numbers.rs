@@ -3,11 +3,13 @@
 //! A start takes the next block, so numbers of the last one that were never given out are skipped. The file is TOML, replaced as a whole
 //! (temporary file, fsync, rename, fsync of the folder).
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
+
+use super::durable;
 
 /// Version of the file's format.
 pub const VERSION: u32 = 1;
@@ -144,16 +146,9 @@ impl Numbers {
     /// When the disk does not take them; what was there before is untouched then.
     pub fn write(&self, folder: &Path) -> Result<(), NumbersError> {
         let path = folder.join(FILE_NAME);
-        let write = || -> io::Result<()> {
-            fs::create_dir_all(folder)?;
-            let text = toml::to_string(self).map_err(io::Error::other)?;
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(text.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)?;
-            File::open(folder)?.sync_all()
-        };
-        write().map_err(|source| NumbersError::Io {
+        let text = toml::to_string(self).map_err(io::Error::other);
+        let written = text.and_then(|text| durable::write_whole(&path, text.as_bytes()));
+        written.map_err(|source| NumbersError::Io {
             path: path.clone(),
             source,
         })

@@ -94,6 +94,7 @@ impl JournalReader {
             *writing = Some((generation, tables::open(&self.shared.path(), Durability::Process)?));
         }
         let Some((_, connection)) = writing.as_mut() else { return Ok(()) };
+        let _turn = self.shared.turn();
         let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         change(&transaction)?;
         transaction.commit()

@@ -1,13 +1,14 @@
 //! What makes a damaged journal survivable: sequences are reserved ahead in a file of their own, so that none is given out twice even if
 //! the database cannot say which was the last; and what is damaged is moved away, not thrown away.
 
-use std::fs::{self, File};
-use std::io::{self, Write};
+use std::fs;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
 use super::database::{Damage, JournalError};
+use super::durable;
 use super::tables::FILE_NAME;
 use crate::flow::unix_now_ns;
 
@@ -80,14 +81,9 @@ impl Reserved {
             below: sequence + BLOCK,
         };
         let path = folder.join(SEQUENCES_FILE);
-        let write = || -> io::Result<()> {
-            let mut file = tempfile::NamedTempFile::new_in(folder)?;
-            file.write_all(toml::to_string(&next).map_err(io::Error::other)?.as_bytes())?;
-            file.as_file().sync_all()?;
-            file.persist(&path).map_err(|error| error.error)?;
-            File::open(folder)?.sync_all()
-        };
-        write().map_err(|source| JournalError::Io {
+        let text = toml::to_string(&next).map_err(io::Error::other);
+        let written = text.and_then(|text| durable::write_whole(&path, text.as_bytes()));
+        written.map_err(|source| JournalError::Io {
             path: path.clone(),
             source,
         })?;
@@ -114,14 +110,15 @@ pub(super) fn move_away(folder: &Path, what: &str) -> Result<Damage, JournalErro
     let name = format!("damaged-{}", time.strftime("%Y%m%dT%H%M%S%6fZ"));
     let aside = folder.join(name);
     let act = || -> io::Result<()> {
-        fs::create_dir_all(&aside)?;
+        durable::make_folder(&aside)?;
         for name in [FILE_NAME, "journal.sqlite-wal", "journal.sqlite-shm", EVIDENCE] {
             match fs::rename(folder.join(name), aside.join(name)) {
                 Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
                 _ => {}
             }
         }
-        File::open(folder)?.sync_all()
+        durable::sync_folder(&aside)?;
+        durable::sync_folder(folder)
     };
     act().map_err(|source| JournalError::Io {
         path: aside.clone(),

@@ -1,6 +1,7 @@
 //! The writer: takes what is to be recorded off its channel and commits it in batches.
 //!
-//! A batch begins with its first entry, gathers for half of [`COMMIT_MAX`] at most, and the disk has the other half. While the disk does not
+//! A batch begins with its first entry and gathers for a quarter of [`COMMIT_MAX`] at most. The disk has the rest for two commits: an entry
+//! may come while the one before is written. While the disk does not
 //! take it, everything waits in order, is tried again every [`RETRY`], and the state is told.
 
 use std::collections::VecDeque;
@@ -14,7 +15,7 @@ use super::retention::{Keeper, Space};
 use crate::flow::{NothingReceived, Receiver, Sender};
 use crate::rpc::proto::record::Body;
 
-/// A record is on the disk this long after it came, where the disk takes a commit in half of it.
+/// A record is on the disk this long after it came, where the disk takes a commit in three eighths of it.
 pub const COMMIT_MAX: Duration = Duration::from_millis(20);
 
 /// Records of a commit; with as many waiting none is waited for.
@@ -127,7 +128,7 @@ impl Writer<'_> {
                 Err(NothingReceived::Closed) => return false,
             }
         }
-        let wait = if self.is_refused { RETRY } else { COMMIT_MAX / 2 };
+        let wait = if self.is_refused { RETRY } else { COMMIT_MAX / 4 };
         let until = Instant::now() + wait;
         while self.is_refused || self.waiting.len() < BATCH_MAX {
             match entries.receive_timeout(until.saturating_duration_since(Instant::now())) {
