@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::bench_offline::{self, OfflineArgs};
 use super::bench_record::{self, RecordArgs};
 use super::bench_station::{self, StationArgs};
 use super::table::table;
@@ -33,6 +34,8 @@ enum BenchCommand {
     Vision(VisionArgs),
     /// What the station adds to the engine's time, on the wire, with a virtual line around it
     Station(StationArgs),
+    /// Weeks without a historian, as fast as the disk allows, then everything is sent at once
+    Offline(OfflineArgs),
     /// What records cost beside bare SQLite, and whether a busy disk reaches the verdicts
     Record(RecordArgs),
 }
@@ -85,6 +88,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     match &args.command {
         BenchCommand::Vision(args) => run_vision(args),
         BenchCommand::Station(args) => bench_station::run(args),
+        BenchCommand::Offline(args) => bench_offline::run(args),
         BenchCommand::Record(args) => bench_record::run(args),
     }
 }

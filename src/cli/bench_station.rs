@@ -153,26 +153,40 @@ fn inspect(folder: &Path, model: &Path, rate: String, parts: u32, (poll_ms, scan
 }
 
 /// What a station adds to the engine's time, microseconds.
-#[derive(Debug, Clone, Copy, Serialize)]
+#[derive(Debug, Clone, Serialize)]
 pub(super) struct Overhead {
     pub(super) us_p50: u64,
     pub(super) us_p99: u64,
     pub(super) parts: usize,
+    /// Of each round alone: how much chance there is in it.
+    pub(super) us_p50_rounds: Vec<u64>,
+    pub(super) us_p99_rounds: Vec<u64>,
 }
 
-/// Measures it on a cell in this folder, at 20 parts a second, with a model taught from rendered parts.
-pub(super) fn overhead_of_a_cell(folder: &Path, parts: u32) -> anyhow::Result<Overhead> {
+impl Overhead {
+    /// Of the parts of all rounds.
+    pub(super) fn of(rounds: &[Vec<u64>]) -> Self {
+        let at = |times: &[u64], percent| percentile(times, percent).unwrap_or_default();
+        let all = rounds.concat();
+        let of_rounds = |percent| rounds.iter().map(|times| at(times, percent)).collect();
+        Self {
+            us_p50: at(&all, 50.0),
+            us_p99: at(&all, 99.0),
+            parts: all.len(),
+            us_p50_rounds: of_rounds(50.0),
+            us_p99_rounds: of_rounds(99.0),
+        }
+    }
+}
+
+/// Measures it on a cell in this folder, at 20 parts a second, with a model taught from rendered parts. Returns the times, microseconds.
+pub(super) fn overhead_of_a_cell(folder: &Path, parts: u32) -> anyhow::Result<Vec<u64>> {
     std::fs::create_dir_all(folder).with_context(|| format!("failed to create {}", folder.display()))?;
     let taught = taught_from_rendered_parts()?;
     let model = folder.join("model");
     package::write(&model, &taught.manifest, &taught.files, true)?;
     let (report, _) = inspect(folder, &model, "20.0".into(), parts, (0, 0))?;
-    let times: Vec<u64> = report.details.iter().filter_map(overhead_us).collect();
-    Ok(Overhead {
-        us_p50: percentile(&times, 50.0).unwrap_or_default(),
-        us_p99: percentile(&times, 99.0).unwrap_or_default(),
-        parts: report.parts,
-    })
+    Ok(report.details.iter().filter_map(overhead_us).collect())
 }
 
 fn sum_up(report: &TwinReport, memory: Memory, probe: &[Duration], customer: Option<Customer>) -> StationBench {

@@ -61,7 +61,7 @@ pub(super) fn outcome(inspector: &mut Inspector, dataset: &Path, screen: &Screen
 }
 
 /// The process's largest resident set so far, from the kernel.
-fn peak_rss_mib() -> Option<f64> {
+pub(super) fn peak_rss_mib() -> Option<f64> {
     let status = std::fs::read_to_string("/proc/self/status").ok()?;
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
     Some(line.trim().strip_suffix(" kB")?.parse::<f64>().ok()? / 1024.0)

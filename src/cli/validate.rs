@@ -49,7 +49,7 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
 }
 
 /// What is assumed of a line whose parts are not known: this share of rejects, this size of an image (640x480 of a textured part).
-const REJECT_SHARE: f64 = 0.05;
+pub(super) const REJECT_SHARE: f64 = 0.05;
 const IMAGE_BYTES: u64 = 100 << 10;
 
 /// Model packages are large and may be named more than once; each is opened once.

@@ -17,7 +17,10 @@ const TAGS_AT: u64 = 200;
 const TAGS_MAX: usize = 32;
 
 /// Evidence and records take so much of the disk, unless said otherwise: 14 days at two parts a second, one in twenty rejected.
-const QUOTA_MIB: u64 = 32 * 1024;
+pub const QUOTA_MIB: u64 = 32 * 1024;
+
+/// Share of Ok parts whose images are kept, unless said otherwise.
+pub const OK_SHARE: f64 = 0.01;
 
 /// What the journal does when its quota is used up and nothing may be deleted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -66,7 +69,7 @@ pub(super) fn read_journal(table: &mut Table<'_>, folder: &Path) -> Answer<(Opti
     let quota = table.or("quota_mib", QUOTA_MIB, whole(16..=64 << 20));
     let actions = [("stop", WhenDiskFull::Stop), ("drop_oldest", WhenDiskFull::DropOldest)];
     let when_full = table.or("when_full", WhenDiskFull::Stop, one_of(actions));
-    let ok_share = table.or("ok_image_share", 0.01, share());
+    let ok_share = table.or("ok_image_share", OK_SHARE, share());
     let kept_days = table.or("kept_days_min", 14, whole(0..=3650));
     let directory = directory?;
     let config = JournalConfig {

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{ConfigErrors, Document};
-pub use super::record_file::{GrpcConfig, HistorianConfig, JournalConfig, WhenDiskFull};
+pub use super::record_file::{GrpcConfig, HistorianConfig, JournalConfig, OK_SHARE, QUOTA_MIB, WhenDiskFull};
 use super::station_file;
 use super::timing::{GateTiming, Pace, ms, time_to_outcome};
 pub use crate::capture::CameraClock;
