@@ -35,6 +35,7 @@ PN = "${@bb.parse.vars_from_file(d.getVar('FILE', False), d)[0] or 'defaultpkgna
 PV = "${@bb.parse.vars_from_file(d.getVar('FILE', False), d)[1] or '1.0'}"
 BPN = "${PN}"
 BP = "${BPN}-${PV}"
+THISDIR = "${@os.path.dirname(d.getVar('FILE', False))}"
 FILE_DIRNAME = "${@os.path.dirname(d.getVar('FILE', False))}"
 TOPDIR = "${SCRATCH}"
 TMPDIR = "${SCRATCH}/tmp"
@@ -73,6 +74,7 @@ def pypi_src_uri(d):
     return "https://pypi.invalid/packages/source/o/" + d.getVar("PYPI_ARCHIVE_NAME")
 SRC_URI:prepend = "${PYPI_SRC_URI} "
 """,
+    "cargo": "do_install() {\n    :\n}\n",
     "core-image": 'ROOTFS_POSTPROCESS_COMMAND ?= ""\nIMAGE_FEATURES ?= ""\n',
 }
 
@@ -81,7 +83,7 @@ COLLECTIONS = {"qemuarm64": "core openembedded-layer", "jetson": "core openembed
 
 VALUES = (
     "PN PV SUMMARY LICENSE LIC_FILES_CHKSUM DEPENDS RDEPENDS:${PN} SRC_URI SRCREV S SYSTEMD_SERVICE:${PN} USERADD_PARAM:${PN} TAKT_ONNXRUNTIME_LIBRARY "
-    "IMAGE_INSTALL IMAGE_FEATURES ROOTFS_POSTPROCESS_COMMAND COMPATIBLE_MACHINE COMPATIBLE_HOST USE_REDUNDANT_FLASH_LAYOUT KERNEL_ARGS WKS_FILE"
+    "FILESEXTRAPATHS IMAGE_INSTALL IMAGE_FEATURES ROOTFS_POSTPROCESS_COMMAND COMPATIBLE_MACHINE COMPATIBLE_HOST USE_REDUNDANT_FLASH_LAYOUT KERNEL_ARGS WKS_FILE"
 )
 
 # What bitbake tells, above what it chats; a warning of the parser is an error here.
@@ -128,9 +130,10 @@ def inherited(layer):
     return names
 
 
-def parse(data, file):
-    """One recipe as bitbake sees it."""
+def parse(data, file, appends=()):
+    """One recipe as bitbake sees it, with appends."""
     local = bb.data.createCopy(data)
+    local.setVar("__BBAPPEND", " ".join(map(str, appends)))
     local.setVar("FILE", str(file))
     local.setVar("__bbclasstype", "recipe")
     variants = bb.parse.handle(str(file), local)
@@ -196,6 +199,13 @@ def main():
                 recipe = parse(data, file)
                 check_functions(recipe)
                 recipes[recipe.getVar("PN")] = describe(recipe)
+            for append in sorted(layer.rglob("*.bbappend")):
+                # The recipe that it changes is not here; an empty one of its name takes it as well.
+                recipe = Path(folder) / append.name.replace("%.bbappend", "1.0.bb")
+                recipe.write_text("")
+                appended = parse(data, recipe, [append])
+                check_functions(appended)
+                recipes[append.name] = describe(appended)
             print(json.dumps({"recipes": recipes, "configuration": describe(data)}))
     if told:
         sys.exit("bitbake says: " + "; ".join(told))

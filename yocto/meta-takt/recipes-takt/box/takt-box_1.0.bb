@@ -130,4 +130,4 @@ FILES:${PN} += "\
     ${nonarch_libdir}/sysctl.d \
     ${systemd_system_unitdir} \
 "
-RDEPENDS:${PN} = "e2fsprogs-e2fsck e2fsprogs-mke2fs linuxptp nftables takt util-linux-blkid"
+RDEPENDS:${PN} = "e2fsprogs-e2fsck e2fsprogs-mke2fs e2fsprogs-tune2fs kmod linuxptp nftables takt util-linux-blkid"

@@ -5,7 +5,6 @@ require takt-image.inc
 
 IMAGE_FEATURES += "ssh-server-openssh"
 IMAGE_INSTALL += "\
-    e2fsprogs-tune2fs \
     ethtool \
     gstreamer1.0 \
     htop \
