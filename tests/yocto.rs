@@ -91,10 +91,10 @@ fn parsed(test: &str, machine: &str) -> Option<&'static Value> {
 }
 
 /// What a recipe's `do_install` puts into an image, from its own files or from other sources.
-fn installed(test: &str, recipe: &str, sources: &Path) -> Option<TempDir> {
+fn installed(test: &str, machine: &str, recipe: &str, sources: &Path) -> Option<TempDir> {
     let image = tempfile::tempdir().unwrap();
     let mut python = python(test)?;
-    python.arg("tests/yocto/parse_layer.py").arg(layer()).args(["qemuarm64", recipe]).arg(sources).arg(image.path());
+    python.arg("tests/yocto/parse_layer.py").arg(layer()).args([machine, recipe]).arg(sources).arg(image.path());
     run(&mut python);
     Some(image)
 }
@@ -255,14 +255,15 @@ fn the_recipe_installs_units_user_and_the_path_of_the_library() {
     for file in ["50-onnxruntime.conf.in", "takt-profile.sh.in"] {
         symlink(layer().join("recipes-takt/takt/takt").join(file), sources.path().join(file)).unwrap();
     }
-    let Some(image) = installed(TEST, "takt", sources.path()) else { return };
+    let Some(image) = installed(TEST, "jetson", "takt", sources.path()) else { return };
     let units = image.path().join("usr/lib/systemd/system");
-    let recipe = &parsed(TEST, "qemuarm64").unwrap()["recipes"]["takt"];
+    let recipe = &parsed(TEST, "jetson").unwrap()["recipes"]["takt"];
     for unit in words(recipe, "SYSTEMD_SERVICE:${PN}") {
         assert!(units.join(unit).is_file(), "systemd/ has no {unit}");
-        let handed_over = fs::read_to_string(units.join(format!("{unit}.d/50-onnxruntime.conf"))).unwrap();
-        assert_eq!(handed_over, "[Service]\nEnvironment=ORT_DYLIB_PATH=/usr/lib/takt/libonnxruntime.so\n");
     }
+    let drop_in = |name: &str| fs::read_to_string(units.join("takt-station.service.d").join(name)).unwrap();
+    assert_eq!(drop_in("50-onnxruntime.conf"), "[Service]\nEnvironment=ORT_DYLIB_PATH=/usr/lib/libonnxruntime.so.1\n");
+    assert!(drop_in("50-jit.conf").contains("MemoryDenyWriteExecute=no"));
     // Image assembly compares what the recipe makes with what sysusers.d asks for.
     let asked = read("systemd/takt.sysusers");
     let user = asked.lines().find(|line| line.starts_with('u') || line.starts_with("u!")).unwrap();
@@ -279,7 +280,7 @@ fn the_recipe_installs_units_user_and_the_path_of_the_library() {
 #[test]
 fn the_box_has_the_units_that_mount_its_data() {
     const TEST: &str = "the_box_has_the_units_that_mount_its_data";
-    let Some(image) = installed(TEST, "takt-box", &layer().join("recipes-takt/box/takt-box")) else {
+    let Some(image) = installed(TEST, "qemuarm64", "takt-box", &layer().join("recipes-takt/box/takt-box")) else {
         return;
     };
     let units = image.path().join("usr/lib/systemd/system");
@@ -471,7 +472,7 @@ fn the_partition_for_records_comes_last_and_fills_the_disk() {
 #[test]
 fn the_firewall_lets_in_what_a_station_serves_and_nothing_else() {
     const TEST: &str = "the_firewall_lets_in_what_a_station_serves_and_nothing_else";
-    let Some(image) = installed(TEST, "takt-box", &layer().join("recipes-takt/box/takt-box")) else {
+    let Some(image) = installed(TEST, "qemuarm64", "takt-box", &layer().join("recipes-takt/box/takt-box")) else {
         return;
     };
     if !["nft", "ip", "unshare"].iter().all(|program| exists(TEST, program)) {

@@ -5,7 +5,6 @@ LICENSE = "MIT"
 LIC_FILES_CHKSUM = "file://${COMMON_LICENSE_DIR}/MIT;md5=0835ade698e0bcf8506ecda2f7b4f302"
 
 SRC_URI = "\
-    file://40-config.conf \
     file://40-data.conf \
     file://50-timeout.conf \
     file://60-quota.conf.in \
@@ -92,7 +91,6 @@ do_install() {
         drop_in takt-$unit.service 40-data.conf 40-data.conf
     done
     drop_in takt-station.service 60-quota.conf 60-quota.conf.in
-    drop_in takt-failsafe.service 40-config.conf 40-config.conf
     drop_in systemd-networkd.service 50-takt.conf networkd.conf
     drop_in chronyd.service 50-takt.conf chronyd.conf
     for unit in emergency rescue; do

@@ -17,11 +17,14 @@ do_configure[noexec] = "1"
 do_compile[noexec] = "1"
 
 do_install() {
-    install -d -m 0750 ${D}${sysconfdir}/takt ${D}${sysconfdir}/takt/network ${D}${sysconfdir}/takt/chrony.d ${D}${sysconfdir}/takt/firewall.d
+    install -d ${D}${sysconfdir}/takt ${D}${sysconfdir}/takt/network ${D}${sysconfdir}/takt/chrony.d ${D}${sysconfdir}/takt/firewall.d
+    # Keys are for takt alone.
+    install -d -m 0750 ${D}${sysconfdir}/takt/tls
     if [ -n "${TAKT_SITE_DIR}" ]; then
         cp -R --no-dereference --preserve=mode ${UNPACKDIR}/site${TAKT_SITE_DIR}/. ${D}${sysconfdir}/takt/
     fi
-    chown -R root:takt ${D}${sysconfdir}/takt
+    chown -R root:root ${D}${sysconfdir}/takt
+    chown -R root:takt ${D}${sysconfdir}/takt/tls
 }
 
 ALLOW_EMPTY:${PN} = "1"

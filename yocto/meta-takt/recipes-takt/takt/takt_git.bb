@@ -37,21 +37,25 @@ TAKT_ONNXRUNTIME_LIBRARY:tegra ?= "${libdir}/libonnxruntime.so.1"
 
 do_install:append() {
     install -d ${D}${systemd_system_unitdir} ${D}${nonarch_libdir}/sysusers.d ${D}${docdir}/takt/examples
+    # With takt-standin.service, which the station's failure starts and nobody enables.
     install -m 0644 ${S}/systemd/takt-*.service ${D}${systemd_system_unitdir}/
     install -m 0644 ${S}/systemd/takt.sysusers ${D}${nonarch_libdir}/sysusers.d/takt.conf
     if [ -e ${S}/systemd/takt.tmpfiles ]; then
         install -D -m 0644 ${S}/systemd/takt.tmpfiles ${D}${nonarch_libdir}/tmpfiles.d/takt.conf
     fi
     cp -R --no-dereference --preserve=mode ${S}/examples/. ${D}${docdir}/takt/examples/
+    cp -R --no-dereference --preserve=mode ${S}/systemd/examples ${D}${docdir}/takt/examples/systemd
 
     # The providers for CUDA and TensorRT are looked for beside the library that was opened, so its true path is handed over, not a link elsewhere.
-    for unit in station historian failsafe; do
-        install -d ${D}${systemd_system_unitdir}/takt-$unit.service.d
-        sed -e 's!@LIBRARY@!${TAKT_ONNXRUNTIME_LIBRARY}!' ${UNPACKDIR}/50-onnxruntime.conf.in \
-            > ${D}${systemd_system_unitdir}/takt-$unit.service.d/50-onnxruntime.conf
-    done
-    install -d ${D}${sysconfdir}/profile.d
+    install -d ${D}${systemd_system_unitdir}/takt-station.service.d ${D}${sysconfdir}/profile.d
+    sed -e 's!@LIBRARY@!${TAKT_ONNXRUNTIME_LIBRARY}!' ${UNPACKDIR}/50-onnxruntime.conf.in \
+        > ${D}${systemd_system_unitdir}/takt-station.service.d/50-onnxruntime.conf
     sed -e 's!@LIBRARY@!${TAKT_ONNXRUNTIME_LIBRARY}!' ${UNPACKDIR}/takt-profile.sh.in > ${D}${sysconfdir}/profile.d/takt.sh
+}
+
+# CUDA and TensorRT write machine code as they run.
+do_install:append:tegra() {
+    install -m 0644 ${S}/systemd/examples/jit.conf ${D}${systemd_system_unitdir}/takt-station.service.d/50-jit.conf
 }
 
 # The root is read-only, so the user is made here and not at boot; image assembly compares it with sysusers.d/takt.conf.
