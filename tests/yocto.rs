@@ -65,7 +65,10 @@ fn run(command: &mut Command) -> Output {
 
 /// Whether a program can be run; said to be skipped where it cannot.
 fn exists(test: &str, program: &str) -> bool {
-    let found = Command::new("sh").args(["-c", "command -v \"$1\"", "sh", program]).env("PATH", path()).output();
+    let found = Command::new("sh")
+        .args(["-c", "command -v \"$1\"", "sh", program])
+        .env("PATH", path())
+        .output();
     let found = found.is_ok_and(|output| output.status.success());
     if !found {
         skip(test, &format!("there is no {program}"));
@@ -94,7 +97,12 @@ fn parsed(test: &str, machine: &str) -> Option<&'static Value> {
 fn installed(test: &str, machine: &str, recipe: &str, sources: &Path) -> Option<TempDir> {
     let image = tempfile::tempdir().unwrap();
     let mut python = python(test)?;
-    python.arg("tests/yocto/parse_layer.py").arg(layer()).args([machine, recipe]).arg(sources).arg(image.path());
+    python
+        .arg("tests/yocto/parse_layer.py")
+        .arg(layer())
+        .args([machine, recipe])
+        .arg(sources)
+        .arg(image.path());
     run(&mut python);
     Some(image)
 }
@@ -139,8 +147,25 @@ fn the_linter_for_recipes_finds_nothing() {
         return;
     };
     let home = tempfile::tempdir().unwrap();
-    python.args(["-m", "oelint_adv", "--quiet", "--jobs", "1", "--release", "blacksail", "--mode", "all", "--relpaths"]);
-    python.args(["--extra-layer", "openembedded-layer", "meta-python", "networking-layer", "multimedia-layer"]);
+    python.args([
+        "-m",
+        "oelint_adv",
+        "--quiet",
+        "--jobs",
+        "1",
+        "--release",
+        "blacksail",
+        "--mode",
+        "all",
+        "--relpaths",
+    ]);
+    python.args([
+        "--extra-layer",
+        "openembedded-layer",
+        "meta-python",
+        "networking-layer",
+        "multimedia-layer",
+    ]);
     python.args(["--constantmods", "+yocto/oelint-constants.json"]);
     let suppressed = read("yocto/oelint-suppressed.txt");
     for line in suppressed.lines().filter(|line| !line.starts_with('#')) {
@@ -188,7 +213,12 @@ fn bitbake_reads_the_layer_and_its_recipes_name_what_is_there() {
         assert!(String::from_utf8_lossy(&sum.stdout).starts_with(md5), "{file} has changed: {entry}");
     }
     // The source is the commit that is checked out in this very repository.
-    let git = takt["addresses"].as_array().unwrap().iter().find(|address| address["kind"] == "git").unwrap();
+    let git = takt["addresses"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .find(|address| address["kind"] == "git")
+        .unwrap();
     assert_eq!(Path::new(git["path"].as_str().unwrap()), root().canonicalize().unwrap());
     assert_eq!(git["parameters"]["usehead"], "1");
     // Nobody logs into a plant's image, whatever came in by mistake.
@@ -211,18 +241,30 @@ fn each_machine_gets_the_runtime_library_that_was_made_for_it() {
         let needs = words(takt, "RDEPENDS:${PN}").join(" ");
         (needs, takt["TAKT_ONNXRUNTIME_LIBRARY"].as_str().unwrap().to_owned())
     };
-    assert_eq!(library(qemu), ("onnxruntime-prebuilt".into(), "/usr/lib/takt/libonnxruntime.so".into()));
+    assert_eq!(
+        library(qemu),
+        ("onnxruntime-prebuilt".into(), "/usr/lib/takt/libonnxruntime.so".into())
+    );
     assert_eq!(library(jetson), ("onnxruntime".into(), "/usr/lib/libonnxruntime.so.1".into()));
     assert_eq!(jetson["recipes"]["onnxruntime-prebuilt"]["COMPATIBLE_MACHINE"], "(^$)");
     assert_eq!(qemu["recipes"]["onnxruntime-prebuilt"]["COMPATIBLE_MACHINE"], Value::Null);
     let configuration = |layer: &Value, variable: &str| layer["configuration"][variable].clone();
-    assert_eq!((configuration(jetson, "USE_REDUNDANT_FLASH_LAYOUT"), configuration(jetson, "KERNEL_ARGS")), ("1".into(), " ro".into()));
+    assert_eq!(
+        (
+            configuration(jetson, "USE_REDUNDANT_FLASH_LAYOUT"),
+            configuration(jetson, "KERNEL_ARGS")
+        ),
+        ("1".into(), " ro".into())
+    );
     assert_eq!(configuration(qemu, "WKS_FILE"), "takt-qemu.wks");
     // The same wheel as for development.
     let (setup, hashes) = (read("scripts/setup.sh"), read("scripts/onnxruntime-requirements.txt"));
     let recipe = read("yocto/meta-takt/recipes-takt/onnxruntime/onnxruntime-prebuilt_1.31.1.bb");
     let sha256 = recipe.split("SRC_URI[sha256sum] = \"").nth(1).unwrap().split('"').next().unwrap();
-    assert!(setup.contains("ORT_VERSION=1.31.1 ") && hashes.contains(sha256), "the recipe fetches another ONNX Runtime than scripts/setup.sh");
+    assert!(
+        setup.contains("ORT_VERSION=1.31.1 ") && hashes.contains(sha256),
+        "the recipe fetches another ONNX Runtime than scripts/setup.sh"
+    );
 }
 
 #[test]
@@ -232,17 +274,39 @@ fn kas_accepts_each_board_and_gives_it_the_layers_it_needs() {
         let Some(mut python) = python(TEST) else { return };
         let work = tempfile::tempdir().unwrap();
         python.args(["-m", "kas", "--log-level", "error", "dump", "--format", "json"]);
-        for step in ["repo_setup_loop", "finish_setup_repos", "repos_checkout", "repos_apply_patches", "setup_environ", "write_bbconfig"] {
+        for step in [
+            "repo_setup_loop",
+            "finish_setup_repos",
+            "repos_checkout",
+            "repos_apply_patches",
+            "setup_environ",
+            "write_bbconfig",
+        ] {
             python.args(["--skip", step]);
         }
-        python.arg(format!("yocto/kas/{board}.yml:yocto/kas/dev.yml")).env("KAS_WORK_DIR", work.path());
+        python
+            .arg(format!("yocto/kas/{board}.yml:yocto/kas/dev.yml"))
+            .env("KAS_WORK_DIR", work.path());
         let dump: Value = serde_json::from_slice(&run(&mut python).stdout).unwrap();
-        assert_eq!((&dump["machine"], &dump["distro"], &dump["target"]), (&board.into(), &"takt-appliance".into(), &"takt-image-dev".into()));
+        assert_eq!(
+            (&dump["machine"], &dump["distro"], &dump["target"]),
+            (&board.into(), &"takt-appliance".into(), &"takt-image-dev".into())
+        );
         let repos: BTreeSet<&str> = dump["repos"].as_object().unwrap().keys().map(String::as_str).collect();
-        assert!(repos.is_superset(&["takt", "bitbake", "openembedded-core", "meta-openembedded"].into()), "{repos:?}");
-        assert_eq!(repos.contains("meta-tegra") && repos.contains("meta-tegra-community"), board.starts_with("jetson"), "{board}");
+        assert!(
+            repos.is_superset(&["takt", "bitbake", "openembedded-core", "meta-openembedded"].into()),
+            "{repos:?}"
+        );
+        assert_eq!(
+            repos.contains("meta-tegra") && repos.contains("meta-tegra-community"),
+            board.starts_with("jetson"),
+            "{board}"
+        );
         for layer in ["meta-oe", "meta-python", "meta-networking"] {
-            assert!(dump["repos"]["meta-openembedded"]["layers"].get(layer).is_some(), "LAYERDEPENDS asks for {layer}");
+            assert!(
+                dump["repos"]["meta-openembedded"]["layers"].get(layer).is_some(),
+                "LAYERDEPENDS asks for {layer}"
+            );
         }
     }
 }
@@ -255,21 +319,29 @@ fn the_recipe_installs_units_user_and_the_path_of_the_library() {
     for file in ["50-onnxruntime.conf.in", "takt-profile.sh.in"] {
         symlink(layer().join("recipes-takt/takt/takt").join(file), sources.path().join(file)).unwrap();
     }
-    let Some(image) = installed(TEST, "jetson", "takt", sources.path()) else { return };
+    let Some(image) = installed(TEST, "jetson", "takt", sources.path()) else {
+        return;
+    };
     let units = image.path().join("usr/lib/systemd/system");
     let recipe = &parsed(TEST, "jetson").unwrap()["recipes"]["takt"];
     for unit in words(recipe, "SYSTEMD_SERVICE:${PN}") {
         assert!(units.join(unit).is_file(), "systemd/ has no {unit}");
     }
     let drop_in = |name: &str| fs::read_to_string(units.join("takt-station.service.d").join(name)).unwrap();
-    assert_eq!(drop_in("50-onnxruntime.conf"), "[Service]\nEnvironment=ORT_DYLIB_PATH=/usr/lib/libonnxruntime.so.1\n");
+    assert_eq!(
+        drop_in("50-onnxruntime.conf"),
+        "[Service]\nEnvironment=ORT_DYLIB_PATH=/usr/lib/libonnxruntime.so.1\n"
+    );
     assert!(drop_in("50-jit.conf").contains("MemoryDenyWriteExecute=no"));
     // Image assembly compares what the recipe makes with what sysusers.d asks for.
     let asked = read("systemd/takt.sysusers");
     let user = asked.lines().find(|line| line.starts_with('u') || line.starts_with("u!")).unwrap();
     let parameters = words(recipe, "USERADD_PARAM:${PN}").join(" ");
     for word in user.split_whitespace().filter(|word| word.starts_with('/')) {
-        assert!(parameters.contains(word), "{word} of systemd/takt.sysusers is not in USERADD_PARAM: {parameters}");
+        assert!(
+            parameters.contains(word),
+            "{word} of systemd/takt.sysusers is not in USERADD_PARAM: {parameters}"
+        );
     }
     for group in asked.lines().filter_map(|line| line.strip_prefix("m takt ")) {
         assert!(parameters.contains(group.trim()), "takt is not made a member of {group}");
@@ -294,22 +366,50 @@ fn the_box_has_the_units_that_mount_its_data() {
     }
     let station = fs::read_to_string(units.join("takt-station.service.d/40-data.conf")).unwrap();
     assert!(station.contains("Requires=etc-takt.mount var-lib-takt.mount"), "{station}");
-    assert!(units.join("dev-disk-by\\x2dpartlabel-takt\\x2ddata.device.d/50-takt.conf").is_file());
+    assert!(
+        units
+            .join("dev-disk-by\\x2dpartlabel-takt\\x2ddata.device.d/50-takt.conf")
+            .is_file()
+    );
     if !exists(TEST, "systemd-analyze") {
         return;
     }
     let escaped = run(Command::new("systemd-escape").args(["--path", "--suffix=device", "/dev/disk/by-partlabel/takt-data"]));
     let preparation = fs::read_to_string(units.join("takt-data.service")).unwrap();
-    assert!(preparation.contains(String::from_utf8_lossy(&escaped.stdout).trim()), "{preparation}");
+    assert!(
+        preparation.contains(String::from_utf8_lossy(&escaped.stdout).trim()),
+        "{preparation}"
+    );
     // Programs of the image are not on this machine; anything else that systemd finds is an error in a unit.
     let mut verify = Command::new("systemd-analyze");
-    verify.args(["verify", "--man=no"]).env("SYSTEMD_UNIT_PATH", format!("{}:", units.display()));
-    verify.args(["takt-data.service", "takt-folders.service", "takt-firewall.service", "takt-ptp.service"].map(|unit| units.join(unit)));
-    verify.args(["data.mount", "etc-takt.mount", "var-lib-takt.mount", "var-cache-takt.mount", "etc-systemd-network.mount"].map(|unit| units.join(unit)));
+    verify
+        .args(["verify", "--man=no"])
+        .env("SYSTEMD_UNIT_PATH", format!("{}:", units.display()));
+    verify.args(
+        [
+            "takt-data.service",
+            "takt-folders.service",
+            "takt-firewall.service",
+            "takt-ptp.service",
+        ]
+        .map(|unit| units.join(unit)),
+    );
+    verify.args(
+        [
+            "data.mount",
+            "etc-takt.mount",
+            "var-lib-takt.mount",
+            "var-cache-takt.mount",
+            "etc-systemd-network.mount",
+        ]
+        .map(|unit| units.join(unit)),
+    );
     let said = verify.output().unwrap().stderr;
     let said = String::from_utf8_lossy(&said);
     let ours = said.lines().filter(|line| line.contains("takt") || line.contains("data.mount"));
-    let wrong: Vec<&str> = ours.filter(|line| !line.contains("is not executable: No such file or directory")).collect();
+    let wrong: Vec<&str> = ours
+        .filter(|line| !line.contains("is not executable: No such file or directory"))
+        .collect();
     assert!(wrong.is_empty(), "{wrong:?}");
 }
 
@@ -335,7 +435,11 @@ impl Disk {
     fn prepare(&self, kernel_has_quotas: &str) -> Result<String, String> {
         let mut script = Command::new("sh");
         script.arg(layer().join("recipes-takt/box/takt-box/takt-data")).arg(self.file());
-        let output = script.env("TAKT_KERNEL_HAS_QUOTAS", kernel_has_quotas).env("PATH", path()).output().unwrap();
+        let output = script
+            .env("TAKT_KERNEL_HAS_QUOTAS", kernel_has_quotas)
+            .env("PATH", path())
+            .output()
+            .unwrap();
         let said = String::from_utf8_lossy(&[output.stdout, output.stderr].concat()).into_owned();
         if output.status.success() { Ok(said) } else { Err(said) }
     }
@@ -397,7 +501,10 @@ fn a_data_partition_with_records_is_never_formatted() {
     disk.lose_superblock();
     let said = disk.prepare("yes").unwrap();
     assert!(said.contains("had lost its superblock; repaired"), "{said}");
-    assert_eq!((disk.uuid(), disk.ask("debugfs", &["-R", "cat records"])), (uuid, "4711 Ok".to_owned()));
+    assert_eq!(
+        (disk.uuid(), disk.ask("debugfs", &["-R", "cat records"])),
+        (uuid, "4711 Ok".to_owned())
+    );
 
     // What belongs to somebody else.
     let foreign = Disk::blank();
@@ -416,7 +523,9 @@ fn a_data_partition_with_records_is_never_formatted() {
 /// device is `other`.
 fn layout(uda: &str, other: &str) -> String {
     let partition = |name: &str, attribute: &str| {
-        format!("<partition name=\"{name}\" type=\"data\"><size> 1 </size><allocation_attribute> {attribute} </allocation_attribute></partition>")
+        format!(
+            "<partition name=\"{name}\" type=\"data\"><size> 1 </size><allocation_attribute> {attribute} </allocation_attribute></partition>"
+        )
     };
     let disk = ["primary_gpt", "APP", "APP_b"].map(|name| partition(name, "8")).concat();
     format!(
@@ -431,7 +540,11 @@ fn layout(uda: &str, other: &str) -> String {
 fn changed(layout: &str) -> Result<Vec<(String, u32)>, String> {
     let folder = tempfile::tempdir().unwrap();
     fs::write(folder.path().join("flash.xml"), layout).unwrap();
-    fs::write(folder.path().join("boot-chain-only.xml"), "<partition_layout><device type=\"spi\"/></partition_layout>").unwrap();
+    fs::write(
+        folder.path().join("boot-chain-only.xml"),
+        "<partition_layout><device type=\"spi\"/></partition_layout>",
+    )
+    .unwrap();
     let program = "import sys, pathlib, flash_layout, xml.etree.ElementTree as ET\n\
                    folder = pathlib.Path(sys.argv[1])\n\
                    try:\n    names = flash_layout.add_data_partition(folder, 'takt-data')\n\
@@ -440,7 +553,11 @@ fn changed(layout: &str) -> Result<Vec<(String, u32)>, String> {
                    disk = ET.parse(folder / 'flash.xml').getroot().find(\"device[@type='external']\")\n\
                    for partition in disk.iter('partition'):\n    print(partition.get('name'), int(partition.find('allocation_attribute').text, 0))\n";
     let mut python = Command::new("python3");
-    python.args(["-c", program]).arg(folder.path()).env("PYTHONPATH", layer().join("lib/takt")).env("PYTHONDONTWRITEBYTECODE", "1");
+    python
+        .args(["-c", program])
+        .arg(folder.path())
+        .env("PYTHONPATH", layer().join("lib/takt"))
+        .env("PYTHONDONTWRITEBYTECODE", "1");
     let output = python.output().unwrap();
     if !output.status.success() {
         return Err(String::from_utf8_lossy(&output.stderr).into_owned());
@@ -460,7 +577,11 @@ fn the_partition_for_records_comes_last_and_fills_the_disk() {
         let partitions = changed(&layout(uda, "secondary_gpt")).unwrap();
         let names: Vec<&str> = partitions.iter().map(|(name, _)| name.as_str()).collect();
         assert_eq!(names, ["primary_gpt", "APP", "APP_b", "UDA", "takt-data", "secondary_gpt"]);
-        let filling: Vec<&str> = partitions.iter().filter(|(_, attribute)| attribute & 0x800 != 0).map(|(name, _)| name.as_str()).collect();
+        let filling: Vec<&str> = partitions
+            .iter()
+            .filter(|(_, attribute)| attribute & 0x800 != 0)
+            .map(|(name, _)| name.as_str())
+            .collect();
         assert_eq!(filling, ["takt-data"]);
     }
     let said = changed(&layout("8", "something_else")).unwrap_err();
@@ -478,9 +599,15 @@ fn the_firewall_lets_in_what_a_station_serves_and_nothing_else() {
     if !["nft", "ip", "unshare"].iter().all(|program| exists(TEST, program)) {
         return;
     }
-    let usable = Command::new("unshare").args(["--net", "nft", "list", "ruleset"]).env("PATH", path()).output();
+    let usable = Command::new("unshare")
+        .args(["--net", "nft", "list", "ruleset"])
+        .env("PATH", path())
+        .output();
     if !usable.is_ok_and(|output| output.status.success()) {
-        skip(TEST, "network namespaces or nftables cannot be used here (not root, or not in this kernel)");
+        skip(
+            TEST,
+            "network namespaces or nftables cannot be used here (not root, or not in this kernel)",
+        );
         return;
     }
     // Two hosts in namespaces of their own; the plant's asks the box's ports, which listen all.
@@ -521,8 +648,15 @@ PYTHON
     "#;
     let open = |beside: &str| {
         let rules = image.path().join("usr/share/takt");
-        let output = run(Command::new("unshare").args(["--net", "sh", "-c", script, "sh"]).arg(rules).arg(beside).env("PATH", path()));
-        let ports: Vec<u16> = String::from_utf8_lossy(&output.stdout).lines().map(|line| line.parse().unwrap()).collect();
+        let output = run(Command::new("unshare")
+            .args(["--net", "sh", "-c", script, "sh"])
+            .arg(rules)
+            .arg(beside)
+            .env("PATH", path()));
+        let ports: Vec<u16> = String::from_utf8_lossy(&output.stdout)
+            .lines()
+            .map(|line| line.parse().unwrap())
+            .collect();
         ports
     };
     assert_eq!(open(""), [502, 7444, 9184]);
