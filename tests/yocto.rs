@@ -519,6 +519,41 @@ fn a_data_partition_with_records_is_never_formatted() {
     assert!(said.contains("there is no such partition"), "{said}");
 }
 
+#[test]
+fn the_configuration_in_the_image_is_copied_once_and_never_overwrites_the_box() {
+    const TEST: &str = "the_configuration_in_the_image_is_copied_once_and_never_overwrites_the_box";
+    if !exists(TEST, "systemd-tmpfiles") {
+        return;
+    }
+    let image = tempfile::tempdir().unwrap();
+    let at = |path: &str| image.path().join(path);
+    for folder in ["data", "etc/takt/network", "etc/takt/model"] {
+        fs::create_dir_all(at(folder)).unwrap();
+    }
+    fs::write(at("etc/takt/station.toml"), "the image's").unwrap();
+    fs::write(at("etc/passwd"), "root:x:0:0::/:/bin/sh\ntakt:x:990:990::/:/bin/sh\n").unwrap();
+    fs::write(at("etc/group"), "root:x:0:\ntakt:x:990:\n").unwrap();
+    let boot = || {
+        let mut tmpfiles = Command::new("systemd-tmpfiles");
+        tmpfiles.arg("--create").arg(format!("--root={}", image.path().display()));
+        tmpfiles.arg(layer().join("recipes-takt/box/takt-box/data-partition.conf"));
+        tmpfiles.output().unwrap()
+    };
+    let first = boot();
+    if !first.status.success() && String::from_utf8_lossy(&first.stderr).contains("not permitted") {
+        skip(TEST, "only root may give folders to another user");
+        return;
+    }
+    assert!(first.status.success(), "{}", String::from_utf8_lossy(&first.stderr));
+    assert_eq!(fs::read_to_string(at("data/config/station.toml")).unwrap(), "the image's");
+    for folder in ["data/config/model", "data/config/network", "data/state", "data/cache"] {
+        assert!(at(folder).is_dir(), "{folder}");
+    }
+    fs::write(at("data/config/station.toml"), "the box's").unwrap();
+    assert!(boot().status.success());
+    assert_eq!(fs::read_to_string(at("data/config/station.toml")).unwrap(), "the box's");
+}
+
 /// As NVIDIA's layouts are made: the boot chain on one device, and a disk whose root file systems lie behind the partition for user data. The second
 /// device is `other`.
 fn layout(uda: &str, other: &str) -> String {
