@@ -50,7 +50,7 @@ fn folder() -> PathBuf {
 }
 
 /// The folder with the packages of a list of requirements, installed once for each version of that file.
-fn packages(requirements: &str) -> Result<PathBuf, String> {
+pub(crate) fn packages(requirements: &str) -> Result<PathBuf, String> {
     let requirements = folder().join(requirements);
     let version = crc32fast::hash(&fs::read(&requirements).unwrap());
     let kept = Path::new(env!("CARGO_TARGET_TMPDIR"));

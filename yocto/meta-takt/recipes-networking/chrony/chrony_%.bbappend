@@ -1,0 +1,1 @@
+FILESEXTRAPATHS:prepend:takt-appliance := "${THISDIR}/${PN}:"
