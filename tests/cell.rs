@@ -1,5 +1,6 @@
 //! A cell to test in: the station as a process of its own, with a model that was taught, and whatever PLC a test brings.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -80,7 +81,13 @@ impl Cell {
 
     /// Starts the station.
     pub(crate) fn launch(&self) -> Running {
+        self.launch_with(&[])
+    }
+
+    /// Starts the station with these variables.
+    pub(crate) fn launch_with(&self, variables: &[(&str, &OsStr)]) -> Running {
         let mut child = takt("run")
+            .envs(variables.iter().copied())
             .arg("--config")
             .arg(self.config())
             .args(["--format", "json"])
@@ -113,6 +120,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for a line the station prints, and returns it with those before it.
     #[track_caller]
     pub(crate) fn wait(&self, until: impl Fn(&Value) -> bool) -> Vec<Value> {

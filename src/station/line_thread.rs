@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::engines::EngineJob;
+use super::probe::{Probe, Stage};
 use super::recovery;
 use crate::capture::{Camera, Capture, Frame};
 use crate::flow::{self, NothingReceived, Receiver, Sender};
@@ -41,6 +42,8 @@ pub enum LineInput {
     },
     /// The models are ready, or not any more.
     ModelsReady(bool),
+    /// An engine asks whether a verdict would get through.
+    Probe(Probe),
     /// More numbers are persisted.
     Granted(Numbers),
     /// How the journal is.
@@ -93,6 +96,8 @@ pub enum Report {
     Serving(SocketAddr),
     /// To be recorded.
     Recorded(Recorded),
+    /// Came through the line.
+    Probe(Probe),
     /// The station became ready, or not; or its error changed.
     State {
         /// Whether the station inspects: the PLC is online and nothing is in the way.
@@ -239,6 +244,12 @@ impl LineThread {
                 inspected,
             },
             Some(LineInput::ModelsReady(ready)) => Event::ModelsReady(ready),
+            Some(LineInput::Probe(probe)) => {
+                probe.crosses(Stage::Line, flow::now());
+                // One that is dropped is no loss: another follows.
+                let _ = self.reports.send(Report::Probe(probe));
+                Event::Tick
+            }
             Some(LineInput::Granted(numbers)) => {
                 state.granting = false;
                 self.numbers = numbers;

@@ -7,9 +7,14 @@ use std::net::SocketAddr;
 use serde::Serialize;
 
 use super::line_thread::{Recorded, Report};
-use crate::flow::Receiver;
+use super::probe::Stage;
+use crate::flow::{self, Receiver};
 use crate::line::error_code::ErrorCode;
-use crate::part::{CycleId, PartRecord, Verdict};
+use crate::part::{CycleId, PartRecord, Reason, Verdict};
+use crate::telemetry::systemd;
+
+/// The target of events that tell of parts and of the station's state.
+const PART_TARGET: &str = "takt::part";
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +23,8 @@ pub enum ReportFormat {
     Json,
     /// One readable line each.
     Text,
+    /// Nothing on standard output: each is an event of the log, with fields. For the system's journal.
+    Log,
 }
 
 #[derive(Serialize)]
@@ -70,6 +77,11 @@ impl Departed {
 pub fn run(reports: &Receiver<Report>, format: ReportFormat, output: &mut dyn Write, record: &mut dyn FnMut(Recorded)) {
     let mut broken = false;
     while let Some(report) = reports.receive() {
+        match &report {
+            Report::Probe(probe) => probe.crosses(Stage::Reporter, flow::now()),
+            Report::State { ready, error_code, .. } => systemd::status(&state_line(*ready, *error_code)),
+            _ => {}
+        }
         if !broken && let Err(error) = write(&report, format, output) {
             if error.kind() != io::ErrorKind::BrokenPipe {
                 tracing::error!(%error, "failed to write records to standard output; the journal has them");
@@ -84,11 +96,15 @@ pub fn run(reports: &Receiver<Report>, format: ReportFormat, output: &mut dyn Wr
 
 fn write(report: &Report, format: ReportFormat, output: &mut dyn Write) -> io::Result<()> {
     let mut line = match (format, report) {
+        (_, Report::Probe(_) | Report::Recorded(Recorded::Disposition { .. })) => return Ok(()),
+        (ReportFormat::Log, report) => {
+            log(report);
+            return Ok(());
+        }
         (ReportFormat::Json, Report::Listening(plc)) => serde_json::to_vec(&JsonLine::Listening { plc: *plc })?,
         (ReportFormat::Json, Report::Serving(grpc)) => serde_json::to_vec(&JsonLine::Serving { grpc: *grpc })?,
         (ReportFormat::Text, Report::Serving(grpc)) => format!("serving line controllers on {grpc}").into_bytes(),
         (ReportFormat::Json, Report::Recorded(Recorded::Part { record, .. })) => serde_json::to_vec(&JsonLine::Part(record))?,
-        (_, Report::Recorded(Recorded::Disposition { .. })) => return Ok(()),
         (
             ReportFormat::Json,
             Report::State {
@@ -109,6 +125,36 @@ fn write(report: &Report, format: ReportFormat, output: &mut dyn Write) -> io::R
     line.push(b'\n');
     output.write_all(&line)?;
     output.flush()
+}
+
+/// As an event, whose fields the system's journal can be asked for: `journalctl CYCLE_ID=41`.
+fn log(report: &Report) {
+    match report {
+        Report::Listening(plc) => tracing::info!(target: PART_TARGET, %plc, "serving the PLC"),
+        Report::Serving(grpc) => tracing::info!(target: PART_TARGET, %grpc, "serving line controllers"),
+        Report::State {
+            ready,
+            error_code,
+            boot_id,
+        } => {
+            tracing::info!(target: PART_TARGET, ready, code = error_code, boot_id, "{}", state_line(*ready, *error_code));
+        }
+        Report::Recorded(Recorded::Part { record, .. }) => tracing::info!(
+            target: PART_TARGET,
+            cycle_id = record.cycle_id.map(CycleId::get),
+            sequence = record.sequence,
+            epoch = record.epoch,
+            plc_session = record.plc_session,
+            verdict = record.verdict.name(),
+            reason = record.reason.map(Reason::name),
+            defect_code = record.defect_code,
+            total_us = record.stages.total_us,
+            late_findings = record.late_findings,
+            recovered = record.recovered,
+            "part"
+        ),
+        Report::Recorded(Recorded::Disposition { .. }) | Report::Probe(_) => {}
+    }
 }
 
 fn error(code: u16) -> Option<ErrorCode> {
