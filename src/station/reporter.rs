@@ -162,7 +162,11 @@ fn error(code: u16) -> Option<ErrorCode> {
 }
 
 fn state_line(ready: bool, code: u16) -> String {
-    let state = if ready { "ready" } else { "not ready" };
+    let state = match (ready, code) {
+        (true, _) => "ready",
+        (false, 0) => "not ready: the PLC is not online",
+        (false, _) => "not ready",
+    };
     error(code).map_or_else(|| state.into(), |error| format!("{state}: {} {}", error.text(), error.remedy()))
 }
 
