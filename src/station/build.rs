@@ -339,10 +339,12 @@ impl Station {
                     failed_stage = Some(stage);
                     break;
                 }
-                Some(Control::Stop | Control::LineEnded) | None => {
+                Some(Control::Stop) => {
                     systemd::stopping();
                     break;
                 }
+                // A line that failed is started anew: the process does not stop.
+                Some(Control::LineEnded) | None => break,
             }
         }
         ending();
