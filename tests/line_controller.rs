@@ -205,7 +205,7 @@ async fn beside_a_plc_cycles_are_refused_and_results_come() {
         "{attached:?}"
     );
     assert!(!controller.give(1).await.acknowledged);
-    line.results.publish(&record(7), true, 0);
+    line.results.publish(&record(7), true);
     let result = controller.result().await.unwrap();
     assert!(result.pass && result.result_id == 7);
 }
@@ -260,7 +260,7 @@ async fn who_reads_too_slowly_is_let_go_and_resumes() {
     controller.attach(0, 0).await.unwrap();
     // More than fit into every buffer on the way.
     for result_id in 1..=4000 {
-        line.results.publish(&record(result_id), true, 0);
+        line.results.publish(&record(result_id), true);
     }
     let mut last = 0;
     let ended = loop {

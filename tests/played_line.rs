@@ -13,7 +13,7 @@ use takt::line::config::{LineConfig, ResultMode, TriggerSource};
 use takt::line::event::{Event, FrameId, Inspected};
 use takt::line::{Line, Memory};
 use takt::part::{Reason, Verdict, View};
-use takt::plc::grpc::Standing;
+use takt::plc::grpc::is_passed;
 use takt::plc::{PlcEvent, Shown};
 use takt::rpc::access::Access;
 use takt::rpc::proto;
@@ -172,8 +172,7 @@ impl Cell {
         self.shown.store(Arc::new(self.line.image().clone()));
         self.swapped.ring();
         for record in &commit.decided {
-            let standing = Standing::of(record, self.line.image());
-            self.results.publish(record, standing.passed, standing.defect_code);
+            self.results.publish(record, is_passed(record, self.line.image()));
             self.log.add(record.cycle_id.map_or(0, takt::part::CycleId::get));
         }
         for opened in commit.opened.iter().filter(|opened| opened.acquisition_id != 0) {

@@ -174,3 +174,35 @@ fn a_foreign_line_controller_gives_a_real_station_its_cycles() {
     let records = records_of(&["--journal", cell.path().join("state/journal").to_str().unwrap()], &[]);
     assert_eq!(records.len(), 20, "{records:#?}");
 }
+
+#[test]
+fn a_new_epoch_begins_only_while_the_station_rests_and_nothing_recorded_is_lost() {
+    let cell = Cell::new(&[]);
+    let new_epoch = || run(takt("journal").args(["new-epoch", "--config"]).arg(cell.config()));
+    let inspect = |cycle_id| {
+        let station = cell.start();
+        Plc::connect(&cell).ready().inspect(cycle_id);
+        station.wait(|line| line["event"] == "part");
+        let refused = new_epoch();
+        assert_eq!(refused.code, Some(1));
+        assert!(refused.stderr.contains("in use"), "{}", refused.stderr);
+        let (code, _, log) = station.stop();
+        assert_eq!(code, Some(0), "{log}");
+    };
+    inspect(1);
+    let ended = new_epoch().done();
+    assert!(ended.stdout.contains("begins with the next start"), "{}", ended.stdout);
+    inspect(1);
+    let journal = cell.path().join("state/journal");
+    let records = records_of(&["--journal", journal.to_str().unwrap()], &[]);
+    let keys: Vec<(u64, u64)> = records
+        .iter()
+        .map(|record| (record["epoch"].as_u64().unwrap(), record["cycle_id"].as_u64().unwrap()))
+        .collect();
+    assert_eq!(keys.len(), 2, "{records:#?}");
+    assert!(
+        keys[0].0 != keys[1].0 && keys.iter().all(|(_, cycle_id)| *cycle_id == 1),
+        "{keys:?}"
+    );
+    assert_eq!(run(takt("journal").arg("verify").arg(&journal)).code, Some(0));
+}

@@ -140,7 +140,7 @@ fn a_stage_that_hangs_is_named_and_starves_the_watchdog_until_it_goes_on() {
     let manager = ServiceManager::new(&cell);
     let running = manager.start(&cell);
     manager.wait("READY=1");
-    for stage in ["line", "engine-1", "reporter"] {
+    for stage in ["line", "engine-1", "recorder"] {
         manager.wait("WATCHDOG=1");
         let held = match Held::thread(running.id(), stage) {
             Ok(held) => held,

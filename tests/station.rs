@@ -1,7 +1,9 @@
 //! The station as a process: a PLC triggers, a camera sees, the verdict is shown for that very cycle, or nothing passes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader};
 use std::net::TcpListener;
+use std::process::Stdio;
 
 use serde_json::Value;
 use takt::line::image::{PlcImage, StationImage, control};
@@ -10,6 +12,7 @@ use takt::plc::signals;
 
 use crate::cell::{Cell, Running, parts_of};
 use crate::modbus::Client;
+use crate::program::{run, takt};
 
 /// A PLC that does one thing at a time and waits until it sees what it waits for.
 pub(crate) struct Plc {
@@ -102,6 +105,40 @@ fn a_good_part_is_accepted_and_a_scratched_one_is_not() {
     assert_eq!(record["views"][0]["inspection"], "surface");
     assert!(record["views"][0]["score"].as_f64() > record["views"][0]["threshold"].as_f64());
     assert!(record["stages"]["infer_us"].as_u64() > Some(0));
+}
+
+#[test]
+fn a_reader_of_standard_output_that_stands_still_keeps_no_record_from_the_journal() {
+    // Their lines are more than a pipe of 64 KiB holds.
+    const PARTS: u32 = 150;
+    let cell = Cell::new(&[]);
+    let mut station = takt("run")
+        .arg("--config")
+        .arg(cell.config())
+        .args(["--format", "json"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut output = BufReader::new(station.stdout.take().unwrap());
+    let mut first = String::new();
+    output.read_line(&mut first).unwrap();
+    assert!(first.contains("listening"), "{first}");
+    let mut plc = Plc::connect(&cell).ready();
+    for cycle_id in 1..=PARTS {
+        plc.inspect(cycle_id);
+    }
+    rustix::process::kill_process(rustix::process::Pid::from_child(&station), rustix::process::Signal::TERM).unwrap();
+    assert_eq!(station.wait().unwrap().code(), Some(0));
+    drop(output);
+    let journal = cell.path().join("state/journal");
+    let records = run(takt("query")
+        .args(["records", "--all", "--format", "json", "--journal"])
+        .arg(journal))
+    .done()
+    .json();
+    let cycles: BTreeSet<u64> = records.iter().filter_map(|record| record["cycle_id"].as_u64()).collect();
+    assert_eq!(cycles, (1..=u64::from(PARTS)).collect());
 }
 
 #[test]

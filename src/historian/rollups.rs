@@ -5,6 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::journal::record_table::model_set;
 use crate::rpc::proto::{self, Verdict, record::Body};
 
 /// Nanoseconds of an hour.
@@ -92,12 +93,6 @@ fn slices(part: &proto::Part) -> BTreeSet<Slice> {
     let tags = part.tags.iter().map(|tag| Slice::Tag(tag.name.clone(), tag.value.clone()));
     let reason = part.outcome.map(|outcome| outcome.reason).filter(|reason| *reason != 0);
     classes.chain(tags).chain(reason.map(Slice::Reason)).chain([Slice::All]).collect()
-}
-
-/// The models as `model_sets` names their set.
-fn model_set(models: &[proto::Model]) -> String {
-    let names: BTreeSet<String> = models.iter().map(|model| format!("{}@{}", model.name, model.version)).collect();
-    names.into_iter().collect::<Vec<_>>().join("\n")
 }
 
 #[cfg(test)]

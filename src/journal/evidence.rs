@@ -21,10 +21,7 @@ use super::tables;
 use crate::capture::Frame;
 use crate::flow::Receiver;
 use crate::part::Verdict;
-use crate::rpc::proto;
-use crate::vision::inspector::{Inspection, Latency};
 use crate::vision::preprocess::Preprocessor;
-use crate::vision::{AnomalyMap, Image, overlay};
 
 /// Frames that wait to become files; the images of a part that finds none free are not kept, which its row says.
 pub const FRAMES_HELD_MAX: usize = 8;
@@ -383,59 +380,6 @@ fn write_whole(path: &Path, bytes: &[u8]) -> io::Result<()> {
     File::open(folder)?.sync_all()
 }
 
-/// The stored image of a part with its findings drawn in, and the verdict above; made when somebody looks.
-pub fn with_findings(image: &Image, part: &proto::Part, camera: &str) -> Image {
-    let views = || part.views.iter().filter(|view| view.camera == camera);
-    let worst = views().max_by(|a, b| {
-        a.score
-            .unwrap_or(f32::NEG_INFINITY)
-            .total_cmp(&b.score.unwrap_or(f32::NEG_INFINITY))
-    });
-    let verdict = match part.outcome.map(|outcome| outcome.verdict()) {
-        Some(proto::Verdict::Ok) => Verdict::Ok,
-        Some(proto::Verdict::NotOk) => Verdict::NotOk,
-        _ => Verdict::NotDecidable,
-    };
-    let inspection = Inspection {
-        verdict,
-        reason: None,
-        score: worst.and_then(|view| view.score).unwrap_or(f32::NAN),
-        threshold: worst.and_then(|view| view.threshold).unwrap_or(f32::NAN),
-        findings: Vec::new(),
-        map: boxes(image, views().flat_map(|view| &view.findings)),
-        latency: Latency::default(),
-    };
-    // At 0 nothing is heated; the contours run between what is inside and what is not.
-    overlay::render(image, &inspection, 0.0)
-}
-
-/// Longest side of the map that says what is inside a finding.
-const MAP_SIDE_MAX: usize = 1024;
-
-/// 1 inside of a finding, -1 outside.
-fn boxes<'a>(image: &Image, findings: impl Iterator<Item = &'a proto::Finding>) -> AnomalyMap {
-    let (wide, tall) = ((image.width as usize).max(1), (image.height as usize).max(1));
-    let step = wide.max(tall).div_ceil(MAP_SIDE_MAX);
-    let (width, height) = (wide.div_ceil(step), tall.div_ceil(step));
-    let mut scores = vec![-1.0; width * height];
-    for finding in findings {
-        let span = |start: u32, length: u32, limit: usize| {
-            let start = (start as usize / step).min(limit - 1);
-            let end = (finding_end(start, length as usize, step)).min(limit);
-            start..end
-        };
-        let columns = span(finding.x, finding.width, width);
-        for row in span(finding.y, finding.height, height) {
-            scores[row * width..][columns.clone()].fill(1.0);
-        }
-    }
-    AnomalyMap { width, height, scores }
-}
-
-fn finding_end(start: usize, length: usize, step: usize) -> usize {
-    start + length.div_ceil(step).max(1)
-}
-
 /// Removes files that belong to no image, and marks images whose file is gone. Returns how many of each. Failing is no reason not to
 /// start: what is left over is met again at the next.
 pub(super) fn sweep(shared: &Shared, connection: &mut Connection) -> (u64, u64) {
@@ -568,15 +512,6 @@ pub(super) mod tests {
         refused
     }
 
-    fn decoded(path: &Path) -> Image {
-        let image = image::load_from_memory(&fs::read(path).unwrap()).unwrap().to_rgb8();
-        Image {
-            width: image.width(),
-            height: image.height(),
-            rgb: image.into_raw(),
-        }
-    }
-
     #[test]
     fn every_format_becomes_a_picture_of_its_size_and_level() {
         for format in PixelFormat::ALL {
@@ -707,56 +642,5 @@ pub(super) mod tests {
         let first: Vec<u64> = (0..1000).filter(|part| is_sampled(1, *part, 0.005)).collect();
         assert_eq!(first, (0..1000).filter(|part| is_sampled(1, *part, 0.005)).collect::<Vec<_>>());
         assert_ne!(first, (0..1000).filter(|part| is_sampled(2, *part, 0.005)).collect::<Vec<_>>());
-    }
-
-    #[test]
-    fn findings_are_drawn_on_the_stored_image_where_they_are() {
-        let (_folder, journal) = journal_of(1);
-        let reader = journal.reader().unwrap();
-        keep_all(
-            &reader,
-            vec![(
-                1,
-                FramePlaces::default().hold("top", &frame_of(PixelFormat::Gray8, 400, 400), Why::NotOk),
-            )],
-        );
-        let image = decoded(&reader.evidence_folder().join(&reader.images_of(1).unwrap()[0].file));
-        let finding = proto::Finding {
-            x: 100,
-            y: 100,
-            width: 50,
-            height: 50,
-            ..proto::Finding::default()
-        };
-        let part = |camera: &str| proto::Part {
-            outcome: Some(proto::Outcome {
-                verdict: proto::Verdict::NotOk.into(),
-                reason: 1,
-            }),
-            views: vec![proto::View {
-                camera: camera.into(),
-                score: Some(9.0),
-                threshold: Some(5.0),
-                findings: vec![
-                    finding.clone(),
-                    proto::Finding {
-                        x: u32::MAX,
-                        y: u32::MAX,
-                        width: u32::MAX,
-                        height: 0,
-                        ..finding.clone()
-                    },
-                ],
-                ..proto::View::default()
-            }],
-            ..proto::Part::default()
-        };
-        let (with, without) = (
-            with_findings(&image, &part("top"), "top"),
-            with_findings(&image, &part("side"), "top"),
-        );
-        let white = |image: &Image| image.rgb.chunks_exact(3).filter(|pixel| *pixel == [255; 3]).count();
-        // Two pixels wide around 50x50.
-        assert!(white(&with) > white(&without) + 300, "{} {}", white(&with), white(&without));
     }
 }

@@ -323,7 +323,7 @@ impl<'a> Columns<'a> {
 }
 
 /// The models as the dictionary names their set.
-fn model_set(models: &[proto::Model]) -> String {
+pub fn model_set(models: &[proto::Model]) -> String {
     let mut names: Vec<String> = models.iter().map(|model| format!("{}@{}", model.name, model.version)).collect();
     names.sort();
     names.dedup();

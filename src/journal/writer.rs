@@ -248,9 +248,12 @@ impl Writer<'_> {
         if self.state == state {
             return;
         }
+        let waiting = self.waiting.len();
         match &state {
             JournalState::Healthy => tracing::info!("the journal takes records"),
-            state => tracing::error!(?state, waiting = self.waiting.len(), "the journal is not as it should be"),
+            JournalState::NearlyFull => tracing::warn!("the journal has little space left, and nothing more can be removed"),
+            JournalState::Full => tracing::error!(waiting, "the journal is full"),
+            JournalState::Failing(reason) => tracing::error!(reason, waiting, "the journal takes no records"),
         }
         self.listener.state_changed(&state);
         self.state = state;

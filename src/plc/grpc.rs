@@ -293,37 +293,18 @@ pub fn serial_bytes(text: &str) -> Option<[u8; SERIAL_CHARS_MAX]> {
     characters.next().is_none().then_some(bytes)
 }
 
-/// How an outcome stands in the image that first showed it.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct Standing {
-    /// Whether it is accepted: for this very part, with this very result.
-    pub passed: bool,
-    /// Class of the defect, 0 for none.
-    pub defect_code: u16,
-}
-
-impl Standing {
-    /// How the outcome of a record stands in an image: nowhere, if the image shows another one.
-    pub fn of(record: &PartRecord, shown: &StationImage) -> Self {
-        let Some(cycle_id) = record.cycle_id.filter(|_| record.result_id != 0 && !record.late_findings) else {
-            return Self::default();
-        };
-        let may_pass = record.verdict == Verdict::Ok && !record.test_part;
-        let slot = shown.window[record.result_id as usize % WINDOW_SLOTS];
-        if slot.result_id == record.result_id && slot.cycle_id == Some(cycle_id) {
-            return Self {
-                passed: may_pass && Verdict::from_code(slot.verdict) == Some(Verdict::Ok),
-                defect_code: slot.defect_code,
-            };
-        }
-        if shown.result_valid && shown.result_id == record.result_id && CycleId::new(shown.echo_cycle_id) == Some(cycle_id) {
-            return Self {
-                passed: may_pass && shown.accept && shown.verdict == Some(Verdict::Ok),
-                defect_code: shown.defect_code,
-            };
-        }
-        Self::default()
+/// Whether the image that first shows an outcome accepts it: this very part, with this very result.
+pub fn is_passed(record: &PartRecord, shown: &StationImage) -> bool {
+    let is_ok = record.verdict == Verdict::Ok && !record.test_part && !record.late_findings;
+    let Some(cycle_id) = record.cycle_id.filter(|_| is_ok && record.result_id != 0) else {
+        return false;
+    };
+    let slot = shown.window[record.result_id as usize % WINDOW_SLOTS];
+    if slot.result_id == record.result_id && slot.cycle_id == Some(cycle_id) {
+        return Verdict::from_code(slot.verdict) == Some(Verdict::Ok);
     }
+    let is_shown = shown.result_valid && shown.result_id == record.result_id && CycleId::new(shown.echo_cycle_id) == Some(cycle_id);
+    is_shown && shown.accept && shown.verdict == Some(Verdict::Ok)
 }
 
 #[cfg(test)]
@@ -360,7 +341,7 @@ mod tests {
         answers: Vec<(ConnectionId, Answer)>,
         attached: Vec<ConnectionId>,
         replaced: Vec<ConnectionId>,
-        records: Vec<(PartRecord, Standing)>,
+        records: Vec<(PartRecord, bool)>,
         /// How often Trigger was raised.
         edges: u32,
         high: bool,
@@ -418,8 +399,8 @@ mod tests {
             let commit = self.line.commit(self.now);
             let image = self.line.image().clone();
             self.records.extend(commit.decided.into_iter().map(|record| {
-                let standing = Standing::of(&record, &image);
-                (record, standing)
+                let passed = is_passed(&record, &image);
+                (record, passed)
             }));
             for opened in commit.opened.iter().filter(|opened| opened.acquisition_id != 0) {
                 let frame = Event::Frame {
@@ -579,19 +560,15 @@ mod tests {
                 .map(|(_, answer)| (answer.cycle_id, answer.acknowledged))
                 .collect();
             assert_eq!(answered, [(1, true), (2, true), (3, true)]);
-            let standing: Vec<(bool, u16)> = cell
-                .records
-                .iter()
-                .map(|(_, standing)| (standing.passed, standing.defect_code))
-                .collect();
+            let standing: Vec<(bool, u16)> = cell.records.iter().map(|(record, passed)| (*passed, record.defect_code)).collect();
             assert_eq!(standing, [(true, 0), (true, 0), (false, 4)], "{mode:?}");
             let (record, _) = &cell.records[0];
-            assert!(!Standing::of(record, &StationImage::default()).passed, "it is not shown there");
+            assert!(!is_passed(record, &StationImage::default()), "it is not shown there");
             let late = PartRecord {
                 late_findings: true,
                 ..record.clone()
             };
-            assert!(!Standing::of(&late, cell.line.image()).passed);
+            assert!(!is_passed(&late, cell.line.image()));
         }
     }
 
@@ -785,7 +762,7 @@ mod tests {
             }
             let outcomes = cell.records.iter().filter(|(record, _)| !record.late_findings && record.reason != Some(Reason::NeverSeen)).count();
             prop_assert_eq!(outcomes as u32 + cell.line.image().counts.duplicate, cell.edges, "each edge is one record or a repetition");
-            let passed_bad = cell.records.iter().any(|(record, standing)| standing.passed && record.verdict != Verdict::Ok);
+            let passed_bad = cell.records.iter().any(|(record, passed)| *passed && record.verdict != Verdict::Ok);
             prop_assert!(!passed_bad);
         }
     }

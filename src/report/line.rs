@@ -176,9 +176,7 @@ fn cut(run: &LineRun) -> String {
     let seconds = run.network_cut_ms as f64 / 1000.0;
     match run.network_cuts {
         0 => String::new(),
-        1 => format!(
-            " The network to the historian was cut for {seconds}\u{a0}s on purpose; what was recorded meanwhile arrived afterwards."
-        ),
+        1 => format!(" The network to the historian was cut for {seconds}\u{a0}s on purpose."),
         cuts => format!(" The network to the historian was cut {cuts} times for {seconds}\u{a0}s on purpose."),
     }
 }

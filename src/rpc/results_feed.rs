@@ -64,15 +64,15 @@ impl Default for ResultsFeed {
 }
 
 impl ResultsFeed {
-    /// An outcome was shown (or only recorded). `passed` and `defect_code` as [`crate::plc::grpc::Standing`] says. To be called in the order of
-    /// the outcomes, after the image that shows them was swapped. It never waits for a controller.
-    pub fn publish(&self, record: &PartRecord, passed: bool, defect_code: u16) {
+    /// An outcome was shown (or only recorded). `passed` as [`crate::plc::grpc::is_passed`] says. To be called in the order of the
+    /// outcomes, after the image that shows them was swapped. It never waits for a controller.
+    pub fn publish(&self, record: &PartRecord, passed: bool) {
         // They change nothing for a line controller: the outcome stands.
         if record.late_findings {
             return;
         }
         let published = Published {
-            result: result(record, passed, defect_code),
+            result: result(record, passed),
             at: now(),
         };
         let next = {
@@ -125,7 +125,7 @@ impl Kept {
     }
 }
 
-fn result(record: &PartRecord, passed: bool, defect_code: u16) -> proto::Result {
+fn result(record: &PartRecord, passed: bool) -> proto::Result {
     proto::Result {
         part_sequence: record.sequence,
         cycle_id: record.cycle_id.map_or(0, CycleId::get),
@@ -135,7 +135,7 @@ fn result(record: &PartRecord, passed: bool, defect_code: u16) -> proto::Result 
             verdict: i32::from(record.verdict.code()),
             reason: u32::from(record.reason.map_or(0, Reason::code)),
         }),
-        defect_code: u32::from(defect_code),
+        defect_code: u32::from(record.defect_code),
         pass: passed && record.result_id != 0,
         deadline_missed: record.result_id != 0 && record.shown_ns >= record.deadline_ns,
         total_us: record.stages.total_us,
@@ -181,7 +181,13 @@ mod tests {
 
     #[test]
     fn an_outcome_is_told_as_it_was_shown() {
-        let told = result(&record(5, Verdict::NotOk), false, 9);
+        let told = result(
+            &PartRecord {
+                defect_code: 9,
+                ..record(5, Verdict::NotOk)
+            },
+            false,
+        );
         assert_eq!(
             (told.part_sequence, told.cycle_id, told.plc_session, told.result_id),
             (105, 7, 2, 5)
@@ -191,8 +197,8 @@ mod tests {
             (2, 1, 9)
         );
         assert!(told.deadline_missed && !told.pass && !told.repeated);
-        assert!(result(&record(5, Verdict::Ok), true, 0).pass);
-        let unshown = result(&record(0, Verdict::Ok), true, 0);
+        assert!(result(&record(5, Verdict::Ok), true).pass);
+        let unshown = result(&record(0, Verdict::Ok), true);
         assert!(!unshown.pass && !unshown.deadline_missed, "what was only recorded passes nothing");
     }
 
@@ -205,11 +211,11 @@ mod tests {
             late_findings: true,
             ..record(9, Verdict::Ok)
         };
-        feed.publish(&late, true, 0);
+        feed.publish(&late, true);
         assert_eq!(*feed.next().borrow(), 0, "late findings change no outcome");
         let last = RESULTS_KEPT as u32 + 10;
         for result_id in 1..=last {
-            feed.publish(&record(result_id, Verdict::Ok), true, 0);
+            feed.publish(&record(result_id, Verdict::Ok), true);
         }
         let end = u64::from(last);
         assert_eq!(*feed.next().borrow(), end);

@@ -3,7 +3,6 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::AtomicU64;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -11,13 +10,14 @@ use arc_swap::ArcSwap;
 use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
+use super::departures::Departures;
 use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, WorkerState};
 use super::forwarding::{self, HistorianError};
 use super::line_thread::{Controllers, LineInput, LineThread, Recorded, Report};
 use super::probe::Probe;
 use super::recording::Keeping;
 use super::recovery::{self, Recovery};
-use super::reporter::{Departed, ReportFormat};
+use super::reporter::{self, ReportFormat};
 use crate::capture::folder::FolderCamera;
 use crate::capture::gstreamer::{GstCamera, GstSettings};
 use crate::capture::{Camera, CameraError, CaptureSink};
@@ -36,7 +36,6 @@ use crate::model::manifest::Manifest;
 use crate::part::PartRecord;
 use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError, SILENCE_MAX};
 use crate::plc::{PlcEvent, Shown};
-use crate::rpc::access::Access;
 use crate::rpc::proto;
 use crate::rpc::station_service::{self, Events, ServeError, StationFacts, StationPorts, StationServer};
 use crate::rpc::tls::SecurityError;
@@ -50,8 +49,11 @@ const INPUTS_MAX: usize = 1024;
 /// Frames that may wait for an engine: as many as there can be open parts, for a few cameras.
 const JOBS_MAX: usize = 64;
 
-/// Records that may wait for their reader; beyond that the newest are dropped and counted. They are in the black box all the same.
+/// Lines that may wait for whoever reads standard output; beyond that the newest are not printed, and counted.
 const REPORTS_MAX: usize = 65_536;
+
+/// Records that may wait on their way to the journal; beyond that the newest are dropped and counted. They are in the black box all the same.
+const RECORDS_MAX: usize = 65_536;
 
 /// How long after the last deadline the threads have to end.
 const STOP_GRACE: Duration = Duration::from_secs(2);
@@ -137,7 +139,7 @@ pub enum Ended {
 
 /// A station that runs.
 pub struct Station {
-    line: JoinHandle<Numbers>,
+    line: JoinHandle<(Numbers, BlackBox)>,
     inputs: Sender<LineInput>,
     threads: Vec<(&'static str, JoinHandle<()>)>,
     cameras: Vec<Arc<dyn Camera>>,
@@ -145,6 +147,7 @@ pub struct Station {
     stop: CancellationToken,
     deadline: Duration,
     state_directory: PathBuf,
+    departures: Departures,
     workers_starting: usize,
     probes: Vec<Probe>,
 }
@@ -154,8 +157,8 @@ struct Past {
     numbers: Numbers,
     black_box: BlackBox,
     journal: Journal,
-    /// Sequence below which every part had been recorded.
-    reported: u64,
+    /// Which parts have left.
+    departures: Departures,
     memory: Memory,
     /// Parts that may not have been recorded.
     unreported: Vec<PartRecord>,
@@ -168,11 +171,11 @@ impl Past {
         numbers.write(&config.state_directory)?;
         let (mut black_box, recovered) = BlackBox::open(&config.runtime_directory.join(BLACK_BOX), numbers.epoch)?;
         let (journal, found) = Journal::open(&config.journal.directory, &config.id, numbers.epoch)?;
-        let reported = recovered.reported_below.max(1);
         let Recovery {
             memory,
             closed,
             unreported,
+            reported_below,
         } = recovery::recover(&config.id, &before, &numbers, &recovered, &found.recent_parts);
         for (record, counts) in &closed {
             black_box.write_decided(record, counts);
@@ -181,7 +184,7 @@ impl Past {
             numbers,
             black_box,
             journal,
-            reported,
+            departures: Departures::new(reported_below),
             memory,
             unreported,
         })
@@ -203,7 +206,7 @@ pub fn start(
         numbers,
         black_box,
         journal,
-        reported,
+        departures,
         memory,
         unreported,
     } = Past::open(config)?;
@@ -219,9 +222,9 @@ pub fn start(
 
     let (inputs, line_inputs) = bounded("line/inputs", INPUTS_MAX, WhenFull::Block);
     let (jobs, engine_jobs) = bounded("engine/jobs", JOBS_MAX, WhenFull::DropNewest);
-    let (reports, reports_out) = bounded("reports", REPORTS_MAX, WhenFull::DropNewest);
+    let (reports, to_print) = bounded("reports", REPORTS_MAX, WhenFull::DropNewest);
+    let (records, to_record) = bounded("records", RECORDS_MAX, WhenFull::DropNewest);
     let (numbers_wanted, numbers_in) = bounded("numbers", 1, WhenFull::DropNewest);
-    let reported_below = Arc::new(AtomicU64::new(reported));
     let shown: Shown = Arc::new(ArcSwap::from_pointee(line.image().clone()));
     let metrics = Arc::new(Metrics::new());
     let stop = CancellationToken::new();
@@ -237,23 +240,27 @@ pub fn start(
         let _ = reports.send(Report::Listening(plc.address()));
     }
     for record in unreported {
-        let _ = reports.send(Report::Recorded(Recorded::again(record)));
+        let record = Arc::new(record);
+        let _ = reports.send(Report::Part(Arc::clone(&record)));
+        let _ = records.send(Recorded::again(record));
     }
 
     let log: Arc<dyn RecordLog> = Arc::new(journal.reader()?);
     let keeping = Keeping {
         journal,
         models: models.clone(),
-        departed: Departed::new(reported),
-        reported_below: Arc::clone(&reported_below),
+        departures: departures.clone(),
         line: inputs.clone(),
         metrics: Arc::clone(&metrics),
     };
-    threads.extend(keeping.start(config, reports_out, (format, output), control)?);
+    let (mut output, printed) = (output, departures.clone());
+    let print = move || reporter::run(&to_print, format, &mut output, &printed);
+    threads.push(("reporter", spawn("reporter", control, print)?));
+    threads.extend(keeping.start(config, to_record, control)?);
     threads.extend(forwarder(config, &log, &inputs, &stop, control)?);
     let controllers = Controllers::default();
-    let ports = ports(config, facts(config, numbers.epoch, models), &shown, &controllers, log, &inputs);
-    if let Some(server) = serve_controllers(config, ports, &stop)? {
+    let facts = facts(config, numbers.epoch, models);
+    if let Some(server) = controllers_server(config, facts, &shown, &controllers, log, &inputs, &stop)? {
         let _ = reports.send(Report::Serving(server.address));
         threads.push(("grpc", server.thread));
     }
@@ -273,9 +280,10 @@ pub fn start(
         inputs: line_inputs,
         jobs,
         reports,
+        records,
         numbers_wanted,
         numbers,
-        reported_below,
+        departures: departures.clone(),
         events: LineEvents::new(camera_names.clone(), Arc::clone(&metrics)),
         metrics,
         camera_names,
@@ -294,6 +302,7 @@ pub fn start(
         stop,
         deadline,
         state_directory: config.state_directory.clone(),
+        departures,
         workers_starting: config.engine.workers,
         probes,
     })
@@ -366,19 +375,19 @@ impl Station {
             line_is_over = line_ended(control, STOP_GRACE);
         }
         // It said so with its last breath: joining takes no time.
-        let ended = if line_is_over {
+        let (ended, black_box) = if line_is_over {
             match self.line.join() {
-                Ok(numbers) => {
+                Ok((numbers, black_box)) => {
                     if let Err(error) = numbers.write(&self.state_directory) {
                         tracing::error!(%error, "the counters of this run are lost");
                     }
-                    Ended::Stopped
+                    (Ended::Stopped, Some(black_box))
                 }
-                Err(_) => Ended::Failed("line"),
+                Err(_) => (Ended::Failed("line"), None),
             }
         } else {
             tracing::error!(thread = "line", "still running");
-            Ended::Stopped
+            (Ended::Stopped, None)
         };
         // From here on nobody talks to the line: its channels close, and with them the threads that wait on them.
         self.stop.cancel();
@@ -395,6 +404,10 @@ impl Station {
             } else if thread.join().is_err() {
                 tracing::error!(thread = name, "panicked");
             }
+        }
+        // Now that the last records are printed and committed.
+        if let Some(mut black_box) = black_box {
+            black_box.write_reported_below(self.departures.below());
         }
         ended
     }
@@ -434,7 +447,7 @@ impl Drop for LineEnd {
     }
 }
 
-fn spawn_line(line_thread: LineThread, shown: Shown, control: &Sender<Control>) -> Result<JoinHandle<Numbers>, StationError> {
+fn spawn_line(line_thread: LineThread, shown: Shown, control: &Sender<Control>) -> Result<JoinHandle<(Numbers, BlackBox)>, StationError> {
     let end = LineEnd {
         shown,
         control: control.clone(),
@@ -568,40 +581,34 @@ fn facts(config: &StationConfig, epoch: u64, models: Vec<proto::Model>) -> Stati
     }
 }
 
-/// What line controllers are served from. Who they are is not known yet: nobody may do anything.
-fn ports(
+/// The server for line controllers, where there is one.
+fn controllers_server(
     config: &StationConfig,
     facts: StationFacts,
     shown: &Shown,
     controllers: &Controllers,
     log: Arc<dyn RecordLog>,
     line: &Sender<LineInput>,
-) -> StationPorts {
+    stop: &CancellationToken,
+) -> Result<Option<StationServer>, StationError> {
+    let Some(grpc) = &config.grpc else { return Ok(None) };
+    let secured = grpc.security.load()?;
+    for warning in &secured.warnings {
+        tracing::warn!("{}", warning.0);
+    }
     let events = (config.plc.cycle_source == CycleSource::Grpc).then(|| -> Events {
         let line = line.clone();
         Box::new(move |event| drop(line.send(LineInput::Plc(event))))
     });
-    StationPorts {
+    let ports = StationPorts {
         facts,
         shown: Arc::clone(shown),
         swapped: controllers.swapped.clone(),
         results: Arc::clone(&controllers.results),
         log: Some(log),
         events,
-        access: Access::mutual(),
-        accept_hold: config.result.accept_hold,
-    }
-}
-
-fn serve_controllers(config: &StationConfig, ports: StationPorts, stop: &CancellationToken) -> Result<Option<StationServer>, StationError> {
-    let Some(grpc) = &config.grpc else { return Ok(None) };
-    let secured = grpc.security.load()?;
-    for warning in &secured.warnings {
-        tracing::warn!("{}", warning.0);
-    }
-    let ports = StationPorts {
         access: secured.access,
-        ..ports
+        accept_hold: config.result.accept_hold,
     };
     Ok(Some(station_service::serve(grpc.listen, secured.tls, ports, stop.clone())?))
 }

@@ -4,8 +4,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
+use super::departures::{Departures, Left};
 use super::engines::EngineJob;
 use super::probe::{Probe, Stage};
 use super::recovery;
@@ -18,8 +18,7 @@ use crate::line::Line;
 use crate::line::event::{CameraIndex, Commit, Event, FrameId, Inspected, InspectionIndex, Job, RecordsKept, Sequence};
 use crate::line::image::Counts;
 use crate::part::{CycleId, Disposition, Nanos, PartRecord, Verdict};
-use crate::plc::grpc::Standing;
-use crate::plc::{PlcEvent, Shown};
+use crate::plc::{PlcEvent, Shown, grpc};
 use crate::rpc::results_feed::ResultsFeed;
 use crate::rpc::station_service::ImageSwapped;
 use crate::telemetry::{LineEvents, Metrics};
@@ -62,7 +61,7 @@ pub enum Recorded {
     /// A part has its outcome.
     Part {
         /// Everything known about it.
-        record: Box<PartRecord>,
+        record: Arc<PartRecord>,
         /// Its pictures, where they are to be kept.
         evidence: Vec<Evidence>,
     },
@@ -75,29 +74,29 @@ pub enum Recorded {
         /// What.
         what: Disposition,
     },
+    /// Nothing: an engine asks whether a verdict would get through.
+    Probe(Probe),
 }
 
 impl Recorded {
     /// A part of an earlier life.
-    pub fn again(record: PartRecord) -> Self {
+    pub fn again(record: Arc<PartRecord>) -> Self {
         Self::Part {
-            record: Box::new(record),
+            record,
             evidence: Vec::new(),
         }
     }
 }
 
-/// What leaves the station.
+/// What a station prints.
 #[derive(Debug)]
 pub enum Report {
     /// The PLC is served here.
     Listening(SocketAddr),
     /// Line controllers are served here.
     Serving(SocketAddr),
-    /// To be recorded.
-    Recorded(Recorded),
-    /// Came through the line.
-    Probe(Probe),
+    /// A part has its outcome.
+    Part(Arc<PartRecord>),
     /// The station became ready, or not; or its error changed.
     State {
         /// Whether the station inspects: the PLC is online and nothing is in the way.
@@ -121,14 +120,16 @@ pub struct LineThread {
     pub inputs: Receiver<LineInput>,
     /// Frames to judge.
     pub jobs: Sender<EngineJob>,
-    /// What leaves.
+    /// What is printed.
     pub reports: Sender<Report>,
+    /// What is recorded.
+    pub records: Sender<Recorded>,
     /// Asks for more numbers to be persisted.
     pub numbers_wanted: Sender<Numbers>,
     /// The numbers as persisted.
     pub numbers: Numbers,
-    /// Sequence below which every record has left.
-    pub reported_below: Arc<AtomicU64>,
+    /// Which parts have left.
+    pub departures: Departures,
     /// Log and metrics.
     pub events: LineEvents,
     /// Counters and gauges.
@@ -172,8 +173,9 @@ struct State {
 }
 
 impl LineThread {
-    /// Runs until it was told to stop and no part is open, or nobody is left to tell it anything. Returns the numbers to persist last.
-    pub fn run(mut self) -> Numbers {
+    /// Runs until it was told to stop and no part is open, or nobody is left to tell it anything. Returns the numbers to persist last, and
+    /// the black box, whose cursor is not final before the last record is committed.
+    pub fn run(mut self) -> (Numbers, BlackBox) {
         let mut state = State {
             frames: HashMap::new(),
             seen: HashMap::new(),
@@ -195,8 +197,7 @@ impl LineThread {
                 break;
             }
         }
-        self.black_box.write_reported_below(self.reported_below.load(Ordering::Relaxed));
-        self.numbers_now()
+        (self.numbers_now(), self.black_box)
     }
 
     /// The numbers with what the counters and the session are now.
@@ -227,7 +228,7 @@ impl LineThread {
         match input {
             None => {
                 // Not on the way of any part: the cursor may be late, records have a key.
-                self.black_box.write_reported_below(self.reported_below.load(Ordering::Relaxed));
+                self.black_box.write_reported_below(self.departures.below());
                 Event::Tick
             }
             Some(LineInput::Plc(PlcEvent::Connected)) => Event::PlcConnected,
@@ -247,7 +248,7 @@ impl LineThread {
             Some(LineInput::Probe(probe)) => {
                 probe.crosses(Stage::Line, flow::now());
                 // One that is dropped is no loss: another follows.
-                let _ = self.reports.send(Report::Probe(probe));
+                let _ = self.records.send(Recorded::Probe(probe));
                 Event::Tick
             }
             Some(LineInput::Granted(numbers)) => {
@@ -354,18 +355,20 @@ impl LineThread {
         for mut record in commit.decided {
             record.triggered_unix_ns = unix(record.triggered_ns);
             self.metrics.part(&record);
-            let standing = Standing::of(&record, self.line.image());
-            self.controllers.results.publish(&record, standing.passed, standing.defect_code);
+            self.controllers
+                .results
+                .publish(&record, grpc::is_passed(&record, self.line.image()));
             let evidence = self.evidence(state, &record);
-            let record = Box::new(record);
-            self.report(Report::Recorded(Recorded::Part { record, evidence }));
+            let record = Arc::new(record);
+            self.report(Report::Part(Arc::clone(&record)));
+            self.record(Recorded::Part { record, evidence });
         }
         for (plc_session, cycle_id, what) in commit.dispositions {
-            self.report(Report::Recorded(Recorded::Disposition {
+            self.record(Recorded::Disposition {
                 plc_session,
                 cycle_id,
                 what,
-            }));
+            });
         }
         for note in &commit.notes {
             self.events.note(note);
@@ -415,7 +418,16 @@ impl LineThread {
     }
 
     fn report(&self, report: Report) {
-        if self.reports.send(report).is_err() {
+        if let Err(unprinted) = self.reports.send(report) {
+            self.metrics.line_dropped();
+            if let Report::Part(record) = unprinted {
+                self.departures.tell(record.sequence, Left::Printed);
+            }
+        }
+    }
+
+    fn record(&self, recorded: Recorded) {
+        if self.records.send(recorded).is_err() {
             self.metrics.record_dropped();
         }
     }

@@ -14,7 +14,8 @@
 //! | `build.rs` | configuration becomes a running station, and is taken down again |
 //! | `line_thread.rs` | drives the line: clock in, black box, image, jobs and records out |
 //! | `engines.rs` | worker threads that own the models |
-//! | `reporter.rs` | records leave the station |
+//! | `reporter.rs` | what a station prints |
+//! | `departures.rs` | which parts have left: printed and recorded |
 //! | `forwarding.rs` | the thread on which records go to the historian |
 //! | `recording.rs` | records on their way to the journal, and what becomes of them there |
 //! | `recovery.rs` | what an earlier life left |
@@ -25,6 +26,7 @@
 //! | `supervisor.rs` | restarts what failed, stops in order, names who would not stop |
 
 pub mod build;
+pub mod departures;
 pub mod engines;
 pub mod forwarding;
 pub mod line_thread;

@@ -1,7 +1,7 @@
 //! Probes: whether a verdict could get through. Every engine sends one now and then, after a part or for want of one; it takes the way that
-//! verdicts take, through the line thread to the reporter, and each stage notes that it came by. A stage that hangs lets none through.
+//! verdicts take, through the line thread to the recorder, and each stage notes that it came by. A stage that hangs lets none through.
 //!
-//! The journal is not on this way: a disk that stalls is told to the PLC (`journal_failing`), holds no verdict up, and gets no faster by a
+//! What is printed is not on this way, as whoever reads it may stand still; nor is the journal: a disk that stalls is told to the PLC (`journal_failing`), holds no verdict up, and gets no faster by a
 //! restart.
 
 use std::sync::Arc;
@@ -23,13 +23,13 @@ pub enum Stage {
     Engine = 0,
     /// Decides and shows.
     Line = 1,
-    /// Tells records.
-    Reporter = 2,
+    /// Makes records for the journal.
+    Recorder = 2,
 }
 
-const STAGES: [Stage; 3] = [Stage::Engine, Stage::Line, Stage::Reporter];
+const STAGES: [Stage; 3] = [Stage::Engine, Stage::Line, Stage::Recorder];
 
-/// The way from one engine to the reporter, and when a probe was last seen at each stage of it.
+/// The way from one engine to the recorder, and when a probe was last seen at each stage of it.
 #[derive(Debug)]
 struct Way {
     engine: usize,
@@ -56,7 +56,7 @@ impl std::fmt::Display for Stuck {
         match self.stage {
             Stage::Engine => write!(formatter, "engine-{}", self.engine),
             Stage::Line => formatter.write_str("line"),
-            Stage::Reporter => formatter.write_str("reporter"),
+            Stage::Recorder => formatter.write_str("recorder"),
         }
     }
 }
@@ -149,8 +149,8 @@ mod tests {
         probe.crosses(Stage::Engine, at(106));
         assert_eq!(stuck(&probe, 106).as_deref(), Some("line"));
         probe.crosses(Stage::Line, at(106));
-        assert_eq!(stuck(&probe, 106).as_deref(), Some("reporter"));
-        probe.crosses(Stage::Reporter, at(106));
+        assert_eq!(stuck(&probe, 106).as_deref(), Some("recorder"));
+        probe.crosses(Stage::Recorder, at(106));
         assert_eq!(stuck(&probe, 106), None);
     }
 

@@ -1,19 +1,18 @@
 //! Records on their way from the line to the journal, and what becomes of them there.
 //!
 //! ```text
-//! line thread --Report--> reporter --Entry--> journal (writer thread) --images--> evidence
-//!                            |                    |
-//!                      standard output       what is committed: black box cursor, forwarder, line controllers
+//! line thread --Recorded--> recorder --Entry--> journal (writer thread) --images--> evidence
+//!                                                  |
+//!                                   what is committed: black box cursor, forwarder, line controllers
 //! ```
 
-use std::io::Write;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::thread::JoinHandle;
 
 use super::build::{Control, StationError, spawn};
-use super::line_thread::{LineInput, Recorded, Report};
-use super::reporter::{self, Departed, ReportFormat};
+use super::departures::{Departures, Left};
+use super::line_thread::{LineInput, Recorded};
+use super::probe::Stage;
 use crate::config::station::{StationConfig, WhenDiskFull};
 use crate::flow::{self, Receiver, Sender, WhenFull, bounded};
 use crate::journal::database::{Damage, Journal, NewRecord};
@@ -39,10 +38,8 @@ pub struct Keeping {
     pub journal: Journal,
     /// The models that look at parts.
     pub models: Vec<proto::Model>,
-    /// Which parts have left before.
-    pub departed: Departed,
-    /// Sequence below which every part has left.
-    pub reported_below: Arc<AtomicU64>,
+    /// Which parts have left.
+    pub departures: Departures,
     /// Is told how the journal is.
     pub line: Sender<LineInput>,
     /// Counts.
@@ -50,15 +47,14 @@ pub struct Keeping {
 }
 
 impl Keeping {
-    /// Starts the threads that print, write records and write images. They end when nobody reports any more.
+    /// Starts the threads that make records, write them and write images. They end when nothing more is to be recorded.
     ///
     /// # Errors
     /// When one cannot be made.
     pub fn start(
         self,
         config: &StationConfig,
-        reports: Receiver<Report>,
-        (format, mut output): (ReportFormat, Box<dyn Write + Send>),
+        recorded: Receiver<Recorded>,
         control: &Sender<Control>,
     ) -> Result<[(&'static str, JoinHandle<()>); 3], StationError> {
         let (entries, to_record) = bounded("journal", ENTRIES_MAX, WhenFull::DropNewest);
@@ -68,17 +64,18 @@ impl Keeping {
             models: self.models,
             ok_share: config.journal.ok_share,
         };
-        let metrics = Arc::clone(&self.metrics);
-        let report = move || {
-            reporter::run(&reports, format, &mut output, &mut |recorded| {
-                if entries.send(entry(recorded, &context)).is_err() {
+        let (metrics, image_metrics) = (Arc::clone(&self.metrics), Arc::clone(&self.metrics));
+        let record = move || {
+            while let Some(recorded) = recorded.receive() {
+                if let Some(entry) = entry(recorded, &context)
+                    && entries.send(entry).is_err()
+                {
                     metrics.record_dropped();
                 }
-            });
+            }
         };
         let mut listener = RecordedParts {
-            departed: self.departed,
-            reported_below: self.reported_below,
+            departures: self.departures,
             line: self.line,
             metrics: self.metrics,
         };
@@ -86,11 +83,9 @@ impl Keeping {
         let write = move || {
             writer::run(journal, keeper, &to_record, &images, &mut listener);
         };
-        let write_images = move || {
-            evidence::run(&to_write, &reader, &mut |error| tracing::error!(%error, "an image is not kept"));
-        };
+        let write_images = move || evidence::run(&to_write, &reader, &mut |_| image_metrics.image_dropped());
         Ok([
-            ("reporter", spawn("reporter", control, report)?),
+            ("recorder", spawn("recorder", control, record)?),
             ("journal", spawn("journal", control, write)?),
             ("evidence", spawn("evidence", control, write_images)?),
         ])
@@ -108,8 +103,8 @@ fn quota(config: &StationConfig) -> Quota {
     }
 }
 
-/// What is recorded becomes an entry of the journal.
-fn entry(recorded: Recorded, context: &RecordContext) -> Entry {
+/// What is recorded becomes an entry of the journal; a probe ends here.
+fn entry(recorded: Recorded, context: &RecordContext) -> Option<Entry> {
     let (body, evidence) = match recorded {
         Recorded::Part { record, evidence } => (convert::body(&record, context, !evidence.is_empty()), evidence),
         Recorded::Disposition {
@@ -117,28 +112,24 @@ fn entry(recorded: Recorded, context: &RecordContext) -> Entry {
             cycle_id,
             what,
         } => (convert::disposition(plc_session, cycle_id, what), Vec::new()),
+        Recorded::Probe(probe) => {
+            probe.crosses(Stage::Recorder, flow::now());
+            return None;
+        }
     };
     let record = NewRecord {
         body,
         recorded_unix_ns: flow::unix_now_ns(),
         clock_quality: convert::clock_quality(flow::clock_quality()),
     };
-    Entry { record, evidence }
+    Some(Entry { record, evidence })
 }
 
 /// Hears what becomes of records, on the writer's thread.
 struct RecordedParts {
-    /// Which parts have left.
-    departed: Departed,
-    reported_below: Arc<AtomicU64>,
+    departures: Departures,
     line: Sender<LineInput>,
     metrics: Arc<Metrics>,
-}
-
-impl RecordedParts {
-    fn depart(&mut self, part_sequence: u64) {
-        self.reported_below.store(self.departed.add(part_sequence), Ordering::Relaxed);
-    }
 }
 
 impl JournalListener for RecordedParts {
@@ -146,13 +137,13 @@ impl JournalListener for RecordedParts {
         self.metrics.recorded(records.len() as u64);
         for stored in records {
             if let Some(Body::Part(part)) = &stored.record.body {
-                self.depart(part.part_sequence);
+                self.departures.tell(part.part_sequence, Left::Recorded);
             }
         }
     }
 
     fn already_recorded(&mut self, part_sequence: u64) {
-        self.depart(part_sequence);
+        self.departures.tell(part_sequence, Left::Recorded);
     }
 
     fn state_changed(&mut self, state: &JournalState) {
@@ -162,12 +153,6 @@ impl JournalListener for RecordedParts {
             JournalState::Full => RecordsKept::Full,
             JournalState::Failing(_) => RecordsKept::Failing,
         };
-        match state {
-            JournalState::Healthy => tracing::info!("the journal takes records"),
-            JournalState::NearlyFull => tracing::warn!("the journal has little space left, and nothing more can be removed"),
-            JournalState::Full => tracing::error!("the journal is full; no part is taken until there is space"),
-            JournalState::Failing(reason) => tracing::error!(reason, "the journal takes no records; no part is taken until it does"),
-        }
         let _ = self.line.send(LineInput::RecordsKept(kept));
     }
 

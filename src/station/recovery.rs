@@ -17,6 +17,8 @@ pub struct Recovery {
     pub closed: Vec<(PartRecord, Counts)>,
     /// Records that may not have left the station, the closed ones among them.
     pub unreported: Vec<PartRecord>,
+    /// Sequence below which every part has left: of the first unreported one, else of the next. Numbers jump when the black box is lost.
+    pub reported_below: u64,
 }
 
 /// Goes on from the numbers as they were read (`before`) and as they are now persisted for this start (`numbers`), from what the black box held,
@@ -62,6 +64,7 @@ pub fn recover(station: &str, before: &Numbers, numbers: &Numbers, recovered: &R
         power_lost,
     };
     Recovery {
+        reported_below: unreported.first().map_or(memory.next_sequence, |record| record.sequence),
         memory,
         closed,
         unreported,
@@ -194,7 +197,7 @@ mod tests {
             .collect();
         assert_eq!(closed, [(4, Some(Reason::Restart), expected)]);
         let unreported: Vec<u64> = recovery.unreported.iter().map(|record| record.sequence).collect();
-        assert_eq!(unreported, [3, 4]);
+        assert_eq!((unreported, recovery.reported_below), (vec![3, 4], 3));
     }
 
     #[test]
@@ -203,6 +206,6 @@ mod tests {
         let before = Numbers::read(folder.path(), 1).unwrap().next_start();
         let recovery = recover("a", &before, &before.next_start(), &Recovered::default(), &[]);
         assert_eq!(recovery.memory.next_sequence, before.sequence_below);
-        assert_eq!(recovery.unreported, []);
+        assert_eq!((recovery.unreported, recovery.reported_below), (vec![], before.sequence_below));
     }
 }

@@ -1,14 +1,13 @@
-//! Records leave the line thread: one line each on standard output, for programs or for people; then they go to the journal.
+//! What a station prints: one line each on standard output, for programs or for people.
 
-use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::net::SocketAddr;
 
 use serde::Serialize;
 
-use super::line_thread::{Recorded, Report};
-use super::probe::Stage;
-use crate::flow::{self, Receiver};
+use super::departures::{Departures, Left};
+use super::line_thread::Report;
+use crate::flow::Receiver;
 use crate::line::error_code::ErrorCode;
 use crate::part::{CycleId, PartRecord, Reason, Verdict};
 use crate::telemetry::systemd;
@@ -45,42 +44,12 @@ enum JsonLine<'a> {
     },
 }
 
-/// Follows which records have left, although they leave in the order of their outcomes, not of their numbers.
-#[derive(Debug)]
-pub struct Departed {
-    below: u64,
-    beyond: BTreeSet<u64>,
-}
-
-impl Departed {
-    /// Every record below this sequence has left.
-    pub fn new(below: u64) -> Self {
-        Self {
-            below,
-            beyond: BTreeSet::new(),
-        }
-    }
-
-    /// A record has left. Returns the sequence below which every one has.
-    pub fn add(&mut self, sequence: u64) -> u64 {
-        if sequence >= self.below {
-            self.beyond.insert(sequence);
-        }
-        while self.beyond.remove(&self.below) {
-            self.below += 1;
-        }
-        self.below
-    }
-}
-
-/// Writes reports until nobody sends any more, and passes on what is to be recorded. A reader that went away ends the writing, not the station.
-pub fn run(reports: &Receiver<Report>, format: ReportFormat, output: &mut dyn Write, record: &mut dyn FnMut(Recorded)) {
+/// Writes reports until nobody sends any more. A reader that went away ends the writing, not the station.
+pub fn run(reports: &Receiver<Report>, format: ReportFormat, output: &mut dyn Write, departures: &Departures) {
     let mut broken = false;
     while let Some(report) = reports.receive() {
-        match &report {
-            Report::Probe(probe) => probe.crosses(Stage::Reporter, flow::now()),
-            Report::State { ready, error_code, .. } => systemd::status(&state_line(*ready, *error_code)),
-            _ => {}
+        if let Report::State { ready, error_code, .. } = &report {
+            systemd::status(&state_line(*ready, *error_code));
         }
         if !broken && let Err(error) = write(&report, format, output) {
             if error.kind() != io::ErrorKind::BrokenPipe {
@@ -88,15 +57,14 @@ pub fn run(reports: &Receiver<Report>, format: ReportFormat, output: &mut dyn Wr
             }
             broken = true;
         }
-        if let Report::Recorded(recorded) = report {
-            record(recorded);
+        if let Report::Part(record) = report {
+            departures.tell(record.sequence, Left::Printed);
         }
     }
 }
 
 fn write(report: &Report, format: ReportFormat, output: &mut dyn Write) -> io::Result<()> {
     let mut line = match (format, report) {
-        (_, Report::Probe(_) | Report::Recorded(Recorded::Disposition { .. })) => return Ok(()),
         (ReportFormat::Log, report) => {
             log(report);
             return Ok(());
@@ -104,7 +72,7 @@ fn write(report: &Report, format: ReportFormat, output: &mut dyn Write) -> io::R
         (ReportFormat::Json, Report::Listening(plc)) => serde_json::to_vec(&JsonLine::Listening { plc: *plc })?,
         (ReportFormat::Json, Report::Serving(grpc)) => serde_json::to_vec(&JsonLine::Serving { grpc: *grpc })?,
         (ReportFormat::Text, Report::Serving(grpc)) => format!("serving line controllers on {grpc}").into_bytes(),
-        (ReportFormat::Json, Report::Recorded(Recorded::Part { record, .. })) => serde_json::to_vec(&JsonLine::Part(record))?,
+        (ReportFormat::Json, Report::Part(record)) => serde_json::to_vec(&JsonLine::Part(record))?,
         (
             ReportFormat::Json,
             Report::State {
@@ -119,7 +87,7 @@ fn write(report: &Report, format: ReportFormat, output: &mut dyn Write) -> io::R
             boot_id: *boot_id,
         })?,
         (ReportFormat::Text, Report::Listening(plc)) => format!("serving the PLC on {plc}").into_bytes(),
-        (ReportFormat::Text, Report::Recorded(Recorded::Part { record, .. })) => part_line(record).into_bytes(),
+        (ReportFormat::Text, Report::Part(record)) => part_line(record).into_bytes(),
         (ReportFormat::Text, Report::State { ready, error_code, .. }) => state_line(*ready, *error_code).into_bytes(),
     };
     line.push(b'\n');
@@ -139,7 +107,7 @@ fn log(report: &Report) {
         } => {
             tracing::info!(target: PART_TARGET, ready, code = error_code, boot_id, "{}", state_line(*ready, *error_code));
         }
-        Report::Recorded(Recorded::Part { record, .. }) => tracing::info!(
+        Report::Part(record) => tracing::info!(
             target: PART_TARGET,
             cycle_id = record.cycle_id.map(CycleId::get),
             sequence = record.sequence,
@@ -153,7 +121,6 @@ fn log(report: &Report) {
             recovered = record.recovered,
             "part"
         ),
-        Report::Recorded(Recorded::Disposition { .. }) | Report::Probe(_) => {}
     }
 }
 
@@ -185,15 +152,4 @@ fn part_line(record: &PartRecord) -> String {
     format!("{cycle:>10}  {mark:<13}  {reason:<13}  {score:<14}  {milliseconds:>7.1} ms{late}")
         .trim_end()
         .into()
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_left_out_of_order_is_not_forgotten() {
-        let mut departed = Departed::new(3);
-        assert_eq!([5, 4, 2, 3, 7].map(|sequence| departed.add(sequence)), [3, 3, 3, 6, 6]);
-    }
 }

@@ -149,7 +149,7 @@ mod tests {
         bad.loaded(Nanos::from_millis(0));
         let watched = Watched::Running(vec![good.clone(), bad.clone()], Duration::from_secs(5));
         let pass = |probe: &Probe, millis| {
-            for stage in [Stage::Engine, Stage::Line, Stage::Reporter] {
+            for stage in [Stage::Engine, Stage::Line, Stage::Recorder] {
                 probe.crosses(stage, Nanos::from_millis(millis));
             }
         };

@@ -45,6 +45,8 @@ pub struct Metrics {
     frames: Family<CameraLabels, Counter>,
     camera_up: Family<CameraLabels, Gauge>,
     records_dropped: Counter,
+    lines_dropped: Counter,
+    images_dropped: Counter,
     records: Counter,
     error_code: Gauge,
     ready: Gauge,
@@ -62,6 +64,8 @@ impl Metrics {
             frames: Family::default(),
             camera_up: Family::default(),
             records_dropped: Counter::default(),
+            lines_dropped: Counter::default(),
+            images_dropped: Counter::default(),
             records: Counter::default(),
             error_code: Gauge::default(),
             ready: Gauge::default(),
@@ -73,11 +77,25 @@ impl Metrics {
         registry.register("line_events", "What happened at the line besides parts", metrics.events.clone());
         registry.register("frames", "Frames that arrived", metrics.frames.clone());
         registry.register("camera_up", "Whether the camera delivers", metrics.camera_up.clone());
-        registry.register(
-            "records_dropped",
-            "Records that found their reader too slow",
-            metrics.records_dropped.clone(),
-        );
+        for (name, help, counter) in [
+            (
+                "records_dropped",
+                "Records that found the journal too slow",
+                &metrics.records_dropped,
+            ),
+            (
+                "lines_dropped",
+                "Lines that found the reader of standard output too slow",
+                &metrics.lines_dropped,
+            ),
+            (
+                "images_dropped",
+                "Evidence images that are not kept, by a fault",
+                &metrics.images_dropped,
+            ),
+        ] {
+            registry.register(name, help, counter.clone());
+        }
         registry.register("records", "Records committed to the journal", metrics.records.clone());
         registry.register("error_code", "Lowest active ErrorCode, 0 for none", metrics.error_code.clone());
         registry.register("ready", "Whether the station inspects", metrics.ready.clone());
@@ -132,9 +150,19 @@ impl Metrics {
         self.records.inc_by(count);
     }
 
-    /// A record found its reader too slow.
+    /// A record found the journal too slow.
     pub fn record_dropped(&self) {
         self.records_dropped.inc();
+    }
+
+    /// A line found its reader too slow.
+    pub fn line_dropped(&self) {
+        self.lines_dropped.inc();
+    }
+
+    /// An image that should have been kept is not.
+    pub fn image_dropped(&self) {
+        self.images_dropped.inc();
     }
 
     /// The lowest active error, and whether the station inspects.
