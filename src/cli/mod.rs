@@ -30,6 +30,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::config::ConfigErrors;
 use crate::model::package::{ActiveModel, Package};
 use crate::teach::TeachError;
 use crate::telemetry::log::Log;
@@ -180,7 +181,7 @@ fn told(error: &anyhow::Error) -> String {
 
 /// Whether the user asked for something that cannot be, rather than something that went wrong.
 fn is_usage(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(TeachError::Size { .. } | TeachError::Calibration(_)))
+    error.is::<ConfigErrors>() || matches!(error.downcast_ref(), Some(TeachError::Size { .. } | TeachError::Calibration(_)))
 }
 
 /// Opens a package, proves it and returns it ready to run.
