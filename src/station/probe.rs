@@ -163,6 +163,6 @@ mod tests {
         probe.loading(at(200));
         assert_eq!(stuck(&probe, 799), None);
         probe.loaded(at(799));
-        assert_eq!((stuck(&probe, 804), stuck(&probe, 805).as_deref()), (None, Some("engine-1")));
+        assert_eq!((stuck(&probe, 804), stuck(&probe, 805).as_deref()), (None, Some("engine-2")));
     }
 }
