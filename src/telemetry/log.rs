@@ -3,8 +3,8 @@
 
 use std::io::{self, IsTerminal};
 use std::path::Path;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use tracing_appender::non_blocking::{ErrorCounter, NonBlocking, NonBlockingBuilder, WorkerGuard};
 use tracing_subscriber::filter::ParseError;
@@ -26,12 +26,26 @@ const FILTER_JOURNALD: &str = "takt::part=info";
 /// Names a filter that counts more than any configuration.
 const FILTER_VARIABLE: &str = "TAKT_LOG";
 
+/// Lines that nobody will read. A process has one log, as the crate `tracing` has it.
+static DROPPED: OnceLock<Dropped> = OnceLock::new();
+
+struct Dropped {
+    /// Too many waited.
+    waiting: ErrorCounter,
+    /// Journald did not take them.
+    refused: Arc<AtomicU64>,
+}
+
+/// Lines of the log that nobody will read, since the start.
+pub fn lines_dropped() -> u64 {
+    let count = |dropped: &Dropped| dropped.waiting.dropped_lines() as u64 + dropped.refused.load(Ordering::Relaxed);
+    DROPPED.get().map_or(0, count)
+}
+
 /// The log of this process.
 pub struct Log {
     filter: reload::Handle<EnvFilter, Registry>,
     goes_to_journald: bool,
-    dropped: ErrorCounter,
-    lost: Arc<AtomicU64>,
     writer: Option<WorkerGuard>,
 }
 
@@ -54,9 +68,9 @@ pub enum LogError {
 impl Log {
     /// Begins to log: to the system's journal where standard error leads there, else to standard error.
     pub fn start() -> Self {
-        let lost = Arc::<AtomicU64>::default();
+        let refused = Arc::<AtomicU64>::default();
         let journald = if leads_to_journald() {
-            JournalSocket::new(Path::new(SOCKET), Arc::clone(&lost)).ok()
+            JournalSocket::new(Path::new(SOCKET), Arc::clone(&refused)).ok()
         } else {
             None
         };
@@ -66,7 +80,8 @@ impl Log {
             Some(socket) => non_blocking(socket),
             None => non_blocking(io::stderr()),
         };
-        let dropped = lines.error_counter();
+        let waiting = lines.error_counter();
+        DROPPED.get_or_init(|| Dropped { waiting, refused });
         let output = if goes_to_journald {
             JournalLayer::new(move || lines.clone()).boxed()
         } else {
@@ -77,8 +92,6 @@ impl Log {
         Self {
             filter: handle,
             goes_to_journald,
-            dropped,
-            lost,
             writer: Some(writer),
         }
     }
@@ -106,7 +119,7 @@ impl Log {
     /// Writes what is left. Returns how many lines nobody will read.
     pub fn end(mut self) -> u64 {
         drop(self.writer.take());
-        self.dropped.dropped_lines() as u64 + self.lost.load(Ordering::Relaxed)
+        lines_dropped()
     }
 }
 
