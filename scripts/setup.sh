@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # Puts in place what building, testing and the demo need, and nothing else: a check of Rust, the Debian packages that are missing (a C compiler,
-# GStreamer, Python for tests against other implementations), and the shared library of ONNX Runtime in .onnxruntime/. Prints nothing, changes nothing and stays off the network when all of it is there.
+# GStreamer, Python for tests against other implementations, systemd's checks of units, network namespaces and nftables for tests), and the shared library of ONNX Runtime in .onnxruntime/. Prints nothing, changes nothing and stays off the network when all of it is there.
 #
 # ORT_DYLIB_PATH=FILE uses a library of your own (for example one with TensorRT on a Jetson); then none is fetched.
 set -euo pipefail
@@ -235,6 +235,10 @@ main() {
     if ((fetch)) && ! python=$(python_with_pip); then missing+=(python3-pip); fi
     mapfile -t -O ${#missing[@]} missing < <(missing_gstreamer)
     if ! venv_works; then missing+=(python3 python3-venv); fi
+    # Checks the units of the services.
+    if ! command -v systemd-analyze >/dev/null; then missing+=(systemd); fi
+    if ! PATH=$PATH:/usr/sbin command -v nft >/dev/null; then missing+=(nftables); fi
+    if ! PATH=$PATH:/usr/sbin command -v ip >/dev/null; then missing+=(iproute2); fi
     install_packages "${missing[@]}"
 
     if ((fetch)); then

@@ -8,6 +8,7 @@ use syn::visit::{self, Visit};
 
 /// Files and folders of `src/` without runtime, SDK, clock and I/O.
 const PURE: &[&str] = &[
+    "config/changes.rs",
     "config/timing.rs",
     "part/",
     "historian/held.rs",
@@ -21,6 +22,7 @@ const PURE: &[&str] = &[
     "plc/modbus/writer.rs",
     "capture/frame.rs",
     "recipe/",
+    "station/probe.rs",
     "teach/calibration.rs",
     "teach/coreset.rs",
     "teach/detector.rs",
@@ -99,7 +101,9 @@ const SDKS: &[(&str, &[&str])] = &[
     ("tonic", &["rpc/"]),
     ("axum", &["telemetry/endpoint.rs", "web/"]),
     ("indicatif", &["cli/progress.rs"]),
-    ("ctrlc", &["cli/historian.rs", "cli/progress.rs", "cli/run.rs"]),
+    ("ctrlc", &["cli/failsafe.rs", "cli/historian.rs", "cli/progress.rs"]),
+    ("signal_hook", &["cli/run.rs"]),
+    ("sd_notify", &["telemetry/systemd.rs"]),
 ];
 
 /// Modules of takt's own that are as impure as the SDK they adapt.

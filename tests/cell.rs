@@ -1,5 +1,6 @@
 //! A cell to test in: the station as a process of its own, with a model that was taught, and whatever PLC a test brings.
 
+use std::ffi::OsStr;
 use std::io::{BufRead, BufReader, Read};
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -77,8 +78,8 @@ impl Cell {
     }
 
     /// Starts the station with these variables in its environment, and waits until it has its models.
-    pub(crate) fn start_with(&self, environment: &[(&str, PathBuf)]) -> Running {
-        let running = self.launch_with(environment);
+    pub(crate) fn start_with(&self, variables: &[(&str, &OsStr)]) -> Running {
+        let running = self.launch_with(variables);
         running.wait(|line| line["event"] == "state" && line["error"] != "models_not_ready");
         running
     }
@@ -88,9 +89,10 @@ impl Cell {
         self.launch_with(&[])
     }
 
-    fn launch_with(&self, environment: &[(&str, PathBuf)]) -> Running {
+    /// Starts the station with these variables.
+    pub(crate) fn launch_with(&self, variables: &[(&str, &OsStr)]) -> Running {
         let mut child = takt("run")
-            .envs(environment.iter().map(|(name, value)| (name, value)))
+            .envs(variables.iter().copied())
             .arg("--config")
             .arg(self.config())
             .args(["--format", "json"])
@@ -123,6 +125,11 @@ pub(crate) struct Running {
 }
 
 impl Running {
+    /// Number of its process.
+    pub(crate) fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Waits for a line the station prints, and returns it with those before it.
     #[track_caller]
     pub(crate) fn wait(&self, until: impl Fn(&Value) -> bool) -> Vec<Value> {

@@ -16,6 +16,7 @@
 //! | `security.rs` | who is let in over TLS, what those are told who are not, and what OpenSSL and Python say of the certificates |
 //! | `foreign.rs` | a PLC program of another make gets its parts judged |
 //! | `station.rs` | the station as a process: what it shows, records, survives and refuses |
+//! | `service.rs` | the station as a service: ready, well, read again, stood in for; its units |
 //! | `record.rs` | the record, from a station that is killed to a historian behind a network that is cut |
 //! | `power_loss.rs` | what a power cut leaves, and what is told of the rest |
 //! | `twin.rs` | a virtual line around a real station: what goes wrong on purpose breaks no promise |
@@ -43,6 +44,7 @@ mod power_loss;
 mod program;
 mod record;
 mod security;
+mod service;
 mod skip;
 mod station;
 mod teach;

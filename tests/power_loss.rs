@@ -4,6 +4,7 @@
 //! `TAKT_POWER_CUTS=N` makes N cuts instead of a few, and `TAKT_SEED=N` draws other moments.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsStr;
 use std::fs;
 use std::os::linux::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -49,8 +50,9 @@ enum Object {
 /// A folder of which is known what a power cut leaves in it.
 struct Disk {
     root: PathBuf,
-    copies: tempfile::TempDir,
+    copies: PathBuf,
     preload: PathBuf,
+    _folder: tempfile::TempDir,
 }
 
 impl Disk {
@@ -62,24 +64,22 @@ impl Disk {
         compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&preload).arg(source);
         assert!(compiler.status().unwrap().success());
         fs::create_dir_all(&root).unwrap();
-        fs::create_dir(folder.path().join("copies")).unwrap();
+        let copies = folder.path().join("copies");
+        fs::create_dir(&copies).unwrap();
         Self {
             root,
-            copies: folder,
+            copies,
             preload,
+            _folder: folder,
         }
     }
 
-    fn copies(&self) -> PathBuf {
-        self.copies.path().join("copies")
-    }
-
     /// For the program that writes here.
-    fn environment(&self) -> [(&'static str, PathBuf); 3] {
+    fn environment(&self) -> [(&'static str, &OsStr); 3] {
         [
-            ("LD_PRELOAD", self.preload.clone()),
-            ("SYNCED_ROOT", self.root.clone()),
-            ("SYNCED_COPY", self.copies()),
+            ("LD_PRELOAD", self.preload.as_os_str()),
+            ("SYNCED_ROOT", self.root.as_os_str()),
+            ("SYNCED_COPY", self.copies.as_os_str()),
         ]
     }
 
@@ -97,10 +97,10 @@ impl Disk {
         };
         cut.restore(&root, &left);
         fs::remove_dir_all(&self.root).unwrap();
-        fs::remove_dir_all(self.copies()).unwrap();
+        fs::remove_dir_all(&self.copies).unwrap();
         fs::rename(&left, &self.root).unwrap();
         // The next life begins with just this on the disk.
-        fs::create_dir(self.copies()).unwrap();
+        fs::create_dir(&self.copies).unwrap();
         let mut found = HashMap::new();
         look(&self.root, &mut found);
         for (identity, object) in found {
@@ -111,7 +111,7 @@ impl Disk {
                     lines.concat().into()
                 }
             };
-            fs::write(self.copies().join(identity), bytes).unwrap();
+            fs::write(self.copies.join(identity), bytes).unwrap();
         }
     }
 
@@ -130,7 +130,7 @@ impl Disk {
             (identity, object)
         };
         // Those that begin with a dot were being made.
-        fs::read_dir(self.copies())
+        fs::read_dir(&self.copies)
             .unwrap()
             .map(copy)
             .filter(|(identity, _)| !identity.starts_with('.'))

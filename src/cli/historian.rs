@@ -15,6 +15,7 @@ use crate::historian::sqlite::SqliteStore;
 use crate::rpc::historian_client::DEFAULT_PORT;
 use crate::rpc::historian_service::{self, Historian};
 use crate::rpc::tls::{SecurityConfig, ServerSecurity, listen_policy};
+use crate::telemetry::systemd;
 
 /// Where records and images are kept unless something else is said, in the current folder.
 const STORE: &str = "sqlite:historian.sqlite";
@@ -99,8 +100,10 @@ pub(super) fn run(args: &HistorianArgs) -> anyhow::Result<Exit> {
             })?,
             Format::Table => print(&format!("the historian listens on {address}\n"))?,
         }
+        systemd::ready(&format!("listens on {address}"));
         let historian = Historian::new(store, images, secured.access);
         historian_service::serve(listener, historian, secured.tls, stop).await?;
+        systemd::stopping();
         Ok(Exit::Done)
     })
 }

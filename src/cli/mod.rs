@@ -7,6 +7,7 @@ mod bench_station;
 mod demo;
 mod evaluate;
 mod evidence_page;
+mod failsafe;
 mod historian;
 mod inspect;
 mod journal;
@@ -23,16 +24,17 @@ mod twin;
 mod validate;
 mod virtual_cell;
 
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use tracing_subscriber::EnvFilter;
 
+use crate::config::ConfigErrors;
 use crate::model::package::{ActiveModel, Package};
 use crate::teach::TeachError;
+use crate::telemetry::log::Log;
 use crate::vision::{EngineOptions, Provider};
 
 /// Edge vision inspection in takt time.
@@ -57,6 +59,8 @@ enum Command {
     Demo(demo::DemoArgs),
     /// Inspect parts at a station: cameras in, verdicts to the PLC
     Run(run::RunArgs),
+    /// Drive a station's outputs safe, or answer the PLC while the station is down
+    Failsafe(failsafe::FailsafeArgs),
     /// Keep the records of stations in one place, and answer questions about them
     Historian(historian::HistorianArgs),
     /// Measure how fast this machine is
@@ -133,25 +137,11 @@ pub fn main() -> Exit {
             return if misuse { Exit::Usage } else { Exit::Done };
         }
     };
-    let filter =
-        EnvFilter::try_from_env("TAKT_LOG").unwrap_or_else(|_| EnvFilter::new("warn,ort=error,tonic::transport::server::io_stream=debug"));
-    // Whoever logs never waits for whoever reads: lines that find the buffer full are dropped and counted.
-    let (log, log_writer) = tracing_appender::non_blocking(io::stderr());
-    let dropped = log.error_counter();
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(log)
-        .with_ansi(io::stderr().is_terminal())
-        .init();
-    let outcome = run(cli.command);
-    // Writes what is left of the log.
-    drop(log_writer);
-    if dropped.dropped_lines() > 0 {
-        let _ = writeln!(
-            io::stderr(),
-            "{} lines of the log were dropped: its reader was too slow",
-            dropped.dropped_lines()
-        );
+    let log = Log::start();
+    let outcome = run(cli.command, &log);
+    let dropped = log.end();
+    if dropped > 0 {
+        let _ = writeln!(io::stderr(), "{dropped} lines of the log were dropped: its reader was too slow");
     }
     match outcome {
         Ok(exit) => exit,
@@ -162,14 +152,15 @@ pub fn main() -> Exit {
     }
 }
 
-fn run(command: Command) -> anyhow::Result<Exit> {
+fn run(command: Command, log: &Log) -> anyhow::Result<Exit> {
     match command {
         Command::Teach(args) => teach::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
         Command::Model(args) => model::run(&args),
         Command::Demo(args) => demo::run(&args),
-        Command::Run(args) => run::run(&args),
+        Command::Run(args) => run::run(&args, log),
+        Command::Failsafe(args) => failsafe::run(&args),
         Command::Historian(args) => historian::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Pki(args) => pki::run(&args),
@@ -191,7 +182,7 @@ fn told(error: &anyhow::Error) -> String {
 
 /// Whether the user asked for something that cannot be, rather than something that went wrong.
 fn is_usage(error: &anyhow::Error) -> bool {
-    matches!(error.downcast_ref(), Some(TeachError::Size { .. } | TeachError::Calibration(_)))
+    error.is::<ConfigErrors>() || matches!(error.downcast_ref(), Some(TeachError::Size { .. } | TeachError::Calibration(_)))
 }
 
 /// Opens a package, proves it and returns it ready to run.

@@ -13,12 +13,14 @@
 //! | `station.rs` | a station, and what follows from its configuration |
 //! | `station_file.rs` | `station.toml`, table by table |
 //! | `consistency.rs` | what must fit together between the tables of a station |
+//! | `changes.rs` | what differs between two configurations, and what of it takes a restart; pure |
 //! | `timing.rs` | whether a verdict is at the gate before its part, and how fast parts may come; pure |
 //! | `twin.rs` | `line.toml`: the virtual line around a station |
 //!
 //! Reading a file is all that happens here: nothing is opened, connected or created. A file is refused with everything that is wrong with it,
 //! never with the first error only, and an unknown key is wrong.
 
+pub mod changes;
 mod consistency;
 pub mod historian;
 mod reader;

@@ -49,6 +49,8 @@ pub struct StationConfig {
     pub engine: EngineConfig,
     /// Where metrics and health can be read; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
+    /// Which lines are logged; `None`: as usual.
+    pub log_filter: Option<String>,
     /// Where records are kept.
     pub journal: JournalConfig,
     /// Who gets them; `None`: nobody yet.

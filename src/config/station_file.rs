@@ -13,7 +13,8 @@ use super::station::{
 };
 use super::timing::ms;
 use super::value::{
-    also, description, flag, machine, millis, name, number, one_of, only, path, place_of, socket, title, whole, whole_u16, whole_u32,
+    also, description, flag, log_filter, machine, millis, name, number, one_of, only, path, place_of, socket, title, whole, whole_u16,
+    whole_u32,
 };
 use crate::line::config::{ResultMode, TriggerSource};
 use crate::part::Region;
@@ -50,6 +51,7 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     let recipe = root.table("recipe", |table| read_recipe(table, folder, &names, model_check));
     let engine = root.table_or_defaults("engine", read_engine);
     let metrics = root.optional_table("metrics", |table| read_listen(table, "metrics are not encrypted"));
+    let log_filter = root.table_or_defaults("log", |table| table.optional("filter", log_filter));
     let journal = root.table_or_defaults("journal", |table| record_file::read_journal(table, folder));
     let historian = root.optional_table("historian", |table| record_file::read_historian(table, folder));
     let grpc = root.optional_table("grpc", |table| record_file::read_grpc(table, folder));
@@ -107,6 +109,7 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
         recipe: recipe?,
         engine: engine?,
         metrics: metrics?,
+        log_filter: log_filter?,
     })
 }
 

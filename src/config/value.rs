@@ -7,6 +7,8 @@ use std::time::Duration;
 
 use toml::de::{DeInteger, DeValue};
 
+use crate::telemetry::log;
+
 /// Characters of a value or key that are shown in a message.
 const SHOWN_MAX: usize = 64;
 
@@ -139,6 +141,15 @@ pub(super) fn description(value: &DeValue<'_>) -> Result<String, String> {
     };
     let text = value.as_str().filter(fits).map(str::to_owned);
     text.ok_or_else(|| format!("the description of a GStreamer source, at most {LINE_MAX} characters"))
+}
+
+/// Which lines are logged.
+pub(super) fn log_filter(value: &DeValue<'_>) -> Result<String, String> {
+    let filter = value
+        .as_str()
+        .filter(|filter| filter.len() <= LINE_MAX && log::parse(filter).is_ok());
+    let filter = filter.map(str::to_owned);
+    filter.ok_or_else(|| "levels and modules, like \"warn,takt::plc=debug\"".into())
 }
 
 /// A path; a relative one starts at `folder`. Nobody looks whether something is there.

@@ -1,7 +1,10 @@
-//! What lies between threads: bounded channels that say what happens when they are full, and the clock they all read.
+//! What lies between threads: bounded channels that say what happens when they are full, and the clock they all read; and sockets that listen
+//! before the network is there.
 
 mod channel;
 mod clock;
+mod listen;
 
 pub use channel::{NothingReceived, Receiver, Sender, WhenFull, bounded};
 pub use clock::{ClockQuality, clock_quality, now, unix_now_ns};
+pub use listen::listen;

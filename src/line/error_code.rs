@@ -52,6 +52,8 @@ macro_rules! error_codes {
 error_codes! {
     /// Models are being loaded, or failed to.
     ModelsNotReady = 10, "models_not_ready", Error, false, "wait; if it stays, see the log";
+    /// The station does not run; a stand-in answers that passes no part.
+    StationDown = 11, "station_down", Error, false, "run takt doctor at the station, or see its log";
     /// A camera does not deliver.
     CameraLost = 20, "camera_lost", Error, false, "check cable and power of the camera named in the log";
     /// The PLC's heartbeat stopped.

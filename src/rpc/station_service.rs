@@ -700,7 +700,7 @@ pub fn serve(
         .build()
         .map_err(ServeError::Thread)?;
     let refused = |error| ServeError::Listen(listen, error);
-    let listener = std::net::TcpListener::bind(listen).map_err(refused)?;
+    let listener = crate::flow::listen(listen).map_err(refused)?;
     let address = listener.local_addr().map_err(refused)?;
     listener.set_nonblocking(true).map_err(refused)?;
     let listener = {

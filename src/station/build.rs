@@ -14,6 +14,7 @@ use super::departures::Departures;
 use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, WorkerState};
 use super::forwarding::{self, HistorianError};
 use super::line_thread::{Controllers, LineInput, LineThread, Recorded, Report};
+use super::probe::Probe;
 use super::recording::Keeping;
 use super::recovery::{self, Recovery};
 use super::reporter::{self, ReportFormat};
@@ -39,7 +40,7 @@ use crate::rpc::proto;
 use crate::rpc::station_service::{self, Events, ServeError, StationFacts, StationPorts, StationServer};
 use crate::rpc::tls::SecurityError;
 use crate::telemetry::endpoint::{self, EndpointError};
-use crate::telemetry::{LineEvents, Metrics};
+use crate::telemetry::{LineEvents, Metrics, systemd};
 use crate::vision::inspector::Overrides;
 
 /// Things that may wait for the line thread. It never stands still, so senders wait for microseconds at most.
@@ -148,6 +149,7 @@ pub struct Station {
     state_directory: PathBuf,
     departures: Departures,
     workers_starting: usize,
+    probes: Vec<Probe>,
 }
 
 /// What an earlier life left, open for this one.
@@ -265,7 +267,10 @@ pub fn start(
     let (state_directory, granted) = (config.state_directory.clone(), inputs.clone());
     let keep = move || keep_numbers(&numbers_in, &state_directory, &granted);
     threads.push(("numbers", spawn("numbers", control, keep)?));
-    threads.extend(workers(config, &engine_jobs, &inputs, control)?);
+    let probes: Vec<Probe> = (1..=config.engine.workers)
+        .map(|number| Probe::of_engine(number, flow::now()))
+        .collect();
+    threads.extend(workers(config, &probes, &engine_jobs, &inputs, control)?);
 
     let camera_names: Vec<String> = config.cameras.iter().map(|camera| camera.name.clone()).collect();
     let line_thread = LineThread {
@@ -299,15 +304,31 @@ pub fn start(
         state_directory: config.state_directory.clone(),
         departures,
         workers_starting: config.engine.workers,
+        probes,
     })
 }
 
 impl Station {
-    /// Runs until it is told to stop, or its line fails, then takes it down.
+    /// The probe of each engine: whether verdicts could get through.
+    pub fn probes(&self) -> Vec<Probe> {
+        self.probes.clone()
+    }
+
+    /// How long a stop may take: what is open has its outcome by then, and who has not ended is named.
+    pub fn stop_max(&self) -> Duration {
+        self.deadline + 3 * STOP_GRACE
+    }
+
+    /// How long after its trigger a part has its outcome.
+    pub fn deadline(&self) -> Duration {
+        self.deadline
+    }
+
+    /// Runs until it is told to stop, or its line fails, then calls `ending` and takes it down.
     ///
     /// # Errors
     /// When a model does not load or does not prove itself: there is nothing to inspect with.
-    pub fn run(mut self, control: &Receiver<Control>) -> Result<Ended, StationError> {
+    pub fn run(mut self, control: &Receiver<Control>, ending: &dyn Fn()) -> Result<Ended, StationError> {
         let (mut failure, mut failed_stage) = (None, None);
         loop {
             match control.receive() {
@@ -315,6 +336,8 @@ impl Station {
                     self.workers_starting = self.workers_starting.saturating_sub(1);
                     if self.workers_starting == 0 {
                         let _ = self.inputs.send(LineInput::ModelsReady(true));
+                        // The PLC's port is served since before there were engines.
+                        systemd::ready("models proven, PLC served");
                     }
                 }
                 Some(Control::Worker(WorkerState::Failed(error))) => {
@@ -325,9 +348,15 @@ impl Station {
                     failed_stage = Some(stage);
                     break;
                 }
-                Some(Control::Stop | Control::LineEnded) | None => break,
+                Some(Control::Stop) => {
+                    systemd::stopping();
+                    break;
+                }
+                // A line that failed is started anew: the process does not stop.
+                Some(Control::LineEnded) | None => break,
             }
         }
+        ending();
         let ended = self.take_down(control);
         match (failure, failed_stage) {
             (Some(error), _) => Err(error.into()),
@@ -586,6 +615,7 @@ fn controllers_server(
 
 fn workers(
     config: &StationConfig,
+    probes: &[Probe],
     jobs: &Receiver<EngineJob>,
     line: &Sender<LineInput>,
     control: &Sender<Control>,
@@ -606,17 +636,24 @@ fn workers(
         }
     };
     let plans = Arc::new(config.recipe.inspections.iter().map(plan).collect::<Vec<_>>());
-    let start = |number| {
+    let start = |(index, probe): (usize, &Probe)| {
         let control = control.clone();
         let watch = StageWatch::new("engine", &control);
         let state = move |state| {
             let _ = &watch;
             control.send(Control::Worker(state)).is_ok()
         };
-        let thread = engines::start(number, Arc::clone(&plans), config.engine.options, jobs.clone(), line.clone(), state)?;
+        let thread = engines::start(
+            (index + 1, probe.clone()),
+            Arc::clone(&plans),
+            config.engine.options,
+            jobs.clone(),
+            line.clone(),
+            state,
+        )?;
         Ok(("engine", thread))
     };
-    (1..=config.engine.workers).map(start).collect()
+    probes.iter().enumerate().map(start).collect()
 }
 
 /// Persists numbers whenever the line asks for more, and tells it when they are on the disk.

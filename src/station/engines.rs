@@ -8,8 +8,9 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::line_thread::LineInput;
+use super::probe::{PROBE_EVERY, Probe, Stage};
 use crate::capture::Frame;
-use crate::flow::{self, Receiver, Sender};
+use crate::flow::{self, NothingReceived, Receiver, Sender};
 use crate::line::event::{Inspected, Job};
 use crate::model::package::{Package, PackageError};
 use crate::part::{Nanos, Reason, Region, Verdict, View};
@@ -87,13 +88,13 @@ pub enum WorkerState {
     Failed(EngineStartError),
 }
 
-/// Starts a worker. It loads and proves its models, says so through `state` (which answers whether anybody listens), and works until the
+/// Starts a worker, which sends `probe` now and then. It loads and proves its models, says so through `state` (which answers whether anybody listens), and works until the
 /// queue closes.
 ///
 /// # Errors
 /// When the thread cannot be made.
 pub fn start(
-    number: usize,
+    (number, probe): (usize, Probe),
     plans: Arc<Vec<InspectionPlan>>,
     options: EngineOptions,
     jobs: Receiver<EngineJob>,
@@ -102,7 +103,7 @@ pub fn start(
 ) -> Result<JoinHandle<()>, EngineStartError> {
     let name = format!("engine-{number}");
     let work = move || {
-        let mut worker = match Worker::load(plans, options) {
+        let mut worker = match Worker::load(plans, options, probe) {
             Ok(worker) => worker,
             Err(error) => {
                 state(WorkerState::Failed(error));
@@ -112,12 +113,7 @@ pub fn start(
         if !state(WorkerState::Ready) {
             return;
         }
-        while let Some(job) = jobs.receive() {
-            let inspected = worker.inspect(&job, !jobs.is_empty());
-            if line.send(job.answer(inspected)).is_err() {
-                return;
-            }
-        }
+        worker.run(&jobs, &line);
     };
     Builder::new()
         .name(name.clone())
@@ -131,10 +127,11 @@ struct Worker {
     inspectors: BTreeMap<PathBuf, Inspector>,
     /// How long a frame takes, smoothed.
     typical: Duration,
+    probe: Probe,
 }
 
 impl Worker {
-    fn load(plans: Arc<Vec<InspectionPlan>>, options: EngineOptions) -> Result<Self, EngineStartError> {
+    fn load(plans: Arc<Vec<InspectionPlan>>, options: EngineOptions, probe: Probe) -> Result<Self, EngineStartError> {
         let mut inspectors = BTreeMap::new();
         for plan in plans.iter() {
             if !inspectors.contains_key(&plan.model) {
@@ -147,7 +144,34 @@ impl Worker {
             options,
             inspectors,
             typical: Duration::ZERO,
+            probe,
         })
+    }
+
+    /// Works until the queue closes, or the line is gone.
+    fn run(&mut self, jobs: &Receiver<EngineJob>, line: &Sender<LineInput>) {
+        self.probe.loaded(flow::now());
+        let mut probed_at = Nanos::default();
+        loop {
+            match jobs.receive_timeout(PROBE_EVERY) {
+                Ok(job) => {
+                    let inspected = self.inspect(&job, !jobs.is_empty());
+                    if line.send(job.answer(inspected)).is_err() {
+                        return;
+                    }
+                }
+                Err(NothingReceived::TimedOut) => {}
+                Err(NothingReceived::Closed) => return,
+            }
+            let now = flow::now();
+            if now.since(probed_at) >= PROBE_EVERY {
+                probed_at = now;
+                self.probe.crosses(Stage::Engine, now);
+                if line.send(LineInput::Probe(self.probe.clone())).is_err() {
+                    return;
+                }
+            }
+        }
     }
 
     /// Judges a frame. Whatever goes wrong, the line gets an answer.
@@ -205,6 +229,7 @@ impl Worker {
             return;
         };
         self.inspectors.remove(&model);
+        self.probe.loading(flow::now());
         let loaded = Package::open(&model).and_then(|package| package.activate(self.options));
         match loaded {
             Ok(loaded) => {
@@ -212,6 +237,7 @@ impl Worker {
             }
             Err(error) => tracing::error!(%error, "failed to load the model anew; its parts are not decidable"),
         }
+        self.probe.loaded(flow::now());
     }
 }
 

@@ -7,6 +7,7 @@ use std::sync::Arc;
 
 use super::departures::{Departures, Left};
 use super::engines::EngineJob;
+use super::probe::{Probe, Stage};
 use super::recovery;
 use crate::capture::{Camera, Capture, Frame};
 use crate::flow::{self, NothingReceived, Receiver, Sender};
@@ -40,6 +41,8 @@ pub enum LineInput {
     },
     /// The models are ready, or not any more.
     ModelsReady(bool),
+    /// An engine asks whether a verdict would get through.
+    Probe(Probe),
     /// More numbers are persisted.
     Granted(Numbers),
     /// How the journal is.
@@ -71,6 +74,8 @@ pub enum Recorded {
         /// What.
         what: Disposition,
     },
+    /// Nothing: an engine asks whether a verdict would get through.
+    Probe(Probe),
 }
 
 impl Recorded {
@@ -240,6 +245,12 @@ impl LineThread {
                 inspected,
             },
             Some(LineInput::ModelsReady(ready)) => Event::ModelsReady(ready),
+            Some(LineInput::Probe(probe)) => {
+                probe.crosses(Stage::Line, flow::now());
+                // One that is dropped is no loss: another follows.
+                let _ = self.records.send(Recorded::Probe(probe));
+                Event::Tick
+            }
             Some(LineInput::Granted(numbers)) => {
                 state.granting = false;
                 self.numbers = numbers;

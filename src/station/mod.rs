@@ -19,6 +19,9 @@
 //! | `forwarding.rs` | the thread on which records go to the historian |
 //! | `recording.rs` | records on their way to the journal, and what becomes of them there |
 //! | `recovery.rs` | what an earlier life left |
+//! | `probe.rs` | whether a verdict could get through: probes that cross every stage; pure |
+//! | `watchdog.rs` | tells the service manager so, or does not |
+//! | `stand_in.rs` | what answers the PLC while the station is down |
 //! | `memory.rs` | memory is kept from part to part |
 //! | `supervisor.rs` | restarts what failed, stops in order, names who would not stop |
 
@@ -28,7 +31,10 @@ pub mod engines;
 pub mod forwarding;
 pub mod line_thread;
 pub mod memory;
+pub mod probe;
 pub mod recording;
 pub mod recovery;
 pub mod reporter;
+pub mod stand_in;
 pub mod supervisor;
+pub mod watchdog;

@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use super::build::{Control, StationError, spawn};
 use super::departures::{Departures, Left};
 use super::line_thread::{LineInput, Recorded};
+use super::probe::Stage;
 use crate::config::station::{StationConfig, WhenDiskFull};
 use crate::flow::{self, Receiver, Sender, WhenFull, bounded};
 use crate::journal::database::{Damage, Journal, NewRecord};
@@ -66,7 +67,9 @@ impl Keeping {
         let (metrics, image_metrics) = (Arc::clone(&self.metrics), Arc::clone(&self.metrics));
         let record = move || {
             while let Some(recorded) = recorded.receive() {
-                if entries.send(entry(recorded, &context)).is_err() {
+                if let Some(entry) = entry(recorded, &context)
+                    && entries.send(entry).is_err()
+                {
                     metrics.record_dropped();
                 }
             }
@@ -100,8 +103,8 @@ fn quota(config: &StationConfig) -> Quota {
     }
 }
 
-/// What is recorded becomes an entry of the journal.
-fn entry(recorded: Recorded, context: &RecordContext) -> Entry {
+/// What is recorded becomes an entry of the journal; a probe ends here.
+fn entry(recorded: Recorded, context: &RecordContext) -> Option<Entry> {
     let (body, evidence) = match recorded {
         Recorded::Part { record, evidence } => (convert::body(&record, context, !evidence.is_empty()), evidence),
         Recorded::Disposition {
@@ -109,13 +112,17 @@ fn entry(recorded: Recorded, context: &RecordContext) -> Entry {
             cycle_id,
             what,
         } => (convert::disposition(plc_session, cycle_id, what), Vec::new()),
+        Recorded::Probe(probe) => {
+            probe.crosses(Stage::Recorder, flow::now());
+            return None;
+        }
     };
     let record = NewRecord {
         body,
         recorded_unix_ns: flow::unix_now_ns(),
         clock_quality: convert::clock_quality(flow::clock_quality()),
     };
-    Entry { record, evidence }
+    Some(Entry { record, evidence })
 }
 
 /// Hears what becomes of records, on the writer's thread.

@@ -9,7 +9,11 @@ use super::departures::{Departures, Left};
 use super::line_thread::Report;
 use crate::flow::Receiver;
 use crate::line::error_code::ErrorCode;
-use crate::part::{CycleId, PartRecord, Verdict};
+use crate::part::{CycleId, PartRecord, Reason, Verdict};
+use crate::telemetry::systemd;
+
+/// The target of events that tell of parts and of the station's state.
+const PART_TARGET: &str = "takt::part";
 
 /// How records are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -18,6 +22,8 @@ pub enum ReportFormat {
     Json,
     /// One readable line each.
     Text,
+    /// Nothing on standard output: each is an event of the log, with fields. For the system's journal.
+    Log,
 }
 
 #[derive(Serialize)]
@@ -42,6 +48,9 @@ enum JsonLine<'a> {
 pub fn run(reports: &Receiver<Report>, format: ReportFormat, output: &mut dyn Write, departures: &Departures) {
     let mut broken = false;
     while let Some(report) = reports.receive() {
+        if let Report::State { ready, error_code, .. } = &report {
+            systemd::status(&state_line(*ready, *error_code));
+        }
         if !broken && let Err(error) = write(&report, format, output) {
             if error.kind() != io::ErrorKind::BrokenPipe {
                 tracing::error!(%error, "failed to write records to standard output; the journal has them");
@@ -56,6 +65,10 @@ pub fn run(reports: &Receiver<Report>, format: ReportFormat, output: &mut dyn Wr
 
 fn write(report: &Report, format: ReportFormat, output: &mut dyn Write) -> io::Result<()> {
     let mut line = match (format, report) {
+        (ReportFormat::Log, report) => {
+            log(report);
+            return Ok(());
+        }
         (ReportFormat::Json, Report::Listening(plc)) => serde_json::to_vec(&JsonLine::Listening { plc: *plc })?,
         (ReportFormat::Json, Report::Serving(grpc)) => serde_json::to_vec(&JsonLine::Serving { grpc: *grpc })?,
         (ReportFormat::Text, Report::Serving(grpc)) => format!("serving line controllers on {grpc}").into_bytes(),
@@ -82,12 +95,45 @@ fn write(report: &Report, format: ReportFormat, output: &mut dyn Write) -> io::R
     output.flush()
 }
 
+/// As an event, whose fields the system's journal can be asked for: `journalctl CYCLE_ID=41`.
+fn log(report: &Report) {
+    match report {
+        Report::Listening(plc) => tracing::info!(target: PART_TARGET, %plc, "serving the PLC"),
+        Report::Serving(grpc) => tracing::info!(target: PART_TARGET, %grpc, "serving line controllers"),
+        Report::State {
+            ready,
+            error_code,
+            boot_id,
+        } => {
+            tracing::info!(target: PART_TARGET, ready, code = error_code, boot_id, "{}", state_line(*ready, *error_code));
+        }
+        Report::Part(record) => tracing::info!(
+            target: PART_TARGET,
+            cycle_id = record.cycle_id.map(CycleId::get),
+            sequence = record.sequence,
+            epoch = record.epoch,
+            plc_session = record.plc_session,
+            verdict = record.verdict.name(),
+            reason = record.reason.map(Reason::name),
+            defect_code = record.defect_code,
+            total_us = record.stages.total_us,
+            late_findings = record.late_findings,
+            recovered = record.recovered,
+            "part"
+        ),
+    }
+}
+
 fn error(code: u16) -> Option<ErrorCode> {
     ErrorCode::ALL.iter().copied().find(|error| error.code() == code)
 }
 
 fn state_line(ready: bool, code: u16) -> String {
-    let state = if ready { "ready" } else { "not ready" };
+    let state = match (ready, code) {
+        (true, _) => "ready",
+        (false, 0) => "not ready: the PLC is not online",
+        (false, _) => "not ready",
+    };
     error(code).map_or_else(|| state.into(), |error| format!("{state}: {} {}", error.text(), error.remedy()))
 }
 

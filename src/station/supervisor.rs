@@ -6,8 +6,10 @@ use std::time::Duration;
 use super::build::{self, Control, Ended, StationError};
 use super::memory;
 use super::reporter::ReportFormat;
+use super::watchdog::Watchdog;
 use crate::config::station::StationConfig;
 use crate::flow::{self, NothingReceived, Receiver, Sender};
+use crate::telemetry::systemd;
 
 /// The wait before a station that failed is started anew: at first, and at most. It doubles with every failure on the heels of the last.
 const RESTART: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(10));
@@ -27,11 +29,14 @@ pub fn run(
     happened: &Receiver<Control>,
 ) -> Result<(), StationError> {
     memory::keep();
+    let watchdog = Watchdog::start().map_err(|source| StationError::Thread { name: "watchdog", source })?;
     let mut failures = 0;
     loop {
         let started = flow::now();
         let station = build::start(config, format, output(), control, failures > 0)?;
-        let Ended::Failed(stage) = station.run(happened)? else {
+        let stop_max = station.stop_max();
+        watchdog.running(station.probes(), station.deadline());
+        let Ended::Failed(stage) = station.run(happened, &|| watchdog.between_lives(stop_max))? else {
             return Ok(());
         };
         failures = if flow::now().since(started) > STEADY { 1 } else { failures + 1 };
@@ -41,6 +46,7 @@ pub fn run(
             failures,
             "a stage failed; every open part is not decidable, the station starts anew"
         );
+        systemd::status(&format!("starts anew: stage {stage} failed"));
         if told_to_stop(happened, restart_wait(failures)) {
             return Ok(());
         }

@@ -1,6 +1,6 @@
 //! Counters, gauges and histograms in the text format of Prometheus (OpenMetrics 1.0). Never a cycle ID as a label.
 
-use std::sync::atomic::AtomicU64;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
 use prometheus_client::encoding::text::encode;
@@ -10,6 +10,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
+use super::log;
 use crate::part::PartRecord;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -47,6 +48,7 @@ pub struct Metrics {
     records_dropped: Counter,
     lines_dropped: Counter,
     images_dropped: Counter,
+    log_lines_dropped: Counter,
     records: Counter,
     error_code: Gauge,
     ready: Gauge,
@@ -66,6 +68,7 @@ impl Metrics {
             records_dropped: Counter::default(),
             lines_dropped: Counter::default(),
             images_dropped: Counter::default(),
+            log_lines_dropped: Counter::default(),
             records: Counter::default(),
             error_code: Gauge::default(),
             ready: Gauge::default(),
@@ -92,6 +95,11 @@ impl Metrics {
                 "images_dropped",
                 "Evidence images that are not kept, by a fault",
                 &metrics.images_dropped,
+            ),
+            (
+                "log_lines_dropped",
+                "Lines of the log that found its reader too slow",
+                &metrics.log_lines_dropped,
             ),
         ] {
             registry.register(name, help, counter.clone());
@@ -179,6 +187,8 @@ impl Metrics {
 
     /// The text a scraper reads.
     pub fn text(&self) -> String {
+        // The log counts for itself: it is older than any station.
+        self.log_lines_dropped.inner().store(log::lines_dropped(), Ordering::Relaxed);
         let mut text = String::new();
         // Writing to a String does not fail.
         let _ = encode(&mut text, &self.registry);

@@ -45,7 +45,7 @@ use self::registers::Holding;
 use self::seldom::Seldom;
 use self::writer::{Change, Writers};
 use super::{PlcEvent, Shown};
-use crate::flow::now;
+use crate::flow::{self, now};
 use crate::part::Nanos;
 
 /// Connections served at a time.
@@ -148,7 +148,7 @@ impl ModbusServer {
         if config.writers.len() > WRITERS_MAX {
             return Err(PlcError::TooManyWriters(config.writers.len()));
         }
-        let listener = std::net::TcpListener::bind(config.listen).map_err(|error| refused(config.listen, error))?;
+        let listener = flow::listen(config.listen).map_err(|error| refused(config.listen, error))?;
         let address = listener.local_addr().map_err(|error| refused(config.listen, error))?;
         listener.set_nonblocking(true).map_err(PlcError::Thread)?;
         let runtime = tokio::runtime::Builder::new_current_thread().enable_io().enable_time().build();
