@@ -10,6 +10,10 @@ use syn::visit::{self, Visit};
 const PURE: &[&str] = &[
     "config/timing.rs",
     "part/",
+    "doctor/mod.rs",
+    "doctor/machine.rs",
+    "doctor/station.rs",
+    "doctor/texts.rs",
     "historian/held.rs",
     "historian/ingest.rs",
     "historian/rollups.rs",
@@ -47,6 +51,8 @@ const PURE_MAY_USE: &[(&str, &str)] = &[
     ("vision/preprocess.rs", "fast_image_resize"),
     // Addresses, no sockets.
     ("plc/modbus/writer.rs", "std::net"),
+    ("doctor/station.rs", "std::net"),
+    ("doctor/texts.rs", "std::net"),
 ];
 
 /// What a pure file does not name.
@@ -72,11 +78,12 @@ const IMPURE_MACROS: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"
 const SDKS: &[(&str, &[&str])] = &[
     ("ort", &["vision/ort.rs"]),
     ("fast_image_resize", &["vision/preprocess.rs"]),
-    ("gstreamer", &["capture/gstreamer.rs", "twin/camera.rs"]),
+    ("gstreamer", &["capture/gstreamer.rs", "capture/survey.rs", "twin/camera.rs"]),
     ("gstreamer_app", &["capture/gstreamer.rs", "twin/camera.rs"]),
     ("gstreamer_video", &["capture/gstreamer.rs", "twin/camera.rs"]),
     ("v4l", &["capture/v4l2.rs", "twin/"]),
     ("aravis", &["capture/aravis.rs", "twin/"]),
+    ("libloading", &["vision/ort.rs"]),
     ("libc", &["flow/clock.rs", "station/memory.rs"]),
     ("memmap2", &["journal/black_box.rs"]),
     ("tokio_modbus", &["twin/modbus.rs"]),
@@ -106,6 +113,7 @@ const SDKS: &[(&str, &[&str])] = &[
 const ADAPTERS: &[&str] = &[
     "crate::vision::ort",
     "crate::capture::gstreamer",
+    "crate::capture::survey",
     "crate::capture::folder",
     "crate::twin::camera",
 ];

@@ -4,6 +4,7 @@ mod bench;
 mod bench_record;
 mod bench_station;
 mod demo;
+mod doctor;
 mod evaluate;
 mod evidence_page;
 mod historian;
@@ -66,6 +67,8 @@ enum Command {
     Twin(twin::TwinArgs),
     /// Prove what a station recorded
     Journal(journal::JournalArgs),
+    /// Look at this box: what is wrong with it, and what to do about it
+    Doctor(doctor::DoctorArgs),
     /// Check a station's configuration: its file, its models, its timing
     Validate(validate::ValidateArgs),
     /// Ask a historian or a journal: records, Pareto, yield
@@ -174,6 +177,7 @@ fn run(command: Command) -> anyhow::Result<Exit> {
         Command::Pki(args) => pki::run(&args),
         Command::Twin(args) => twin::run(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Query(args) => query::run(&args),
     }
