@@ -105,7 +105,6 @@ fn a_running_station_is_looked_at_and_not_disturbed() {
         (report, polling.join().unwrap())
     });
     found(&report, "config", "ok", &["test-cell"]);
-    found(&report, "config", "warning", &["may be gone after a restart"]);
     let library = found(&report, "library", "ok", &["ONNX Runtime", "cpu"]);
     assert!(library["values"]["version"].as_str().unwrap().starts_with("1."), "{library:#}");
     assert!(Path::new(library["values"]["file"].as_str().unwrap()).is_absolute(), "{library:#}");
@@ -344,13 +343,15 @@ fn an_update_stays_if_the_station_can_run_on_it() {
         (&Value::from(true), &Value::from("boot")),
         "{report:#}"
     );
-    let checks: Vec<&str> = report["findings"]
+    let mut checks: Vec<&str> = report["findings"]
         .as_array()
         .unwrap()
         .iter()
         .map(|finding| finding["check"].as_str().unwrap())
         .collect();
-    let expected = ["takt", "config", "config", "library", "golden_gate", "plc", "journal", "black_box"];
+    // Of the configuration there may be warnings.
+    checks.dedup();
+    let expected = ["takt", "config", "library", "golden_gate", "plc", "journal", "black_box"];
     assert_eq!(checks, expected);
     found(&report, "golden_gate", "ok", &[model().to_str().unwrap(), "golden images", "cpu"]);
 

@@ -25,7 +25,7 @@ use super::{Check, Finding, Status, machine, programs};
 use crate::capture::survey::{self, Description};
 use crate::config::station::{CameraConfig, CameraSource, CycleSource, StationConfig};
 use crate::flow;
-use crate::journal::black_box::{self, Glance};
+use crate::journal::black_box;
 use crate::journal::condition::{self, Condition};
 use crate::journal::numbers::Numbers;
 use crate::line::error_code::ErrorCode;
@@ -57,15 +57,6 @@ const STATE: &str = "/var/lib/takt";
 
 /// The station's unit in the system's log.
 const UNIT: &str = "takt-station.service";
-
-/// Why a record file may not be looked at is said by its error; this is what takt knows of the station's records.
-#[derive(Debug, Clone)]
-pub struct Records {
-    /// The journal; `None` if there is none.
-    pub journal: Result<Option<Condition>, String>,
-    /// The black box; `None` if there is none.
-    pub black_box: Result<Option<Glance>, String>,
-}
 
 /// takt itself.
 pub fn takt() -> Finding {
@@ -283,7 +274,7 @@ pub fn ports(tree: &SystemTree, config: &StationConfig) -> Vec<Finding> {
     };
     let grpc = config.grpc.as_ref().map(|grpc| ("gRPC", grpc.listen, Vec::<IpAddr>::new()));
     let facts = modbus.into_iter().chain(grpc).map(|(protocol, listen, writers)| {
-        let is_served = sockets.iter().any(|socket| socket.listens && socket.local.port() == listen.port());
+        let is_served = station::is_served(&sockets, listen);
         PortFacts {
             protocol,
             listen,
@@ -421,16 +412,14 @@ fn journal(tree: &SystemTree, config: &StationConfig) -> Result<Option<Condition
 
 /// Journal, black box, and what they say of the last end.
 pub fn records(tree: &SystemTree, config: &StationConfig) -> Vec<Finding> {
-    let records = Records {
-        journal: journal(tree, config),
-        black_box: black_box::look(&config.runtime_directory.join(BLACK_BOX)).map_err(|error| error.to_string()),
-    };
+    let journal = journal(tree, config);
+    let black_box = black_box::look(&config.runtime_directory.join(BLACK_BOX)).map_err(|error| error.to_string());
     let now_unix_s = flow::unix_now_ns().div_euclid(1_000_000_000);
-    let glance = records.black_box.as_ref().ok().and_then(Option::as_ref);
-    let condition = records.journal.as_ref().ok().and_then(Option::as_ref);
+    let glance = black_box.as_ref().ok().and_then(Option::as_ref);
+    let condition = journal.as_ref().ok().and_then(Option::as_ref);
     vec![
-        station::journal(&records.journal, now_unix_s),
-        station::black_box(&records.black_box),
+        station::journal(&journal, now_unix_s),
+        station::black_box(&black_box),
         station::last_end(station_process(tree, config).is_some(), glance, condition, date),
     ]
 }

@@ -399,15 +399,22 @@ pub struct PortFacts {
     pub bound: Result<(), BindFault>,
 }
 
+/// Whether a socket's side here is an address, or covers it.
+fn is_at(socket: &Socket, listen: SocketAddr) -> bool {
+    let (ours, theirs) = (listen.ip().to_canonical(), socket.local.ip().to_canonical());
+    socket.local.port() == listen.port() && (ours == theirs || ours.is_unspecified() || theirs.is_unspecified())
+}
+
+/// Whether somebody listens at an address.
+pub fn is_served(sockets: &[Socket], listen: SocketAddr) -> bool {
+    sockets.iter().any(|socket| socket.listens && is_at(socket, listen))
+}
+
 /// Whether the PLC can be served, and who is connected.
 pub fn plc(facts: &PortFacts) -> Finding {
     let (protocol, listen) = (facts.protocol, facts.listen);
-    let here = |socket: &Socket| {
-        let (ours, theirs) = (listen.ip().to_canonical(), socket.local.ip().to_canonical());
-        socket.local.port() == listen.port() && (ours == theirs || ours.is_unspecified() || theirs.is_unspecified())
-    };
-    let is_served = facts.sockets.iter().any(|socket| socket.listens && here(socket));
-    let connected = facts.sockets.iter().filter(|socket| socket.is_connected && here(socket));
+    let is_served = is_served(&facts.sockets, listen);
+    let connected = facts.sockets.iter().filter(|socket| socket.is_connected && is_at(socket, listen));
     let mut connected: Vec<IpAddr> = connected.map(|socket| socket.remote.ip().to_canonical()).collect();
     connected.sort();
     connected.dedup();

@@ -120,7 +120,7 @@ impl SystemTree {
         named.collect()
     }
 
-    /// Flash memories: eMMC and SD cards, NVMe, SATA.
+    /// Flash memories: soldered ones, cards, solid-state disks.
     pub fn flash(&self) -> Vec<FlashFacts> {
         let devices = self.names("sys/block").unwrap_or_default().into_iter();
         let devices = devices.filter(|name| {
