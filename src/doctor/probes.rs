@@ -34,8 +34,9 @@ use crate::rpc::certificate::{CertificateFacts, date};
 use crate::rpc::health;
 use crate::rpc::tls::{self, SecurityError};
 use crate::station::build::BLACK_BOX;
+use crate::vision::Provider;
 use crate::vision::decode::EXTENSIONS;
-use crate::vision::{Provider, ort};
+use crate::vision::ort::{candidates, providers, version_of};
 
 /// How long an answer over the network may take.
 const ANSWER_MAX: Duration = Duration::from_secs(5);
@@ -78,11 +79,11 @@ pub fn library(tree: &SystemTree, wanted: Option<Provider>) -> Finding {
         architecture: std::env::consts::ARCH.into(),
         ..LibraryFacts::default()
     };
-    let facts = match ort::providers() {
+    let facts = match providers() {
         Ok(providers) => {
             let file = tree.mapped_files("libonnxruntime").into_iter().next();
             LibraryFacts {
-                version: file.as_deref().and_then(ort::version_of),
+                version: file.as_deref().and_then(version_of),
                 file,
                 providers,
                 ..facts
@@ -104,7 +105,7 @@ fn foreign_libraries() -> Vec<(PathBuf, String)> {
         File::open(path).and_then(|mut file| file.read_exact(&mut head)).ok()?;
         texts::elf_machine(&head)
     };
-    let found = ort::candidates().into_iter().filter_map(|path| Some((machine_of(&path)?, path)));
+    let found = candidates().into_iter().filter_map(|path| Some((machine_of(&path)?, path)));
     let foreign = found.filter(|(machine, _)| machine != std::env::consts::ARCH);
     foreign.map(|(machine, path)| (path, machine)).collect()
 }
