@@ -66,7 +66,7 @@ fn configure(cell: &Cell, tables: &str) {
     fs::write(cell.config(), format!("{text}\n{tables}\n")).unwrap();
 }
 
-/// Everything in a folder and below, with its size and time of change.
+/// Everything in a folder and below, with its size and time of change; but for the index of the journal's log that its readers share.
 fn contents(folder: &Path) -> Vec<(PathBuf, u64, SystemTime)> {
     let mut found = Vec::new();
     for entry in folder.read_dir().unwrap() {
@@ -74,7 +74,7 @@ fn contents(folder: &Path) -> Vec<(PathBuf, u64, SystemTime)> {
         let metadata = path.metadata().unwrap();
         if metadata.is_dir() {
             found.extend(contents(&path));
-        } else {
+        } else if !path.to_string_lossy().ends_with("-shm") {
             found.push((path, metadata.len(), metadata.modified().unwrap()));
         }
     }

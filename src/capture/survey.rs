@@ -49,7 +49,7 @@ pub fn look_at(source: &str) -> Result<Description, String> {
                 .into_iter()
                 .map(|element| MissingElement {
                     package: package(&element),
-                    element: element.to_string(),
+                    element,
                 })
                 .collect(),
         ),

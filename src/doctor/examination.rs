@@ -20,13 +20,13 @@ pub const CONFIG: &str = "/etc/takt/station.toml";
 const QUICK_MAX: Duration = Duration::from_secs(12);
 
 /// To read model packages whole, from a slow disk.
-const MODELS_MAX: Duration = Duration::from_secs(60);
+const MODELS_MAX: Duration = Duration::from_mins(1);
 
 /// To load a library; from a slow disk, with the drivers of a GPU.
-const LIBRARY_MAX: Duration = Duration::from_secs(60);
+const LIBRARY_MAX: Duration = Duration::from_mins(1);
 
 /// To start GStreamer, which looks through all of its plugins once after each change of them.
-const GSTREAMER_MAX: Duration = Duration::from_secs(60);
+const GSTREAMER_MAX: Duration = Duration::from_mins(1);
 
 /// To prove the models: a provider may first have to build what it runs.
 const GOLDEN_GATE_MAX: Duration = Duration::from_mins(10);

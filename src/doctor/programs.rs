@@ -124,11 +124,11 @@ mod tests {
 
     #[test]
     fn a_program_is_heard_and_one_that_hangs_is_ended() {
-        let ran = run(Command::new("sh").args(["-c", "echo said; exit 3"]), Duration::from_secs(60)).unwrap();
+        let ran = run(Command::new("sh").args(["-c", "echo said; exit 3"]), Duration::from_mins(1)).unwrap();
         assert_eq!((ran.stdout.as_str(), ran.code), ("said\n", Some(3)));
         let late = run(Command::new("sleep").arg("1000"), Duration::from_millis(50)).unwrap_err();
         assert!(matches!(late, ProgramError::Late(_)));
-        let none = run(&mut Command::new("/nowhere/at/all"), Duration::from_secs(60)).unwrap_err();
+        let none = run(&mut Command::new("/nowhere/at/all"), Duration::from_mins(1)).unwrap_err();
         assert!(matches!(none, ProgramError::NotStarted(_)));
     }
 

@@ -276,7 +276,7 @@ impl SystemTree {
         let platforms = ["sys/devices/platform", "sys/devices/platform/bus@0"];
         let devices = platforms.iter().flat_map(|platform| self.entries(platform, ""));
         let mut reasons = devices
-            .filter(|device| device.ends_with(".pmc"))
+            .filter(|device| Path::new(device).extension().is_some_and(|kind| kind == "pmc"))
             .filter_map(|device| self.text(&format!("{device}/reset_reason")));
         let watchdogs = self.entries("sys/class/watchdog", "watchdog").into_iter();
         let stores = ["sys/fs/pstore", "var/lib/systemd/pstore"].map(|store| self.names(store).ok().map(|names| names.len()));

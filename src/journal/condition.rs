@@ -1,4 +1,5 @@
-//! How a journal stands, read beside whoever writes it and without changing it: for `takt doctor`.
+//! How a journal stands, read beside whoever writes it and without changing it: for `takt doctor`. Only the index of its log, which readers
+//! share in memory (`-shm`), may be made anew.
 
 use std::fs;
 use std::path::Path;
