@@ -11,6 +11,10 @@ const PURE: &[&str] = &[
     "config/changes.rs",
     "config/timing.rs",
     "part/",
+    "doctor/mod.rs",
+    "doctor/machine.rs",
+    "doctor/station.rs",
+    "doctor/texts.rs",
     "historian/held.rs",
     "historian/ingest.rs",
     "historian/rollups.rs",
@@ -49,6 +53,8 @@ const PURE_MAY_USE: &[(&str, &str)] = &[
     ("vision/preprocess.rs", "fast_image_resize"),
     // Addresses, no sockets.
     ("plc/modbus/writer.rs", "std::net"),
+    ("doctor/station.rs", "std::net"),
+    ("doctor/texts.rs", "std::net"),
 ];
 
 /// What a pure file does not name.
@@ -74,11 +80,12 @@ const IMPURE_MACROS: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"
 const SDKS: &[(&str, &[&str])] = &[
     ("ort", &["vision/ort.rs"]),
     ("fast_image_resize", &["vision/preprocess.rs"]),
-    ("gstreamer", &["capture/gstreamer.rs", "twin/camera.rs"]),
+    ("gstreamer", &["capture/gstreamer.rs", "capture/survey.rs", "twin/camera.rs"]),
     ("gstreamer_app", &["capture/gstreamer.rs", "twin/camera.rs"]),
     ("gstreamer_video", &["capture/gstreamer.rs", "twin/camera.rs"]),
     ("v4l", &["capture/v4l2.rs", "twin/"]),
     ("aravis", &["capture/aravis.rs", "twin/"]),
+    ("libloading", &["vision/ort.rs"]),
     ("libc", &["flow/clock.rs", "station/memory.rs"]),
     ("memmap2", &["journal/black_box.rs"]),
     ("tokio_modbus", &["twin/modbus.rs"]),
@@ -110,6 +117,7 @@ const SDKS: &[(&str, &[&str])] = &[
 const ADAPTERS: &[&str] = &[
     "crate::vision::ort",
     "crate::capture::gstreamer",
+    "crate::capture::survey",
     "crate::capture::folder",
     "crate::twin::camera",
 ];

@@ -9,6 +9,7 @@
 //! | `bad_input.rs` | what cannot be used is refused, by name and with a remedy |
 //! | `config.rs` | configuration files are read as their version says; `validate` tells what is wrong |
 //! | `docs.rs` | tables in the documentation are what the code says |
+//! | `doctor.rs` | what is wrong with a box is found, said, and nothing disturbed by it |
 //! | `engine.rs` | a missing or wrong runtime library is said |
 //! | `capture.rs` | cameras through GStreamer, shared memory and folders; what is killed comes back |
 //! | `modbus.rs` | the station as Modbus server, and what is sent to it that should not be |
@@ -32,6 +33,7 @@ mod capture;
 mod cell;
 mod config;
 mod docs;
+mod doctor;
 mod engine;
 mod foreign;
 mod licences;

@@ -368,7 +368,7 @@ fn explain_description(source: &str, error: &gst::glib::Error, missing: &[String
 }
 
 /// The Debian package that has an element; where it is none of the well-known, `None`.
-fn package(element: &str) -> Option<&'static str> {
+pub(super) fn package(element: &str) -> Option<&'static str> {
     const PACKAGES: &[(&str, &[&str])] = &[
         (
             "gstreamer1.0-plugins-base",

@@ -4,11 +4,13 @@
 //! |---|---|
 //! | `frame.rs` | pixels as the camera gave them, never copied |
 //! | `gstreamer.rs` | the adapter to GStreamer: any source that it can read |
+//! | `survey.rs` | what GStreamer has on this machine, for `takt doctor` |
 //! | `folder.rs` | a folder of images, one per trigger |
 
 pub mod folder;
 mod frame;
 pub mod gstreamer;
+pub mod survey;
 
 pub use frame::{Frame, PixelFormat, Pixels, Plane};
 

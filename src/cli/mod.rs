@@ -5,6 +5,7 @@ mod bench_offline;
 mod bench_record;
 mod bench_station;
 mod demo;
+mod doctor;
 mod evaluate;
 mod evidence_page;
 mod failsafe;
@@ -71,6 +72,8 @@ enum Command {
     Twin(twin::TwinArgs),
     /// Prove what a station recorded
     Journal(journal::JournalArgs),
+    /// Look at this box: what is wrong with it, and what to do about it
+    Doctor(doctor::DoctorArgs),
     /// Check a station's configuration: its file, its models, its timing
     Validate(validate::ValidateArgs),
     /// Ask a historian or a journal: records, Pareto, yield
@@ -166,6 +169,7 @@ fn run(command: Command, log: &Log) -> anyhow::Result<Exit> {
         Command::Pki(args) => pki::run(&args),
         Command::Twin(args) => twin::run(&args),
         Command::Journal(args) => journal::run(&args),
+        Command::Doctor(args) => doctor::run(&args),
         Command::Validate(args) => validate::run(&args),
         Command::Query(args) => query::run(&args),
     }

@@ -21,7 +21,7 @@
 #![allow(unsafe_code, reason = "mapping a file")]
 
 use std::fs::{File, OpenOptions};
-use std::io;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{Ordering, compiler_fence};
 
@@ -239,9 +239,7 @@ impl BlackBox {
 
     /// Version and epoch, if the header is whole.
     fn header(&self) -> Option<(u32, u64)> {
-        let whole = &self.map[..8] == MAGIC && crc32fast::hash(&self.map[..24]) == u32_at(&self.map, 24);
-        let fits = || u32_at(&self.map, 8) != VERSION || u64::from(u32_at(&self.map, 12)) == SLOTS;
-        (whole && fits()).then(|| (u32_at(&self.map, 8), u64_at(&self.map, 16)))
+        header_of(&self.map)
     }
 
     fn start_anew(&mut self, epoch: u64) {
@@ -264,6 +262,62 @@ impl BlackBox {
             is_new: false,
         }
     }
+}
+
+/// How a black box stands, read beside whoever writes it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Glance {
+    /// Its epoch.
+    pub epoch: u64,
+    /// Parts in it.
+    pub parts: u64,
+    /// Parts that were opened and not decided.
+    pub open: u64,
+    /// Parts that have not left the station, the open ones among them.
+    pub unreported: u64,
+    /// When the last part was triggered, Unix nanoseconds.
+    pub last_unix_ns: Option<i64>,
+}
+
+/// Looks at a black box without taking or changing it; `None` if there is none, or none that is whole.
+///
+/// # Errors
+/// When it cannot be read, or a later takt wrote it.
+pub fn look(path: &Path) -> Result<Option<Glance>, BlackBoxError> {
+    let io_error = |source: io::Error| BlackBoxError::Io {
+        path: path.to_owned(),
+        source,
+    };
+    let mut bytes = Vec::new();
+    match File::open(path) {
+        Ok(file) => file.take(FILE_BYTES as u64 + 1).read_to_end(&mut bytes).map_err(io_error)?,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(io_error(error)),
+    };
+    let header = (bytes.len() >= HEADER_BYTES).then(|| header_of(&bytes)).flatten();
+    let Some((version, epoch)) = header else { return Ok(None) };
+    if version > VERSION {
+        return Err(BlackBoxError::Newer {
+            path: path.to_owned(),
+            version,
+        });
+    }
+    let reported_below = u64_at(&bytes, REPORTED_AT);
+    let parts = || bytes[HEADER_BYTES..].chunks_exact(SLOT_BYTES).filter_map(read_slot);
+    Ok(Some(Glance {
+        epoch,
+        parts: parts().count() as u64,
+        open: parts().filter(|kept| kept.decided.is_none()).count() as u64,
+        unreported: parts().filter(|kept| kept.opened.part.0 >= reported_below).count() as u64,
+        last_unix_ns: parts().max_by_key(|kept| kept.opened.part).map(|kept| kept.triggered_unix_ns),
+    }))
+}
+
+/// Version and epoch, if the header is whole. Needs its bytes to be there.
+fn header_of(map: &[u8]) -> Option<(u32, u64)> {
+    let whole = &map[..8] == MAGIC && crc32fast::hash(&map[..24]) == u32_at(map, 24);
+    let fits = || u32_at(map, 8) != VERSION || u64::from(u32_at(map, 12)) == SLOTS;
+    (whole && fits()).then(|| (u32_at(map, 8), u64_at(map, 16)))
 }
 
 fn slot_at(sequence: u64) -> usize {

@@ -10,6 +10,7 @@
 //! | `writer.rs` | the thread that commits records in batches | |
 //! | `evidence.rs` | images: which, and how they become files | a power cut, but for the last ones |
 //! | `retention.rs` | what goes when space runs short | |
+//! | `condition.rs` | how it all stands, read without changing it | |
 //! | `verify.rs` | proof that everything is as it was recorded | |
 //! | `log.rs` | the port through which committed records are read and their acknowledgement is noted | |
 //! | `record_table.rs` | records in SQLite, here and in the historian | a power cut |
@@ -17,6 +18,7 @@
 //! | `numbers.rs` | numbers that must never repeat: starts, acquisitions, results, sequences | a power cut |
 
 pub mod black_box;
+pub mod condition;
 pub mod database;
 pub mod durable;
 pub mod evidence;

@@ -13,6 +13,7 @@
 //! | `convert.rs` | what the station knows becomes what is recorded and sent; pure |
 //! | `forwarder.rs` | the station's records on their way to the historian |
 //! | `historian_service.rs` | the historian, served to stations and to people |
+//! | `health.rs` | whether a server is well, asked as any client may |
 //! | `historian_client.rs` | the historian, asked |
 
 pub mod access;
@@ -22,6 +23,7 @@ pub mod convert;
 pub mod forwarder;
 #[cfg(test)]
 mod forwarding;
+pub mod health;
 pub mod historian_client;
 pub mod historian_service;
 pub mod pki;

@@ -1,11 +1,14 @@
 //! Adapter to ONNX Runtime through crate `ort`. The shared library is loaded at run time, so one program serves every provider.
 
+#![allow(unsafe_code, reason = "asking the library for its version, which the crate keeps to itself")]
+
 use std::env;
+use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
-use ort::ep::{CPU, CUDA, ExecutionProviderDispatch, TensorRT};
+use ort::ep::{CPU, CUDA, ExecutionProvider as _, ExecutionProviderDispatch, TensorRT};
 use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
@@ -33,8 +36,41 @@ pub fn load() -> Result<(), EngineError> {
     environment().map(drop)
 }
 
+/// `OrtGetApiBase` of the C interface.
+type GetApiBase = unsafe extern "C" fn() -> *const ort::sys::OrtApiBase;
+
+/// The version of the library in a file, `1.24.2`; `None` if that is no ONNX Runtime. Give the file that was loaded.
+pub fn version_of(file: &Path) -> Option<String> {
+    // SAFETY: the library is loaded already, so that no code of it runs now that has not run before.
+    let library = unsafe { libloading::Library::new(file) }.ok()?;
+    // SAFETY: the symbol has this type in every ONNX Runtime since 1.0, and is not used after the library.
+    let get_base = unsafe { library.get::<GetApiBase>(b"OrtGetApiBase\0") }.ok()?;
+    // SAFETY: it returns a pointer to a static structure, or null, which is turned into `None`.
+    let base = unsafe { get_base().as_ref() }?;
+    // SAFETY: it returns a static string that ends with a zero.
+    let version = unsafe { CStr::from_ptr((base.GetVersionString)()) };
+    version.to_str().ok().map(str::to_owned)
+}
+
+/// The providers that the loaded library was built with. That their devices work here is what a golden gate proves.
+///
+/// # Errors
+/// When the library is missing or not usable.
+pub fn providers() -> Result<Vec<Provider>, EngineError> {
+    environment()?;
+    let built_with = |provider: &Provider| match provider {
+        Provider::Cpu => true,
+        Provider::Cuda => CUDA::is_available().unwrap_or(false),
+        Provider::TensorRt => TensorRT::is_available().unwrap_or(false),
+    };
+    Ok([Provider::Cpu, Provider::Cuda, Provider::TensorRt]
+        .into_iter()
+        .filter(built_with)
+        .collect())
+}
+
 /// Where the library may be: `ORT_DYLIB_PATH` alone if it is set, else next to the program, else wherever the system's loader finds it.
-fn candidates() -> Vec<PathBuf> {
+pub fn candidates() -> Vec<PathBuf> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         return vec![path.into()];
     }
