@@ -77,6 +77,6 @@ mod tests {
                 package: Some("nvidia-l4t-gstreamer")
             }
         );
-        assert!(matches!(look_at("videotestsrc ! ! x").unwrap(), Description::Wrong(_)));
+        assert!(matches!(look_at("videotestsrc nosuch=1").unwrap(), Description::Wrong(_)));
     }
 }

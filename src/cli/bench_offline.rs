@@ -31,6 +31,7 @@ use crate::part::Nanos;
 use crate::rpc::access::Access;
 use crate::rpc::forwarder::{self, ForwarderState};
 use crate::rpc::historian_service::{self, Historian};
+use crate::twin::records;
 
 #[derive(Debug, Args)]
 pub(super) struct OfflineArgs {
@@ -56,6 +57,9 @@ const IMAGES_MAX: usize = 64;
 
 /// How often it is asked whether everything has arrived.
 const POLL: Duration = Duration::from_millis(20);
+
+/// The station that was offline.
+const STATION: &str = "bench";
 
 /// The journal's name for the camera.
 const CAMERA: &str = "top";
@@ -160,7 +164,7 @@ struct Offline {
 
 impl Offline {
     fn live(folder: &Path, args: &OfflineArgs, parts: u64) -> anyhow::Result<Self> {
-        let (mut journal, _) = Journal::open(folder, "bench", 1)?;
+        let (mut journal, _) = Journal::open(folder, STATION, 1)?;
         let mut keeper = Keeper::new(Quota {
             bytes: QUOTA_MIB << 20,
             keep: Duration::ZERO,
@@ -271,14 +275,10 @@ fn drain(journal: &Journal, folder: &Path) -> anyhow::Result<Drained> {
         anyhow::Ok(records_s)
     })?;
     let all_s = started.elapsed().as_secs_f64();
-    let count = |of: &str| -> anyhow::Result<u64> {
-        let connection = rusqlite::Connection::open(&store)?;
-        Ok(connection.query_row(of, [], |row| row.get::<_, i64>(0))?.unsigned_abs())
-    };
     Ok(Drained {
         records_s,
         all_s,
-        records: count("SELECT count(*) FROM records")?,
+        records: records::count(&store, STATION),
         images: files_below(&images)?.len() as u64,
     })
 }

@@ -63,7 +63,7 @@ mod tests {
         );
         // A file is in the way of a folder.
         let below = path.join("c/file");
-        assert_eq!(write_whole(&below, b"x").unwrap_err().kind(), io::ErrorKind::NotADirectory);
+        assert_eq!(write_whole(&below, b"x").unwrap_err().kind(), io::ErrorKind::AlreadyExists);
         assert_eq!(fs::read_to_string(&path).unwrap(), "second");
     }
 }
