@@ -9,6 +9,7 @@
 #   DEB_PROGRAM=FILE      packs this program, builds none and checks nothing
 #   DEB_VERSION=VERSION   instead of the version in Cargo.toml
 #   DEB_OUT=DIR           instead of dist/
+#   DEB_COMPRESSION=none  instead of xz
 set -euo pipefail
 
 scripts=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
@@ -89,19 +90,18 @@ put_program() {
     put 644 "$library/libonnxruntime.so" usr/lib/takt/libonnxruntime.so
 }
 
-# Sets units to their names.
+# Sets services to the names of all, enabled to those that are started at boot.
 put_services() {
     local unit
-    units=()
+    services=() enabled=()
     for unit in "$root"/systemd/*.service; do
         [[ -e $unit ]] || die "failed to find the services: there is none in $root/systemd."
         put 644 "$unit" "usr/lib/systemd/system/${unit##*/}"
-        units+=("${unit##*/}")
+        services+=("${unit##*/}")
+        if grep -q '^\[Install\]' "$unit"; then enabled+=("${unit##*/}"); fi
     done
     put 644 "$root/systemd/takt.sysusers" usr/lib/sysusers.d/takt.conf
-    if [[ -e $root/systemd/takt.tmpfiles ]]; then put 644 "$root/systemd/takt.tmpfiles" usr/lib/tmpfiles.d/takt.conf; fi
-    # Examples only: a station's own configuration is never in a package, so none is ever overwritten.
-    install -d -m 755 "$stage/etc/takt"
+    put 644 "$root/systemd/takt.tmpfiles" usr/lib/tmpfiles.d/takt.conf
 }
 
 put_documents() {
@@ -113,7 +113,12 @@ put_documents() {
     printf 'takt (%s) unstable; urgency=medium\n\n  * What changed is in NEWS.\n\n -- %s  %s\n' "$version" "$maintainer" \
         "$(LC_ALL=C TZ=UTC date --date="@$SOURCE_DATE_EPOCH" '+%a, %d %b %Y %H:%M:%S %z')" | put_gz $doc/changelog.gz
     sed "s/@VERSION@/$version/" "$packaging/takt.1" | put_gz usr/share/man/man1/takt.1.gz
+    # Examples only: a station's own configuration is never in a package, so none is ever overwritten.
     for file in "$root"/examples/*.toml "$root"/examples/twin/*.toml; do put 644 "$file" "$doc/${file#"$root/"}"; done
+    for file in "$root"/systemd/examples/*; do
+        if [[ -e $file ]]; then put 644 "$file" "$doc/examples/systemd/${file##*/}"; fi
+    done
+    for file in "$root"/docs/*.md; do put 644 "$file" "$doc/${file##*/}"; done
     put 644 "$packaging/lintian-overrides" usr/share/lintian/overrides/takt
 }
 
@@ -135,7 +140,7 @@ put_control() {
     sed -e "s/@VERSION@/$version/" -e "s/@ARCHITECTURE@/$arch/" -e "s/@INSTALLED_SIZE@/$size/" -e "s/@SHARED_LIBRARIES@/$packages/" \
         "$packaging/control.in" >"$stage/DEBIAN/control"
     for script in postinst prerm postrm; do
-        sed "s/@UNITS@/${units[*]}/" "$packaging/$script" >"$stage/DEBIAN/$script"
+        sed -e "s/@ENABLED@/${enabled[*]}/" -e "s/@SERVICES@/${services[*]}/" "$packaging/$script" >"$stage/DEBIAN/$script"
         chmod 755 "$stage/DEBIAN/$script"
     done
     (cd -- "$stage" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$stage/DEBIAN/md5sums"
@@ -170,7 +175,7 @@ main() {
     # Whatever the umask here, folders are for everybody to read.
     find "$stage" -type d -exec chmod 755 {} +
     package=$out/takt_${version}_$arch.deb
-    dpkg-deb --root-owner-group -Zxz --build "$stage" "$package" >/dev/null
+    dpkg-deb --root-owner-group "-Z${DEB_COMPRESSION:-xz}" --build "$stage" "$package" >/dev/null
     if [[ -z ${DEB_PROGRAM:-} ]]; then check_package "$package"; fi
     say "$package ($(stat --format=%s "$package") bytes; the program $(stat --format=%s "$stage/usr/bin/takt") bytes)"
 }

@@ -9,6 +9,7 @@
 //! | `bad_input.rs` | what cannot be used is refused, by name and with a remedy |
 //! | `config.rs` | configuration files are read as their version says; `validate` tells what is wrong |
 //! | `docs.rs` | tables in the documentation are what the code says |
+//! | `package.rs` | the Debian package: what is in it, what its scripts take away, and which systems the program runs on |
 //! | `engine.rs` | a missing or wrong runtime library is said |
 //! | `capture.rs` | cameras through GStreamer, shared memory and folders; what is killed comes back |
 //! | `modbus.rs` | the station as Modbus server, and what is sent to it that should not be |
@@ -34,6 +35,7 @@ mod foreign;
 mod licences;
 mod line_controller;
 mod modbus;
+mod package;
 mod parity;
 mod parts;
 mod played_line;
