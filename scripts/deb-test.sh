@@ -128,7 +128,6 @@ test_arm64() {
     dpkg-deb --extract "$package" "$work/arm64"
     check 'program and library are for aarch64' sh -c "file '$work/arm64/usr/bin/takt' '$work/arm64/usr/lib/takt/libonnxruntime.so' | grep -c 'ARM aarch64' | grep -qx 2"
     check 'the program for aarch64 runs under qemu' env -u ORT_DYLIB_PATH "$root/.cross/bin/qemu-aarch64" "$work/arm64/usr/bin/takt" --version
-    mkdir "$work/parts"
     system=$work draw_parts
     check 'it finds the library of its package, and teaches' env -u ORT_DYLIB_PATH "$root/.cross/bin/qemu-aarch64" "$work/arm64/usr/bin/takt" teach --good "$work/tmp/good" --out "$work/model" --size 64x64
 }
