@@ -31,7 +31,7 @@ compare() {
     local name=$1 set=$2 model=$3 program from
     for program in x86_64 aarch64; do
         from=$SECONDS
-        "$program" inspect --model "$model" "$set/test" --format json >"$work/$program.inspect" 2>"$work/log" || { cat "$work/log" >&2; die "failed to inspect on $program."; }
+        "$program" inspect --model "$model" "$set"/test/* --format json >"$work/$program.inspect" 2>"$work/log" || { cat "$work/log" >&2; die "failed to inspect on $program."; }
         "$program" evaluate --model "$model" --dataset "$set" --format json >"$work/$program.evaluate" 2>"$work/log" || { cat "$work/log" >&2; die "failed to evaluate on $program."; }
         say "$name on $program: inspected and evaluated in $((SECONDS - from)) s"
     done

@@ -116,6 +116,10 @@ unpack() {
         esac || die "failed to unpack $package: the above was said." 'Check the free space of this disk (1.5 GB are needed), then run this again.'
         dpkg-deb --ctrl-tarfile "$package" | tar -x --to-stdout ./symbols >>"$folder/DEBIAN/symbols" 2>/dev/null || true
     done
+    # libm.so is such a link: where it leads nowhere, the linker silently takes libm.a, which is made for no other libc than its own.
+    find "$folder" -type l -lname '/*' -printf '%P\t%l\n' | while IFS=$'\t' read -r link target; do
+        ln -sfn --relative "$folder$target" "$folder/$link"
+    done
 }
 
 # wrap NAME [ARGUMENT...]: a tool that finds the libraries it was packaged with, told these arguments before its own.
