@@ -137,6 +137,18 @@ tool() {
     chmod 755 "$new/bin/$name"
 }
 
+# describe_processor FOLDER: qemu looks for files below the sysroot first. The emulated program must read there of the processor that is emulated: ONNX Runtime
+# ends in a crash when it finds /proc/cpuinfo of another architecture. Two cores of Cortex-A76, the nearest that qemu 7.2 has to the A78AE of a Jetson Orin.
+describe_processor() {
+    local core
+    mkdir -p "$1/proc"
+    for core in 0 1; do
+        printf '%s\t: %s\n' processor "$core" BogoMIPS 62.50 Features 'fp asimd aes pmull sha1 sha2 crc32 atomics fphp asimdhp asimdrdm lrcpc dcpop asimddp' \
+            'CPU implementer' 0x41 'CPU architecture' 8 'CPU variant' 0x4 'CPU part' 0xd0b 'CPU revision' 1
+        printf '\n'
+    done >"$1/proc/cpuinfo"
+}
+
 put_together() {
     rm -rf -- "$new"
     mkdir -p "$new/bin"
@@ -155,7 +167,8 @@ put_together() {
     wrap aarch64-linux-gnu-ar
     wrap aarch64-linux-gnu-objcopy
     wrap aarch64-linux-gnu-objdump
-    tool qemu-aarch64 "$cross/tools/usr/bin/qemu-aarch64-static" -L "$cross/sysroot"
+    describe_processor "$new/sysroot"
+    tool qemu-aarch64 "$cross/tools/usr/bin/qemu-aarch64-static" -cpu cortex-a76 -L "$cross/sysroot"
     rm -rf -- "$new/apt" "$cross/tools" "$cross/sysroot" "${cross:?}/bin"
     mv -- "$new/tools" "$new/sysroot" "$new/bin" "$cross/"
     rmdir -- "$new"
