@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench cross cross-check deb deb-test clean
 
 # rustup's folder is often missing from the PATH of shells that did not log in.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -24,13 +24,17 @@ export TAKT_DATA
 IMAGES ?=
 export IMAGES
 
+# Architectures to make packages for: arm64 is built elsewhere than on arm64 only where that is possible.
+DEB_ARCH ?= $(if $(filter x86_64,$(shell uname -m)),amd64 arm64,arm64)
+
 help: ## print this list
 	@echo 'make TARGET, where TARGET is one of'
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)$$/  \1\t\2/p' Makefile | expand -t 10
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)$$/  \1\t\2/p' Makefile | expand -t 15
 	@echo
 	@echo 'Variables: IMAGES=DIR          your own images for the demo'
 	@echo '           TAKT_DATA=DIR       public data sets (default ../shared/data, used when there)'
 	@echo '           ORT_DYLIB_PATH=FILE your own libonnxruntime.so; then none is fetched'
+	@echo '           DEB_ARCH=ARCH       amd64 or arm64, to make one package only'
 
 setup: ## check Rust, install what is missing, fetch ONNX Runtime
 	@scripts/setup.sh
@@ -57,6 +61,20 @@ lint: setup ## check formatting and clippy
 bench: setup ## run the benchmarks
 	cargo bench --locked
 
-clean: ## remove build output and demo results; .onnxruntime/ stays, it is a download
+cross: setup ## build the release program for aarch64 on x86-64 Debian 12, and check what it asks of a system
+	scripts/cross.sh build --release --locked --bin takt
+	scripts/check-symbols.sh "$${CARGO_TARGET_DIR:-./target}/aarch64-unknown-linux-gnu/release/takt" .cross/sysroot/DEBIAN/symbols
+
+cross-check: cross ## compare scores and verdicts of that program, under qemu, with those of x86-64
+	cargo build --locked --bin takt
+	scripts/cross-check.sh
+
+deb: setup ## build the Debian packages for DEB_ARCH (default: amd64 and arm64) into dist/
+	@for arch in $(DEB_ARCH); do scripts/deb.sh "$$arch"; done
+
+deb-test: deb ## install, upgrade, remove and purge that package in a Debian 12 of its own
+	scripts/deb-test.sh
+
+clean: ## remove build output and demo results; .onnxruntime/ and .cross/ stay, they are downloads
 	cargo clean
-	rm -rf demo-out
+	rm -rf demo-out dist

@@ -3,6 +3,10 @@
 # GStreamer, Python for tests against other implementations, systemd's checks of units, network namespaces and nftables for tests), and the shared library of ONNX Runtime in .onnxruntime/. Prints nothing, changes nothing and stays off the network when all of it is there.
 #
 # ORT_DYLIB_PATH=FILE uses a library of your own (for example one with TensorRT on a Jetson); then none is fetched.
+#
+# Two parts of it serve other scripts:
+#   setup.sh library ARCH DIR    puts the library for x86_64 or aarch64 into DIR, whatever this machine is
+#   setup.sh packages NAME...    installs those of the Debian packages that are missing
 set -euo pipefail
 
 readonly RUST_MINOR_MIN=92 # rust-version in Cargo.toml
@@ -120,10 +124,10 @@ has_sha256() {
     printf '%s  %s\n' "$2" "$1" | sha256sum --check --status 2>/dev/null
 }
 
-# Sets arch and ort_sha256 for this machine.
+# Sets arch and ort_sha256 for the architecture given, else for this machine's.
 choose_library() {
-    arch=$(uname -m)
-    if [[ $(getconf LONG_BIT) != 64 ]]; then arch+=' with 32-bit programs'; fi
+    arch=${1:-$(uname -m)}
+    if [[ -z ${1:-} && $(getconf LONG_BIT) != 64 ]]; then arch+=' with 32-bit programs'; fi
     case "$(uname -s) $arch" in
         'Linux x86_64') ort_sha256=$ORT_SHA256_X86_64 ;;
         'Linux aarch64') ort_sha256=$ORT_SHA256_AARCH64 ;;
@@ -209,7 +213,8 @@ PYTHON
         die "failed to verify libonnxruntime.so out of $wheel: its sha256 is not $ort_sha256." \
             'Check the free space of this disk; if there is enough, scripts/setup.sh and scripts/onnxruntime-requirements.txt disagree.'
     fi
-    if ! "$python" -I -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1])' "$temp/libonnxruntime.so"; then
+    # What is fetched for another architecture cannot be loaded here.
+    if [[ $arch == "$(uname -m)" ]] && ! "$python" -I -c 'import ctypes, sys; ctypes.CDLL(sys.argv[1])' "$temp/libonnxruntime.so"; then
         die "failed to load ONNX Runtime $ORT_VERSION: the loader said the above." \
             'It needs glibc 2.28 and libstdc++ of GCC 8 or later: Debian 10, Ubuntu 20.04 and later have both.' \
             'On an older system set ORT_DYLIB_PATH to a libonnxruntime.so of version 1.20 or later.'
@@ -242,13 +247,43 @@ main() {
     install_packages "${missing[@]}"
 
     if ((fetch)); then
-        if [[ -z $python ]]; then
-            python=$(python_with_pip) || die 'failed to find pip: neither python3 nor /usr/bin/python3 runs "-m pip".' \
-                'Install the Debian package python3-pip, then run this again.'
-        fi
+        python=$(pip_or_die)
         fetch_library "$python"
         say 'ready'
     fi
 }
 
-main
+pip_or_die() {
+    python_with_pip || die 'failed to find pip: neither python3 nor /usr/bin/python3 runs "-m pip".' \
+        'Install the Debian package python3-pip, then run this again.'
+}
+
+# library ARCH DIR
+library() {
+    local python
+    if (($# != 2)); then die 'failed to choose a library: it takes an architecture and a folder.' 'Say: scripts/setup.sh library aarch64 DIR'; fi
+    # The one that is pinned is wanted, not one of the user's own.
+    unset ORT_DYLIB_PATH
+    ort_dir=$2
+    ort_library=$ort_dir/libonnxruntime.so
+    choose_library "$1"
+    if ! library_is_needed; then return; fi
+    if ! python_with_pip >/dev/null; then install_packages python3-pip; fi
+    python=$(pip_or_die)
+    fetch_library "$python"
+}
+
+# packages NAME...
+packages() {
+    local package missing=()
+    for package in "$@"; do
+        if [[ $(dpkg-query --show --showformat='${db:Status-Status}' "$package" 2>/dev/null) != installed ]]; then missing+=("$package"); fi
+    done
+    install_packages "${missing[@]}"
+}
+
+case "${1:-}" in
+    '') main ;;
+    library | packages) "$@" ;;
+    *) die "failed to understand '$1'." 'Say: scripts/setup.sh, scripts/setup.sh library ARCH DIR, or scripts/setup.sh packages NAME...' ;;
+esac

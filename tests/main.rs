@@ -10,6 +10,7 @@
 //! | `config.rs` | configuration files are read as their version says; `validate` tells what is wrong |
 //! | `docs.rs` | tables in the documentation are what the code says |
 //! | `doctor.rs` | what is wrong with a box is found, said, and nothing disturbed by it |
+//! | `package.rs` | the Debian package: what is in it, what its scripts take away, and which systems the program runs on |
 //! | `engine.rs` | a missing or wrong runtime library is said |
 //! | `capture.rs` | cameras through GStreamer, shared memory and folders; what is killed comes back |
 //! | `modbus.rs` | the station as Modbus server, and what is sent to it that should not be |
@@ -39,6 +40,7 @@ mod foreign;
 mod licences;
 mod line_controller;
 mod modbus;
+mod package;
 mod parity;
 mod parts;
 mod played_line;

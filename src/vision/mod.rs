@@ -157,7 +157,7 @@ pub enum EngineError {
     /// The runtime library was not found or is not usable.
     #[error(
         "failed to load ONNX Runtime: {tried}; set ORT_DYLIB_PATH to a libonnxruntime.so of version 1.20 or later \
-         (`make setup` fetches one), put it next to the takt program, or install it system-wide"
+         (`make setup` fetches one), put it next to the takt program or into lib/takt beside its bin folder, or install it system-wide"
     )]
     Library {
         /// Every place that was tried, with what was wrong there.

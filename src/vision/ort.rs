@@ -69,17 +69,30 @@ pub fn providers() -> Result<Vec<Provider>, EngineError> {
         .collect())
 }
 
-/// Where the library may be: `ORT_DYLIB_PATH` alone if it is set, else next to the program, else wherever the system's loader finds it.
+/// Name of the library in folders of its own.
+const LIBRARY: &str = "libonnxruntime.so";
+
+/// Where the library may be: `ORT_DYLIB_PATH` alone if it is set, else with the program, else wherever the system's loader finds it.
 pub fn candidates() -> Vec<PathBuf> {
     if let Some(path) = env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty()) {
         return vec![path.into()];
     }
-    let beside = env::current_exe()
-        .ok()
-        .and_then(|exe| exe.parent().map(|dir| dir.join("libonnxruntime.so")));
-    let mut paths: Vec<PathBuf> = beside.into_iter().filter(|path| path.exists()).collect();
-    paths.extend(["libonnxruntime.so", "libonnxruntime.so.1"].map(PathBuf::from));
+    let program = env::current_exe().ok();
+    let mut paths = program.as_deref().map(with_program).unwrap_or_default();
+    paths.retain(|path| path.exists());
+    paths.extend([LIBRARY, "libonnxruntime.so.1"].map(PathBuf::from));
     paths
+}
+
+/// Where the library is when it came with the program: beside it, or where packages put it, in `lib/takt` next to the program's `bin`.
+fn with_program(program: &Path) -> Vec<PathBuf> {
+    let folder = program.parent();
+    let packaged = folder.and_then(Path::parent).map(|prefix| prefix.join("lib/takt"));
+    [folder.map(Path::to_owned), packaged]
+        .into_iter()
+        .flatten()
+        .map(|folder| folder.join(LIBRARY))
+        .collect()
 }
 
 fn load_library() -> Result<Environment, EngineError> {
@@ -248,5 +261,16 @@ impl Engine for OrtEngine {
                 })
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_library_is_looked_for_where_packages_and_builds_put_it() {
+        let expected = ["/usr/bin/libonnxruntime.so", "/usr/lib/takt/libonnxruntime.so"].map(PathBuf::from);
+        assert_eq!(with_program(Path::new("/usr/bin/takt")), expected);
     }
 }
