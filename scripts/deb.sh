@@ -146,7 +146,7 @@ put_control() {
     (cd -- "$stage" && find usr -type f -print0 | sort -z | xargs -0 md5sum) >"$stage/DEBIAN/md5sums"
 }
 
-# Every complaint is an error; packaging/debian/lintian-overrides explains the exceptions.
+# Every complaint is an error; scripts/debian/lintian-overrides explains the exceptions.
 check_package() {
     "$scripts/setup.sh" packages lintian
     lintian --allow-root --tag-display-limit 0 --fail-on error,warning "$1" >&2 || die "failed to pass lintian with $1: it said the above."
@@ -155,7 +155,7 @@ check_package() {
 main() {
     "$scripts/setup.sh" packages dpkg-dev binutils
     choose_architecture
-    packaging=$root/packaging/debian
+    packaging=$root/scripts/debian
     maintainer=$(sed -n 's/^Maintainer: //p' "$packaging/control.in")
     version=${DEB_VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)}
     build_program

@@ -186,7 +186,7 @@ fn a_program_that_needs_too_new_a_system_is_refused_by_the_name_of_the_symbol() 
 #[test]
 fn the_manual_names_every_command() {
     let help = run(takt("help").env("COLUMNS", "200")).done().stdout;
-    let manual = fs::read_to_string(project("packaging/debian/takt.1")).unwrap();
+    let manual = fs::read_to_string(project("scripts/debian/takt.1")).unwrap();
     let commands: Vec<&str> = help
         .lines()
         .skip_while(|line| !line.starts_with("Commands:"))
@@ -197,6 +197,6 @@ fn the_manual_names_every_command() {
         .collect();
     assert!(commands.len() > 5, "{help}");
     for name in commands {
-        assert!(manual.contains(&format!(".B {name}\n")), "{name} is not in packaging/debian/takt.1");
+        assert!(manual.contains(&format!(".B {name}\n")), "{name} is not in scripts/debian/takt.1");
     }
 }
