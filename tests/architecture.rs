@@ -75,10 +75,9 @@ const SDKS: &[(&str, &[&str])] = &[
     ("gstreamer", &["capture/gstreamer.rs", "twin/camera.rs"]),
     ("gstreamer_app", &["capture/gstreamer.rs", "twin/camera.rs"]),
     ("gstreamer_video", &["capture/gstreamer.rs", "twin/camera.rs"]),
-    ("v4l", &["capture/v4l2.rs", "twin/"]),
     ("aravis", &["capture/aravis.rs", "twin/"]),
     ("libc", &["flow/clock.rs", "station/memory.rs"]),
-    ("memmap2", &["journal/black_box.rs"]),
+    ("memmap2", &["capture/v4l/device.rs", "journal/black_box.rs"]),
     ("tokio_modbus", &["twin/modbus.rs"]),
     ("async_opcua", &["plc/opcua.rs", "twin/"]),
     ("opcua", &["plc/opcua.rs", "twin/"]),
@@ -106,6 +105,7 @@ const SDKS: &[(&str, &[&str])] = &[
 const ADAPTERS: &[&str] = &[
     "crate::vision::ort",
     "crate::capture::gstreamer",
+    "crate::capture::v4l",
     "crate::capture::folder",
     "crate::twin::camera",
 ];
