@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench clean
+.PHONY: help setup demo test lint bench clean boot-test
 
 # rustup's folder is often missing from the PATH of shells that did not log in.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -56,6 +56,9 @@ lint: setup ## check formatting and clippy
 
 bench: setup ## run the benchmarks
 	cargo bench --locked
+
+boot-test: ## boot a machine with the Debian package in qemu and check it, as root (ARGS=--quick for less)
+	@scripts/boot-test.sh $(ARGS)
 
 clean: ## remove build output and demo results; .onnxruntime/ stays, it is a download
 	cargo clean
