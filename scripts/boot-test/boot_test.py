@@ -162,7 +162,12 @@ class Box:
         try:
             return self.plc.wait_for_parts(count, PARTS_S)
         finally:
-            self.plc.is_triggering.clear()
+            self.pause()
+
+    def pause(self):
+        """No more parts; the one under way runs to its end."""
+        self.plc.is_triggering.clear()
+        self.plc.wait_for(lambda plc: plc.is_idle(), PARTS_S, "the end of the part under way")
 
     def main_pid(self):
         return int(self.run("systemctl show -P MainPID takt-station"))
@@ -252,7 +257,7 @@ def commission(box):
     box.send({"model": box.work / "model"})
     box.run("rm -rf /var/lib/takt/models/bars && mkdir -p /var/lib/takt/models && cp -r /run/exchange/model /var/lib/takt/models/bars && chown -R takt:takt /var/lib/takt/models")
     box.configure(DEVICE_CAMERA)
-    return box.run("takt validate /etc/takt/station.toml", timeout=READY_S).splitlines()[-1][:60]
+    return box.run("takt validate --config /etc/takt/station.toml", timeout=READY_S).splitlines()[-1][:60]
 
 
 def power_on(box):
@@ -382,7 +387,7 @@ def upgrade(box):
     box.run("DEBIAN_FRONTEND=noninteractive dpkg -i /run/exchange/newer.deb", timeout=READY_S)
     box.plc.wait_for(lambda plc: plc.boot_id not in (0, boot_id), READY_S, "another BootId")
     box.wait_ready()
-    box.plc.is_triggering.clear()
+    box.pause()
     box.inspect(1)
     need(box.run(kept) == before, "configuration or model changed")
     version = box.run("dpkg-query -W -f '${Version}' takt")

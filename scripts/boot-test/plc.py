@@ -65,6 +65,10 @@ class Plc(threading.Thread):
         """The parts whose outcome was read."""
         return [part for part in list(self.parts) if part.verdict]
 
+    def is_idle(self):
+        """Whether no part is under way."""
+        return self.step == self.ready
+
     def wait_for(self, condition, timeout, what):
         """Waits until a condition on this PLC holds."""
         deadline = time.monotonic() + timeout

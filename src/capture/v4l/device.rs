@@ -380,11 +380,11 @@ fn set_control(file: &File, control: &ControlDescription, name: &str, setting: &
     }
     let refused = |expected: String| format!("control {name} is {setting}; give {expected}");
     let value = match (control.kind, setting) {
-        (kernel::KIND_INTEGER | kernel::KIND_INTEGER_64, ControlSetting::Whole(value)) => {
+        (kernel::KIND_INTEGER | kernel::KIND_INTEGER_64 | kernel::KIND_INTEGER_MENU, ControlSetting::Whole(value)) => {
             check_range(control, *value).map_err(refused)?;
             *value
         }
-        (kernel::KIND_INTEGER | kernel::KIND_INTEGER_64, _) => {
+        (kernel::KIND_INTEGER | kernel::KIND_INTEGER_64 | kernel::KIND_INTEGER_MENU, _) => {
             return Err(refused(format!("a whole number from {} to {}", control.minimum, control.maximum)));
         }
         (kernel::KIND_BOOLEAN, ControlSetting::Flag(flag)) => i64::from(*flag),
@@ -396,10 +396,6 @@ fn set_control(file: &File, control: &ControlDescription, name: &str, setting: &
             chosen
                 .map(|(index, _)| *index)
                 .ok_or_else(|| refused(format!("one of {}", quoted())))?
-        }
-        (kernel::KIND_INTEGER_MENU, ControlSetting::Whole(value)) => {
-            check_range(control, *value).map_err(refused)?;
-            *value
         }
         (kernel::KIND_BUTTON, ControlSetting::Flag(true)) => 1,
         _ => {
@@ -507,6 +503,20 @@ mod tests {
             assert_eq!(format_name(fourcc(format)), format.name());
         }
         assert_eq!(format_name(u32::from_le_bytes(*b"MJPG")), "MJPG");
+    }
+
+    #[test]
+    fn numbers_out_of_range_are_told_what_the_control_takes() {
+        let control = |minimum, maximum, step| {
+            let mut control = ControlDescription::after(0);
+            (control.minimum, control.maximum, control.step) = (minimum, maximum, step);
+            control
+        };
+        let takes = |control: ControlDescription, value| check_range(&control, value).err().unwrap_or_default();
+        assert_eq!(takes(control(-10, 20, 0), 21), "a whole number from -10 to 20");
+        assert_eq!(takes(control(-10, 20, 3), 0), "a whole number from -10 to 20 in steps of 3");
+        assert_eq!(takes(control(-10, 20, 3), -4), "");
+        assert_eq!(takes(control(i64::MIN, i64::MAX, 1), i64::MAX), "");
     }
 
     #[test]

@@ -240,6 +240,25 @@ pub(super) struct ControlDescription {
 }
 
 impl ControlDescription {
+    /// Asks for the control after this one.
+    pub(super) fn after(id: u32) -> Self {
+        Self {
+            id: id | NEXT_CONTROL,
+            kind: 0,
+            name: [0; 32],
+            minimum: 0,
+            maximum: 0,
+            step: 0,
+            default: 0,
+            flags: 0,
+            element_size: 0,
+            elements: 0,
+            dimensions: 0,
+            dimension: [0; 4],
+            reserved: [0; 32],
+        }
+    }
+
     /// Its name in words.
     pub(super) fn name(&self) -> String {
         text(&self.name)
@@ -395,21 +414,7 @@ pub(super) fn stream_off(device: impl AsFd) -> Result<()> {
 
 /// The control after the one with this id (0: the first); an error past the last.
 pub(super) fn control_after(device: impl AsFd, id: u32) -> Result<ControlDescription> {
-    let mut description = ControlDescription {
-        id: id | NEXT_CONTROL,
-        kind: 0,
-        name: [0; 32],
-        minimum: 0,
-        maximum: 0,
-        step: 0,
-        default: 0,
-        flags: 0,
-        element_size: 0,
-        elements: 0,
-        dimensions: 0,
-        dimension: [0; 4],
-        reserved: [0; 32],
-    };
+    let mut description = ControlDescription::after(id);
     // SAFETY: QUERY_EXT_CTRL reads and fills a v4l2_query_ext_ctrl, plain numbers and bytes.
     unsafe { update::<QUERY_EXT_CTRL, _>(device, &mut description) }?;
     Ok(description)
