@@ -11,6 +11,7 @@ import os
 import random
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -493,6 +494,8 @@ def read_options():
 
 def main():
     options = read_options()
+    for ending in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(ending, lambda number, _: sys.exit(128 + number))
     table = Table()
     box = Box(options, options.work)
     try:

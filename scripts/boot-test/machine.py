@@ -1,5 +1,6 @@
 """The machine under test: a qemu process, what it prints while it boots, and a root shell on its second serial port."""
 
+import ctypes
 import os
 import re
 import signal
@@ -27,7 +28,8 @@ class Machine:
         self.console.unlink(missing_ok=True)
         self.log = open(work / "shell.log", "ab")
         command = line(work, root, data_socket, exchange, plc_port, memory_mib, processors, self.console, self.shell_path)
-        self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=open(work / "qemu.log", "ab"), stderr=subprocess.STDOUT)
+        with open(work / "qemu.log", "ab") as output:
+            self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=end_with_parent)
         self.shell = None
         self.serial = 0
         self.received = b""
@@ -136,9 +138,17 @@ class Machine:
         self.log.close()
 
 
+def end_with_parent():
+    """The kernel ends qemu when whoever started it is gone, however it went."""
+    pr_set_pdeathsig = 1
+    ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
+
+
 def line(work, root, data_socket, exchange, plc_port, memory_mib, processors, console, shell):
     """The command line of qemu: emulation in software alone, so that it runs the same on every host."""
-    arguments = "console=ttyS0 rw quiet loglevel=4 mitigations=off net.ifnames=0 random.trust_cpu=on systemd.show_status=1 systemd.log_color=0"
+    # A host that is busy lets the machine stand still for moments that its kernel would take for broken timers and stuck processors. A panic ends qemu.
+    patience = "no_timer_check nowatchdog rcupdate.rcu_cpu_stall_suppress=1 panic=-1"
+    arguments = f"console=ttyS0 rw quiet loglevel=4 mitigations=off net.ifnames=0 random.trust_cpu=on systemd.show_status=1 systemd.log_color=0 {patience}"
     return [
         *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"),
         *("-smp", str(processors), "-m", str(memory_mib), "-nodefaults", "-display", "none", "-no-reboot"),
