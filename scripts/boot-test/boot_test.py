@@ -40,9 +40,9 @@ DEVICE_CAMERA = f"""device = "/dev/video0"
 format = "GRAY8"
 width = {WIDTH}
 height = {HEIGHT}
-frame_rate_hz = 10
+frame_rate_hz = 5
 controls = {{ brightness = @BRIGHTNESS@, osd_text_mode = "None", test_pattern = "75% Colorbar" }}"""
-PIPELINE_CAMERA = f'source = "v4l2src device=/dev/video0 ! video/x-raw,format=GRAY8,width={WIDTH},height={HEIGHT},framerate=10/1"'
+PIPELINE_CAMERA = f'source = "v4l2src device=/dev/video0 ! video/x-raw,format=GRAY8,width={WIDTH},height={HEIGHT},framerate=5/1"'
 
 
 def need(condition, what):
