@@ -75,6 +75,7 @@ const SDKS: &[(&str, &[&str])] = &[
     ("gstreamer", &["capture/gstreamer.rs", "twin/camera.rs"]),
     ("gstreamer_app", &["capture/gstreamer.rs", "twin/camera.rs"]),
     ("gstreamer_video", &["capture/gstreamer.rs", "twin/camera.rs"]),
+    ("v4l", &["capture/v4l.rs", "capture/v4l/device.rs", "capture/v4l/kernel.rs"]),
     ("aravis", &["capture/aravis.rs", "twin/"]),
     ("libc", &["flow/clock.rs", "station/memory.rs"]),
     ("memmap2", &["capture/v4l/device.rs", "journal/black_box.rs"]),
@@ -306,7 +307,11 @@ fn breaches(file: &str, source: &str) -> Vec<String> {
     breaches
 }
 
+/// The sources of takt in a folder; one with a manifest of its own is another crate.
 fn sources(folder: &Path) -> Vec<PathBuf> {
+    if folder.join("Cargo.toml").exists() {
+        return Vec::new();
+    }
     let mut paths: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let (folders, files): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path.is_dir());

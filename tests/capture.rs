@@ -476,6 +476,7 @@ fn a_device_that_is_no_camera_says_so_once_and_can_be_dropped() {
     for (path, expected) in [
         (folder.path().join("video0"), "check cable and power, and the path"),
         ("/dev/null".into(), "is no video device"),
+        (folder.path().to_owned(), "is no video device"),
     ] {
         let (sink, heard) = Heard::sink();
         let camera = V4lCamera::start(device(&path), sink).unwrap();

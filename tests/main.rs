@@ -18,6 +18,7 @@
 //! | `station.rs` | the station as a process: what it shows, records, survives and refuses |
 //! | `record.rs` | the record, from a station that is killed to a historian behind a network that is cut |
 //! | `twin.rs` | a virtual line around a real station: what goes wrong on purpose breaks no promise |
+//! | `v4l2_bindings.rs` | the declarations of V4L2 are those of the C compiler |
 //! | `cell.rs`, `played_line.rs`, `parts.rs`, `program.rs`, `skip.rs` | a station and a line to test, the parts that are drawn, the program that is run, the checks that cannot be made here |
 
 // clippy.toml allows these in test functions; what they call is no less a test.
@@ -44,3 +45,4 @@ mod skip;
 mod station;
 mod teach;
 mod twin;
+mod v4l2_bindings;

@@ -2,12 +2,13 @@
 //!
 //! A thread of its own, named after the camera, opens the device, sets it up as configured, takes frames until the device fails or is
 //! unplugged, and opens it anew after 100 ms, doubling to 5 s. Buffers that takt holds are the driver's own; beyond `frames_held_max` of
-//! them frames are copied and counted.
+//! them frames are copied and counted. The device is reached through the crate `v4l`, as far as that goes.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `v4l/device.rs` | a device that is set up and streams |
-//! | `v4l/kernel.rs` | the kernel's structures and requests |
+//! | `v4l/kernel.rs` | the crate `v4l`, and requests to the kernel where it would not do |
+//! | `v4l/sys/` | a crate: the kernel's declarations, which `v4l` would otherwise make at every build, with libclang |
 
 mod device;
 mod kernel;
@@ -22,12 +23,18 @@ use std::time::Duration;
 
 use rustix::event::{EventfdFlags, PollFd, PollFlags, Timespec, eventfd, poll};
 use rustix::io::Errno;
+use v4l::buffer::{self, Metadata};
+use v4l::format::{Colorspace, Quantization};
+use v4l::timestamp::Timestamp;
+use v4l::v4l_sys::{
+    v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_709, v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_DEFAULT, v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_XV709,
+};
 
 use super::{BACKOFF_MAX, BACKOFF_MIN, Camera, CameraClock, CameraError, Capture, CaptureSink, Frame, PixelFormat, Pixels};
 use crate::flow::{self, NothingReceived, Receiver, WhenFull};
 use crate::part::Nanos;
 use device::{Device, Taken};
-use kernel::{Buffer, PixelLayout};
+use kernel::Layout;
 
 /// How long a drop waits for the driver to stop.
 const STOP_MAX: Duration = Duration::from_secs(3);
@@ -113,7 +120,7 @@ impl Stop {
             tv_nsec: i64::from(time.subsec_nanos()),
         });
         let mut waited = vec![PollFd::from_borrowed_fd(self.wake.as_fd(), PollFlags::IN)];
-        waited.extend(device.map(|device| PollFd::new(device.file(), PollFlags::IN)));
+        waited.extend(device.map(|device| PollFd::new(device, PollFlags::IN)));
         match poll(&mut waited, timeout.as_ref()) {
             Ok(_) => Ok(waited.get(1).is_some_and(|device| !device.revents().is_empty())),
             Err(Errno::INTR) => Ok(false),
@@ -249,9 +256,9 @@ impl Driver {
                 }
                 continue;
             }
-            while let Some((buffer, taken)) = device.next()? {
+            while let Some((said, taken)) = device.next()? {
                 let arrived = flow::now();
-                let Some(frame) = self.frame(&device, &buffer, taken, arrived, counter.next(buffer.sequence))? else {
+                let Some(frame) = self.frame(&device, &said, taken, arrived, counter.next(said.sequence))? else {
                     continue;
                 };
                 if !is_up {
@@ -269,7 +276,7 @@ impl Driver {
     fn frame(
         &mut self,
         device: &Device,
-        buffer: &Buffer,
+        said: &Metadata,
         taken: Option<Taken>,
         arrived: Nanos,
         counter: u64,
@@ -294,7 +301,7 @@ impl Driver {
             planes: device.planes(),
             full_range: is_full_range(layout),
             bt709: is_bt709(layout),
-            exposed_at: exposed_at(self.settings.clock, buffer, arrived)?,
+            exposed_at: exposed_at(self.settings.clock, said, arrived)?,
             counter: Some(counter),
         };
         if !frame.is_whole() {
@@ -334,41 +341,39 @@ impl FrameCounter {
     }
 }
 
-/// When the frame in a buffer was exposed.
-fn exposed_at(clock: CameraClock, buffer: &Buffer, arrived: Nanos) -> Result<Nanos, String> {
+/// When the frame was exposed of which the driver says `said`.
+fn exposed_at(clock: CameraClock, said: &Metadata, arrived: Nanos) -> Result<Nanos, String> {
     if clock == CameraClock::Arrival {
         return Ok(arrived);
     }
-    let is_monotonic = buffer.flags & kernel::BUFFER_TIME_KIND == kernel::BUFFER_TIME_MONOTONIC;
-    buffer
-        .time_ns()
+    let is_monotonic = said.flags & buffer::Flags::TIMESTAMP_MASK == buffer::Flags::TIMESTAMP_MONOTONIC;
+    nanoseconds(said.timestamp)
         .filter(|_| is_monotonic)
         .map(Nanos)
         .ok_or_else(|| "its driver does not stamp frames by the monotonic clock; set clock = \"arrival\"".into())
 }
 
+/// A driver's time stamp; `None` where it is before the clock's zero or beyond what a clock can reach.
+fn nanoseconds(stamp: Timestamp) -> Option<u64> {
+    let nanoseconds = stamp.sec.checked_mul(1_000_000_000)?.checked_add(stamp.usec.checked_mul(1000)?)?;
+    u64::try_from(nanoseconds).ok()
+}
+
 /// Whether luma has the full range: as the driver says, or else as the colour space has it.
-fn is_full_range(layout: &PixelLayout) -> bool {
-    const FULL: u32 = 1;
-    const LIMITED: u32 = 2;
-    const COLORSPACE_JPEG: u32 = 7;
-    match layout.quantization {
-        FULL => true,
-        LIMITED => false,
-        _ => layout.colorspace == COLORSPACE_JPEG,
+fn is_full_range(layout: &Layout) -> bool {
+    match Quantization::try_from(layout.quantization) {
+        Ok(Quantization::FullRange) => true,
+        Ok(Quantization::LimitedRange) => false,
+        _ => matches!(Colorspace::try_from(layout.colorspace), Ok(Colorspace::JPEG)),
     }
 }
 
 /// Whether chroma follows BT.709: as the driver says, or else as the colour space has it.
-fn is_bt709(layout: &PixelLayout) -> bool {
-    const AS_COLORSPACE: u32 = 0;
-    const ENCODING_709: u32 = 2;
-    const ENCODING_XV709: u32 = 4;
-    const COLORSPACE_REC709: u32 = 3;
-    const COLORSPACE_DCI_P3: u32 = 12;
+fn is_bt709(layout: &Layout) -> bool {
+    const AS_COLORSPACE: u32 = v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_DEFAULT;
     match layout.ycbcr_encoding {
-        AS_COLORSPACE => [COLORSPACE_REC709, COLORSPACE_DCI_P3].contains(&layout.colorspace),
-        encoding => [ENCODING_709, ENCODING_XV709].contains(&encoding),
+        AS_COLORSPACE => matches!(Colorspace::try_from(layout.colorspace), Ok(Colorspace::Rec709 | Colorspace::DCIP3)),
+        encoding => [v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_709, v4l2_ycbcr_encoding_V4L2_YCBCR_ENC_XV709].contains(&encoding),
     }
 }
 
@@ -388,24 +393,30 @@ mod tests {
 
     #[test]
     fn times_of_another_clock_are_refused() {
-        let stamped = |flags| {
-            let mut buffer = Buffer::default();
-            buffer.flags = flags;
-            buffer
+        let stamped = |flags: u32| Metadata {
+            flags: flags.into(),
+            ..Metadata::default()
         };
         let at = |clock, flags| exposed_at(clock, &stamped(flags), Nanos(7));
-        assert_eq!(at(CameraClock::Monotonic, kernel::BUFFER_TIME_MONOTONIC), Ok(Nanos(0)));
+        assert_eq!(at(CameraClock::Monotonic, buffer::Flags::TIMESTAMP_MONOTONIC.bits()), Ok(Nanos(0)));
         assert!(at(CameraClock::Monotonic, 0x4000).unwrap_err().contains("clock = \"arrival\""));
         assert_eq!(at(CameraClock::Arrival, 0), Ok(Nanos(7)));
     }
 
     #[test]
+    fn times_are_nanoseconds() {
+        assert_eq!(nanoseconds(Timestamp::new(3, 250)), Some(3_000_250_000));
+        assert_eq!(nanoseconds(Timestamp::new(-1, 0)), None);
+        assert_eq!(nanoseconds(Timestamp::new(i64::MAX, 0)), None);
+    }
+
+    #[test]
     fn colours_follow_the_kernels_defaults() {
-        let layout = |colorspace, ycbcr_encoding, quantization| PixelLayout {
+        let layout = |colorspace, ycbcr_encoding, quantization| Layout {
             colorspace,
             ycbcr_encoding,
             quantization,
-            ..PixelLayout::default()
+            ..Layout::default()
         };
         assert!(!is_full_range(&layout(8, 0, 0)));
         assert!(is_full_range(&layout(7, 0, 0)));

@@ -2,16 +2,20 @@
 
 #![allow(unsafe_code, reason = "frames lie in memory that the driver has mapped for us")]
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::fd::{AsFd, BorrowedFd};
 use std::path::Path;
 use std::sync::Arc;
 
 use memmap2::{MmapOptions, MmapRaw};
-use rustix::fs::OFlags;
 use rustix::io::Errno;
+use v4l::buffer::{self, Metadata};
+use v4l::control::{self, Type};
+use v4l::format::{FieldOrder, FourCC};
+use v4l::parameters::Capabilities;
+use v4l::video::capture::Parameters;
+use v4l::{Fraction, capability};
 
-use super::kernel::{self, Buffer, ControlDescription, PixelLayout};
+use super::kernel::{ControlDescription, Layout, Node};
 use super::{ControlSetting, V4lSettings};
 use crate::capture::{PixelFormat, Plane};
 use crate::flow::{self, Receiver, Sender, WhenFull};
@@ -27,8 +31,8 @@ const RATE_DEVIATION_MAX: f64 = 0.01;
 
 /// A device that streams.
 pub(super) struct Device {
-    file: File,
-    layout: PixelLayout,
+    node: Node,
+    layout: Layout,
     format: PixelFormat,
     buffers: Vec<Arc<MmapRaw>>,
     /// How many of the buffers may be lent.
@@ -76,34 +80,29 @@ impl Device {
     /// With what is wrong and what helps.
     pub(super) fn open(settings: &V4lSettings) -> Result<Self, String> {
         let path = &settings.device;
-        let file = OpenOptions::new()
-            .read(true)
-            .write(true)
-            .custom_flags(OFlags::NONBLOCK.bits() as i32)
-            .open(path)
-            .map_err(|error| explain_open(path, &error))?;
-        check_kind(&file, path)?;
-        let layout = set_layout(&file, settings)?;
+        let node = Node::open(path).map_err(|error| explain_open(path, error))?;
+        check_kind(&node, path)?;
+        let layout = set_layout(&node, settings)?;
         if let Some(rate_hz) = settings.frame_rate_hz {
-            set_rate(&file, rate_hz)?;
+            set_rate(&node, rate_hz)?;
         }
-        set_controls(&file, &settings.controls)?;
-        let buffers = map_buffers(&file, settings.frames_held_max)?;
+        set_controls(&node, &settings.controls)?;
+        let buffers = map_buffers(&node, settings.frames_held_max)?;
         for index in 0..buffers.len() as u32 {
-            kernel::queue_buffer(&file, index).map_err(explain)?;
+            node.queue_buffer(index).map_err(explain)?;
         }
         let (give_back, given_back) = flow::bounded("camera buffers", buffers.len(), WhenFull::DropNewest);
         let device = Self {
             lent_max: settings.frames_held_max.min(buffers.len().saturating_sub(BUFFERS_DRIVER_MIN)),
             lent: 0,
-            file,
+            node,
             layout,
             format: settings.format,
             buffers,
             give_back,
             given_back,
         };
-        kernel::stream_on(&device.file).map_err(|error| match error {
+        device.node.stream_on().map_err(|error| match error {
             Errno::NOSPC => {
                 "the USB bus has no bandwidth left; use another USB controller, a smaller format or a lower frame_rate_hz".to_owned()
             }
@@ -112,13 +111,8 @@ impl Device {
         Ok(device)
     }
 
-    /// The device itself, to wait for.
-    pub(super) fn file(&self) -> &File {
-        &self.file
-    }
-
     /// How rows lie in its frames.
-    pub(super) fn layout(&self) -> &PixelLayout {
+    pub(super) fn layout(&self) -> &Layout {
         &self.layout
     }
 
@@ -131,34 +125,41 @@ impl Device {
     ///
     /// # Errors
     /// When the device gives no more.
-    pub(super) fn next(&mut self) -> Result<Option<(Buffer, Option<Taken>)>, String> {
+    pub(super) fn next(&mut self) -> Result<Option<(Metadata, Option<Taken>)>, String> {
         while let Some(index) = self.given_back.try_receive() {
             self.lent -= 1;
-            kernel::queue_buffer(&self.file, index).map_err(explain)?;
+            self.node.queue_buffer(index).map_err(explain)?;
         }
-        let Some(buffer) = kernel::take_buffer(&self.file).map_err(explain)? else {
+        let Some((index, said)) = self.node.take_buffer().map_err(explain)? else {
             return Ok(None);
         };
         let memory = self
             .buffers
-            .get(buffer.index as usize)
+            .get(index as usize)
             .ok_or("its driver gives buffers that do not exist; report it to whoever wrote the driver")?;
         let lent = LentBuffer {
             memory: Arc::clone(memory),
-            used: (buffer.used as usize).min(memory.len()),
-            index: buffer.index,
+            used: (said.bytesused as usize).min(memory.len()),
+            index,
             give_back: self.give_back.clone(),
         };
         // Whatever becomes of it, it is out until it is given back.
         self.lent += 1;
-        let taken = if buffer.flags & kernel::BUFFER_DAMAGED != 0 {
+        let taken = if said.flags.contains(buffer::Flags::ERROR) {
             None
         } else if self.lent > self.lent_max {
             Some(Taken::Copied(lent.as_ref().to_vec()))
         } else {
             Some(Taken::Lent(lent))
         };
-        Ok(Some((buffer, taken)))
+        Ok(Some((said, taken)))
+    }
+}
+
+impl AsFd for Device {
+    /// The device itself, to wait for.
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.node.as_fd()
     }
 }
 
@@ -166,33 +167,33 @@ impl Drop for Device {
     fn drop(&mut self) {
         // Frames that are held keep their memory, and with it the kernel's idea of an open device: buffers must be given back by name, or
         // the next to open it would find it busy. A device that is gone refuses both, which is as good.
-        let _ = kernel::stream_off(&self.file);
-        let _ = kernel::request_buffers(&self.file, 0);
+        let _ = self.node.stream_off();
+        let _ = self.node.request_buffers(0);
     }
 }
 
 /// What the kernel calls a format.
-pub(super) fn fourcc(format: PixelFormat) -> u32 {
-    u32::from_le_bytes(match format {
-        PixelFormat::Gray8 => *b"GREY",
-        PixelFormat::Rgb => *b"RGB3",
-        PixelFormat::Bgr => *b"BGR3",
-        PixelFormat::Nv12 => *b"NV12",
-        PixelFormat::I420 => *b"YU12",
-        PixelFormat::Yuy2 => *b"YUYV",
+pub(super) fn fourcc(format: PixelFormat) -> FourCC {
+    FourCC::new(match format {
+        PixelFormat::Gray8 => b"GREY",
+        PixelFormat::Rgb => b"RGB3",
+        PixelFormat::Bgr => b"BGR3",
+        PixelFormat::Nv12 => b"NV12",
+        PixelFormat::I420 => b"YU12",
+        PixelFormat::Yuy2 => b"YUYV",
     })
 }
 
 /// The name of a format of the kernel's: takt's where takt has one.
-fn format_name(code: u32) -> String {
+fn format_name(code: FourCC) -> String {
     match PixelFormat::ALL.into_iter().find(|format| fourcc(*format) == code) {
         Some(format) => format.name().to_owned(),
-        None => String::from_utf8_lossy(&code.to_le_bytes()).trim().to_owned(),
+        None => String::from_utf8_lossy(&code.repr).trim().to_owned(),
     }
 }
 
 /// Where planes lie in one buffer: one behind the other, chroma with the stride that goes with its width.
-fn planes(format: PixelFormat, layout: &PixelLayout) -> [Plane; 3] {
+fn planes(format: PixelFormat, layout: &Layout) -> [Plane; 3] {
     let (stride, rows) = (layout.stride as usize, layout.height as usize);
     let luma = Plane { offset: 0, stride };
     match format {
@@ -218,70 +219,54 @@ fn planes(format: PixelFormat, layout: &PixelLayout) -> [Plane; 3] {
     }
 }
 
-fn check_kind(file: &File, path: &Path) -> Result<(), String> {
-    let not_one = |what: &str| {
-        format!(
-            "{} is {what}; v4l2-ctl --list-devices shows which devices are cameras",
-            path.display()
-        )
-    };
-    let capability = kernel::capability(file).map_err(|error| match error {
+fn check_kind(node: &Node, path: &Path) -> Result<(), String> {
+    let not_one = |what: &str| no_camera(path, what);
+    let (card, can) = node.capability().map_err(|error| match error {
         Errno::NOTTY | Errno::INVAL => not_one("no video device"),
         error => explain(error),
     })?;
-    let can = capability.can();
-    if can & kernel::CAN_CAPTURE == 0 {
-        return Err(if can & kernel::CAN_CAPTURE_PLANES == 0 {
-            not_one(&format!("no camera ({})", capability.card()))
-        } else {
+    if !can.contains(capability::Flags::VIDEO_CAPTURE) {
+        return Err(if can.contains(capability::Flags::VIDEO_CAPTURE_MPLANE) {
             format!(
-                "{} ({}) gives each plane a buffer of its own, which takt reads through GStreamer: source = \"v4l2src device={}\"",
-                path.display(),
-                capability.card(),
+                "{0} ({card}) gives each plane a buffer of its own, which takt reads through GStreamer: source = \"v4l2src device={0}\"",
                 path.display()
             )
+        } else {
+            not_one(&format!("no camera ({card})"))
         });
     }
-    if can & kernel::CAN_STREAM == 0 {
-        return Err(not_one(&format!("a camera that does not stream ({})", capability.card())));
+    if !can.contains(capability::Flags::STREAMING) {
+        return Err(not_one(&format!("a camera that does not stream ({card})")));
     }
     Ok(())
 }
 
-fn set_layout(file: &File, settings: &V4lSettings) -> Result<PixelLayout, String> {
-    let asked = PixelLayout {
-        width: settings.width,
-        height: settings.height,
-        fourcc: fourcc(settings.format),
-        field: kernel::FIELD_NONE,
-        ..PixelLayout::default()
-    };
-    let given = kernel::set_format(file, asked).map_err(|error| match error {
+fn set_layout(node: &Node, settings: &V4lSettings) -> Result<Layout, String> {
+    let (width, height, code) = (settings.width, settings.height, fourcc(settings.format));
+    let given = node.set_format(width, height, code).map_err(|error| match error {
         Errno::BUSY => "another program uses it; stop that program, or give this camera another device".to_owned(),
         error => explain(error),
     })?;
-    let say = |layout: &PixelLayout| format!("{}x{} {}", layout.width, layout.height, format_name(layout.fourcc));
-    if (given.width, given.height, given.fourcc) != (asked.width, asked.height, asked.fourcc) {
+    let say = |width, height, code| format!("{width}x{height} {}", format_name(code));
+    let says = say(given.width, given.height, given.fourcc);
+    if (given.width, given.height, given.fourcc) != (width, height, code) {
         return Err(format!(
-            "it does not give {} but {}; its formats are {}, and v4l2-ctl --list-formats-ext shows their sizes{}",
-            say(&asked),
-            say(&given),
-            formats(file),
+            "it does not give {} but {says}; its formats are {}, and v4l2-ctl --list-formats-ext shows their sizes{}",
+            say(width, height, code),
+            formats(node),
             "; others are read through GStreamer: source = \"v4l2src ... ! jpegdec\""
         ));
     }
-    if given.field != kernel::FIELD_NONE {
+    if given.field != FieldOrder::Progressive as u32 {
         return Err(format!(
-            "it gives {} as half frames (interlaced), which show a moving part twice; choose a size that is progressive",
-            say(&given)
+            "it gives {says} as half frames (interlaced), which show a moving part twice; choose a size that is progressive"
         ));
     }
     let plane = planes(settings.format, &given)[0];
     let (row, _) = settings.format.plane_sizes(given.width, given.height)[0];
     if plane.stride < row {
         return Err(format!(
-            "its driver says that a row of {} is {} bytes; report it to whoever wrote the driver",
-            say(&given),
+            "its driver says that a row of {says} is {} bytes; report it to whoever wrote the driver",
             plane.stride
         ));
     }
@@ -289,9 +274,9 @@ fn set_layout(file: &File, settings: &V4lSettings) -> Result<PixelLayout, String
 }
 
 /// The formats of a device, for people.
-fn formats(file: &File) -> String {
-    let names = (0..LISTED_MAX).map_while(|index| kernel::format_offered(file, index).ok());
-    listed(names.map(|format| format_name(format.fourcc)))
+fn formats(node: &Node) -> String {
+    let names = (0..LISTED_MAX).map_while(|index| node.format_offered(index).ok());
+    listed(names.map(format_name))
 }
 
 fn listed(names: impl Iterator<Item = String>) -> String {
@@ -303,14 +288,17 @@ fn listed(names: impl Iterator<Item = String>) -> String {
     list
 }
 
-fn set_rate(file: &File, rate_hz: u32) -> Result<(), String> {
-    let mut parameters = match kernel::rate(file) {
-        Ok(parameters) if parameters.can_set_rate() => parameters,
+fn set_rate(node: &Node, rate_hz: u32) -> Result<(), String> {
+    let rate = match node.rate() {
+        Ok(rate) if rate.capabilities.contains(Capabilities::TIME_PER_FRAME) => rate,
         Ok(_) | Err(Errno::NOTTY) => return Err("its rate of frames cannot be set; remove frame_rate_hz".into()),
         Err(error) => return Err(explain(error)),
     };
-    (parameters.numerator, parameters.denominator) = (1, rate_hz);
-    let given = kernel::set_rate(file, parameters).map_err(explain)?;
+    let asked = Parameters {
+        interval: Fraction::new(1, rate_hz),
+        ..rate
+    };
+    let given = node.set_rate(asked).map_err(explain)?;
     let given_hz = f64::from(given.denominator) / f64::from(given.numerator.max(1));
     let asked_hz = f64::from(rate_hz);
     if (given_hz - asked_hz).abs() > RATE_DEVIATION_MAX * asked_hz {
@@ -322,26 +310,26 @@ fn set_rate(file: &File, rate_hz: u32) -> Result<(), String> {
 }
 
 /// Sets controls: switches and choices before numbers, since a number under something automatic has no effect.
-fn set_controls(file: &File, settings: &[(String, ControlSetting)]) -> Result<(), String> {
+fn set_controls(node: &Node, settings: &[(String, ControlSetting)]) -> Result<(), String> {
     if settings.is_empty() {
         return Ok(());
     }
-    let known = controls(file);
+    let known = controls(node);
     let find = |name: &str| {
-        known.iter().find(|control| control_name(&control.name()) == name).ok_or_else(|| {
-            let names = known.iter().map(|control| control_name(&control.name()));
+        known.iter().find(|control| control_name(&control.name) == name).ok_or_else(|| {
+            let names = known.iter().map(|control| control_name(&control.name));
             format!("it has no control {name}; it has {}", listed(names))
         })
     };
     let is_number = |setting: &ControlSetting| matches!(setting, ControlSetting::Whole(_));
     let (numbers, switches): (Vec<_>, Vec<_>) = settings.iter().partition(|(_, setting)| is_number(setting));
     for (name, setting) in switches.into_iter().chain(numbers) {
-        set_control(file, find(name)?, name, setting)?;
+        set_control(node, find(name)?, name, setting)?;
     }
     let has_effect = |(name, _): &(String, ControlSetting)| {
         let is_idle =
-            |control: &ControlDescription| control_name(&control.name()) == *name && control.flags & kernel::CONTROL_INACTIVE != 0;
-        if controls(file).iter().any(is_idle) {
+            |control: &ControlDescription| control_name(&control.name) == *name && control.flags.contains(control::Flags::INACTIVE);
+        if controls(node).iter().any(is_idle) {
             return Err(format!(
                 "control {name} has no effect, because another one is automatic; set that one in controls too"
             ));
@@ -351,17 +339,18 @@ fn set_controls(file: &File, settings: &[(String, ControlSetting)]) -> Result<()
     settings.iter().try_for_each(has_effect)
 }
 
-fn controls(file: &File) -> Vec<ControlDescription> {
+fn controls(node: &Node) -> Vec<ControlDescription> {
     let mut known: Vec<ControlDescription> = Vec::new();
     while known.len() < LISTED_MAX as usize {
         let last = known.last().map_or(0, |control| control.id);
-        match kernel::control_after(file, last) {
+        match node.control_after(last) {
             // A driver that goes round in circles must not take us along.
             Ok(control) if control.id > last => known.push(control),
             _ => break,
         }
     }
-    known.retain(|control| control.flags & kernel::CONTROL_DISABLED == 0);
+    // A class is the heading of those that follow.
+    known.retain(|control| !control.flags.contains(control::Flags::DISABLED) && control.kind != Some(Type::CtrlClass));
     known
 }
 
@@ -374,38 +363,37 @@ pub(super) fn control_name(name: &str) -> String {
     words.fold(first, |name, word| format!("{name}_{}", word.to_ascii_lowercase()))
 }
 
-fn set_control(file: &File, control: &ControlDescription, name: &str, setting: &ControlSetting) -> Result<(), String> {
-    if control.flags & kernel::CONTROL_READ_ONLY != 0 {
+fn set_control(node: &Node, control: &ControlDescription, name: &str, setting: &ControlSetting) -> Result<(), String> {
+    if control.flags.contains(control::Flags::READ_ONLY) {
         return Err(format!("control {name} can only be read; remove it from controls"));
     }
     let refused = |expected: String| format!("control {name} is {setting}; give {expected}");
     let value = match (control.kind, setting) {
-        (kernel::KIND_INTEGER | kernel::KIND_INTEGER_64 | kernel::KIND_INTEGER_MENU, ControlSetting::Whole(value)) => {
+        (Some(Type::Integer | Type::Integer64 | Type::IntegerMenu), ControlSetting::Whole(value)) => {
             check_range(control, *value).map_err(refused)?;
             *value
         }
-        (kernel::KIND_INTEGER | kernel::KIND_INTEGER_64 | kernel::KIND_INTEGER_MENU, _) => {
+        (Some(Type::Integer | Type::Integer64 | Type::IntegerMenu), _) => {
             return Err(refused(format!("a whole number from {} to {}", control.minimum, control.maximum)));
         }
-        (kernel::KIND_BOOLEAN, ControlSetting::Flag(flag)) => i64::from(*flag),
-        (kernel::KIND_BOOLEAN, _) => return Err(refused("true or false".into())),
-        (kernel::KIND_MENU, setting) => {
-            let choices = choices(file, control);
+        (Some(Type::Boolean), ControlSetting::Flag(flag)) => i64::from(*flag),
+        (Some(Type::Boolean), _) => return Err(refused("true or false".into())),
+        (Some(Type::Menu), setting) => {
+            let choices = choices(node, control);
             let chosen = choices.iter().find(|(_, words)| *setting == ControlSetting::Choice(words.clone()));
             let quoted = || listed(choices.iter().map(|(_, words)| format!("\"{words}\"")));
             chosen
                 .map(|(index, _)| *index)
                 .ok_or_else(|| refused(format!("one of {}", quoted())))?
         }
-        (kernel::KIND_BUTTON, ControlSetting::Flag(true)) => 1,
+        (Some(Type::Button), ControlSetting::Flag(true)) => 1,
         _ => {
             return Err(format!(
                 "control {name} is of a kind that takt does not set; remove it from controls"
             ));
         }
     };
-    let is_wide = control.kind == kernel::KIND_INTEGER_64;
-    kernel::set_control(file, control.id, value, is_wide)
+    node.set_control(control.id, value)
         .map_err(|error| format!("control {name} cannot be set to {setting}: {}", explain(error)))
 }
 
@@ -420,39 +408,49 @@ pub(super) fn check_range(control: &ControlDescription, value: i64) -> Result<()
     Err(format!("a whole number from {minimum} to {maximum}{steps}"))
 }
 
-fn choices(file: &File, control: &ControlDescription) -> Vec<(i64, String)> {
+fn choices(node: &Node, control: &ControlDescription) -> Vec<(i64, String)> {
     let indices = control.minimum.max(0)..=control.maximum.min(i64::from(LISTED_MAX));
-    let choice = |index: i64| Some((index, kernel::menu_choice(file, control.id, index as u32).ok()?));
+    let choice = |index: i64| Some((index, node.menu_choice(control.id, index as u32).ok()?));
     indices.filter_map(choice).collect()
 }
 
-fn map_buffers(file: &File, frames_held_max: usize) -> Result<Vec<Arc<MmapRaw>>, String> {
-    let count = kernel::request_buffers(file, (frames_held_max + BUFFERS_DRIVER_MIN) as u32).map_err(|error| match error {
-        Errno::BUSY => "another program uses it; stop that program, or give this camera another device".to_owned(),
-        Errno::NOMEM => "there is no memory for its frames; lower frames_held_max".to_owned(),
-        error => explain(error),
-    })?;
+fn map_buffers(node: &Node, frames_held_max: usize) -> Result<Vec<Arc<MmapRaw>>, String> {
+    let count = node
+        .request_buffers((frames_held_max + BUFFERS_DRIVER_MIN) as u32)
+        .map_err(|error| match error {
+            Errno::BUSY => "another program uses it; stop that program, or give this camera another device".to_owned(),
+            Errno::NOMEM => "there is no memory for its frames; lower frames_held_max".to_owned(),
+            error => explain(error),
+        })?;
     if (count as usize) < BUFFERS_DRIVER_MIN {
         return Err(format!("its driver has only {count} buffers; takt needs {BUFFERS_DRIVER_MIN}"));
     }
     let map = |index| {
-        let buffer = kernel::query_buffer(file, index).map_err(explain)?;
+        let place = node.place(index).map_err(explain)?;
         MmapOptions::new()
-            .offset(u64::from(buffer.offset))
-            .len(buffer.length as usize)
-            .map_raw_read_only(file)
+            .offset(place.offset)
+            .len(place.length)
+            .map_raw_read_only(&node.as_fd())
             .map(Arc::new)
             .map_err(|error| format!("its frames cannot be mapped: {error}; lower frames_held_max"))
     };
     (0..count).map(map).collect()
 }
 
-fn explain_open(path: &Path, error: &std::io::Error) -> String {
-    use std::io::ErrorKind;
-    let remedy = match error.kind() {
-        ErrorKind::NotFound => "check cable and power, and the path (ls /dev/v4l/by-id; v4l2-ctl --list-devices)",
-        ErrorKind::PermissionDenied => "put takt's user into the group video",
-        ErrorKind::ResourceBusy => "stop the other program that uses it",
+/// What is said of a thing that is no camera.
+fn no_camera(path: &Path, what: &str) -> String {
+    format!(
+        "{} is {what}; v4l2-ctl --list-devices shows which devices are cameras",
+        path.display()
+    )
+}
+
+fn explain_open(path: &Path, error: Errno) -> String {
+    let remedy = match error {
+        Errno::NOTTY => return no_camera(path, "no video device"),
+        Errno::NOENT => "check cable and power, and the path (ls /dev/v4l/by-id; v4l2-ctl --list-devices)",
+        Errno::ACCESS | Errno::PERM => "put takt's user into the group video",
+        Errno::BUSY => "stop the other program that uses it",
         _ => "check cable and power",
     };
     format!("{} cannot be opened: {error}; {remedy}", path.display())
@@ -473,11 +471,11 @@ mod tests {
 
     #[test]
     fn planes_lie_one_behind_the_other() {
-        let layout = PixelLayout {
+        let layout = Layout {
             width: 6,
             height: 5,
             stride: 8,
-            ..PixelLayout::default()
+            ..Layout::default()
         };
         let at = |format| planes(format, &layout).map(|plane| (plane.offset, plane.stride));
         assert_eq!(at(PixelFormat::Gray8), [(0, 8), (0, 0), (0, 0)]);
@@ -502,15 +500,19 @@ mod tests {
         for format in PixelFormat::ALL {
             assert_eq!(format_name(fourcc(format)), format.name());
         }
-        assert_eq!(format_name(u32::from_le_bytes(*b"MJPG")), "MJPG");
+        assert_eq!(format_name(FourCC::new(b"MJPG")), "MJPG");
     }
 
     #[test]
     fn numbers_out_of_range_are_told_what_the_control_takes() {
-        let control = |minimum, maximum, step| {
-            let mut control = ControlDescription::after(0);
-            (control.minimum, control.maximum, control.step) = (minimum, maximum, step);
-            control
+        let control = |minimum, maximum, step| ControlDescription {
+            id: 1,
+            kind: Some(Type::Integer),
+            name: "Gain".into(),
+            minimum,
+            maximum,
+            step,
+            flags: control::Flags::empty(),
         };
         let takes = |control: ControlDescription, value| check_range(&control, value).err().unwrap_or_default();
         assert_eq!(takes(control(-10, 20, 0), 21), "a whole number from -10 to 20");
@@ -522,7 +524,7 @@ mod tests {
     #[test]
     fn errors_say_what_helps() {
         assert!(explain(Errno::NODEV).contains("unplugged"));
-        assert!(explain_open(Path::new("/dev/video9"), &Errno::ACCESS.into()).contains("group video"));
-        assert!(explain_open(Path::new("/dev/video9"), &Errno::NOENT.into()).contains("by-id"));
+        assert!(explain_open(Path::new("/dev/video9"), Errno::ACCESS).contains("group video"));
+        assert!(explain_open(Path::new("/dev/video9"), Errno::NOENT).contains("by-id"));
     }
 }
