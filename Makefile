@@ -3,7 +3,7 @@
 SHELL := /bin/bash
 .SHELLFLAGS := -eu -o pipefail -c
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint bench cross cross-check deb deb-test clean
+.PHONY: help setup demo test lint bench cross cross-check deb deb-test boot-test clean
 
 # rustup's folder is often missing from the PATH of shells that did not log in.
 export PATH := $(PATH):$(or $(CARGO_HOME),$(HOME)/.cargo)/bin
@@ -75,6 +75,9 @@ deb: setup ## build the Debian packages for DEB_ARCH (default: amd64 and arm64) 
 deb-test: deb ## install, upgrade, remove and purge that package in a Debian 12 of its own
 	scripts/deb-test.sh
 
-clean: ## remove build output and demo results; .onnxruntime/ and .cross/ stay, they are downloads
+boot-test: ## boot a machine with the Debian package in qemu and check it, as root (ARGS=--quick for less)
+	@scripts/boot-test.sh $(ARGS)
+
+clean: ## remove build output and demo results; .onnxruntime/, .cross/ and .boot-test/ stay, they are downloads
 	cargo clean
 	rm -rf demo-out dist

@@ -83,11 +83,11 @@ const SDKS: &[(&str, &[&str])] = &[
     ("gstreamer", &["capture/gstreamer.rs", "capture/survey.rs", "twin/camera.rs"]),
     ("gstreamer_app", &["capture/gstreamer.rs", "twin/camera.rs"]),
     ("gstreamer_video", &["capture/gstreamer.rs", "twin/camera.rs"]),
-    ("v4l", &["capture/v4l2.rs", "twin/"]),
+    ("v4l", &["capture/v4l.rs", "capture/v4l/device.rs", "capture/v4l/kernel.rs"]),
     ("aravis", &["capture/aravis.rs", "twin/"]),
     ("libloading", &["vision/ort.rs"]),
     ("libc", &["flow/clock.rs", "station/memory.rs"]),
-    ("memmap2", &["journal/black_box.rs"]),
+    ("memmap2", &["capture/v4l/device.rs", "journal/black_box.rs"]),
     ("tokio_modbus", &["twin/modbus.rs"]),
     ("async_opcua", &["plc/opcua.rs", "twin/"]),
     ("opcua", &["plc/opcua.rs", "twin/"]),
@@ -118,6 +118,7 @@ const ADAPTERS: &[&str] = &[
     "crate::vision::ort",
     "crate::capture::gstreamer",
     "crate::capture::survey",
+    "crate::capture::v4l",
     "crate::capture::folder",
     "crate::twin::camera",
 ];
@@ -318,7 +319,11 @@ fn breaches(file: &str, source: &str) -> Vec<String> {
     breaches
 }
 
+/// The sources of takt in a folder; one with a manifest of its own is another crate.
 fn sources(folder: &Path) -> Vec<PathBuf> {
+    if folder.join("Cargo.toml").exists() {
+        return Vec::new();
+    }
     let mut paths: Vec<PathBuf> = folder.read_dir().unwrap().map(|entry| entry.unwrap().path()).collect();
     paths.sort();
     let (folders, files): (Vec<_>, Vec<_>) = paths.into_iter().partition(|path| path.is_dir());

@@ -10,6 +10,7 @@ use std::time::Duration;
 use takt::capture::CameraClock;
 use takt::capture::folder::FolderCamera;
 use takt::capture::gstreamer::{GstCamera, GstSettings};
+use takt::capture::v4l::{V4lCamera, V4lSettings};
 use takt::capture::{Camera, Capture, CaptureSink, Frame, PixelFormat};
 use takt::flow;
 use takt::part::{Nanos, Region, Verdict};
@@ -450,6 +451,42 @@ fn folders_without_images_are_refused() {
         let (sink, _heard) = Heard::sink();
         let said = FolderCamera::start("top", &place, sink).err().unwrap().to_string();
         assert!(said.contains(expected) && said.contains(place.to_str().unwrap()), "{said}");
+    }
+}
+
+fn device(path: &Path) -> V4lSettings {
+    V4lSettings {
+        name: "top".into(),
+        device: path.to_owned(),
+        format: PixelFormat::Gray8,
+        width: 640,
+        height: 480,
+        frame_rate_hz: None,
+        controls: Vec::new(),
+        clock: CameraClock::Monotonic,
+        frames_held_max: 8,
+        is_triggered: false,
+    }
+}
+
+/// What a device does when it is there is tested where there is one: docs/boot-test.md.
+#[test]
+fn a_device_that_is_no_camera_says_so_once_and_can_be_dropped() {
+    let folder = tempfile::tempdir().unwrap();
+    for (path, expected) in [
+        (folder.path().join("video0"), "check cable and power, and the path"),
+        ("/dev/null".into(), "is no video device"),
+        (folder.path().to_owned(), "is no video device"),
+    ] {
+        let (sink, heard) = Heard::sink();
+        let camera = V4lCamera::start(device(&path), sink).unwrap();
+        let said = heard.down();
+        assert!(said.contains(expected) && said.contains(path.to_str().unwrap()), "{said}");
+        drop(camera);
+        assert!(
+            heard.0.try_recv().is_err(),
+            "the same reason is told once, and nothing after the end"
+        );
     }
 }
 

@@ -23,6 +23,7 @@
 //! | `power_loss.rs` | what a power cut leaves, and what is told of the rest |
 //! | `twin.rs` | a virtual line around a real station: what goes wrong on purpose breaks no promise |
 //! | `yocto.rs` | the Yocto layer is what its tools accept, and what of its image runs anywhere does what it says |
+//! | `v4l2_bindings.rs` | the declarations of V4L2 are those of the C compiler |
 //! | `cell.rs`, `played_line.rs`, `parts.rs`, `program.rs`, `skip.rs` | a station and a line to test, the parts that are drawn, the program that is run, the checks that cannot be made here |
 
 // clippy.toml allows these in test functions; what they call is no less a test.
@@ -53,4 +54,5 @@ mod skip;
 mod station;
 mod teach;
 mod twin;
+mod v4l2_bindings;
 mod yocto;

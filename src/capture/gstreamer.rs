@@ -15,16 +15,12 @@ use gstreamer::{self as gst, MessageView};
 use gstreamer_app::{AppSink, AppSinkCallbacks};
 use gstreamer_video::{VideoCapsBuilder, VideoColorMatrix, VideoColorRange, VideoFormat, VideoInfo, VideoMeta};
 
-use super::{Camera, CameraClock, CameraError, Capture, CaptureSink, Frame, PixelFormat, Pixels, Plane};
+use super::{BACKOFF_MAX, BACKOFF_MIN, Camera, CameraClock, CameraError, Capture, CaptureSink, Frame, PixelFormat, Pixels, Plane};
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull};
 use crate::part::Nanos;
 
 /// Name of our appsink in the pipeline.
 const SINK_NAME: &str = "takt_frames";
-/// Wait before the second attempt; doubles from attempt to attempt.
-const BACKOFF_MIN: Duration = Duration::from_millis(100);
-/// The longest wait between attempts.
-const BACKOFF_MAX: Duration = Duration::from_secs(5);
 /// How long a drop waits for GStreamer to stop.
 const STOP_MAX: Duration = Duration::from_secs(3);
 /// Frames that may wait for us in the appsink; we take each at once, so more would only hide that we do not.

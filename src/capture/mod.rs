@@ -5,14 +5,21 @@
 //! | `frame.rs` | pixels as the camera gave them, never copied |
 //! | `gstreamer.rs` | the adapter to GStreamer: any source that it can read |
 //! | `survey.rs` | what GStreamer has on this machine, for `takt doctor` |
+//! | `v4l.rs` | the adapter to cameras of Linux itself (V4L2) |
 //! | `folder.rs` | a folder of images, one per trigger |
 
 pub mod folder;
 mod frame;
 pub mod gstreamer;
 pub mod survey;
+pub mod v4l;
 
 pub use frame::{Frame, PixelFormat, Pixels, Plane};
+
+/// How long a camera waits before its second attempt to deliver; doubles from attempt to attempt.
+const BACKOFF_MIN: std::time::Duration = std::time::Duration::from_millis(100);
+/// The longest wait between attempts.
+const BACKOFF_MAX: std::time::Duration = std::time::Duration::from_secs(5);
 
 /// What a camera has to say. Each kind may come at any time, from any thread.
 #[derive(Debug, Clone)]
@@ -51,7 +58,7 @@ pub enum CameraClock {
     /// Base time of the pipeline plus running time of the buffer: what sources with a driver's time stamps give.
     #[default]
     Pipeline,
-    /// The buffer's own time stamp is `CLOCK_MONOTONIC` of this machine.
+    /// The buffer's own time stamp is `CLOCK_MONOTONIC` of this machine: what drivers give.
     Monotonic,
     /// The moment the frame arrives here.
     Arrival,

@@ -4,8 +4,8 @@ use std::net::SocketAddr;
 
 use super::reader::Table;
 use super::station::{
-    CameraClock, CameraConfig, CameraSource, InspectionConfig, PlcConfig, RecipeConfig, ResultConfig, TimingConfig, TriggerConfig,
-    gate_timing, pace,
+    CameraClock, CameraConfig, CameraSource, DeviceConfig, InspectionConfig, PlcConfig, RecipeConfig, ResultConfig, TimingConfig,
+    TriggerConfig, gate_timing, pace,
 };
 use super::timing::ms;
 use super::value::quoted;
@@ -60,11 +60,14 @@ pub(super) fn check_exposures(root: &Table<'_>, trigger: &TriggerConfig, cameras
                 CameraSource::Pipeline {
                     clock: CameraClock::Arrival,
                     ..
-                },
+                }
+                | CameraSource::Device(DeviceConfig {
+                    clock: CameraClock::Arrival,
+                    ..
+                }),
                 TriggerSource::Hardware { .. },
             ) => {
-                let reason =
-                    "clock \"arrival\" tells no time of exposure, which a hardware trigger needs; give \"pipeline\" or \"monotonic\"";
+                let reason = "clock \"arrival\" tells no time of exposure, which a hardware trigger needs; give \"monotonic\", or \"pipeline\" for a source";
                 root.refuse_at(&format!("camera.{index}.clock"), &camera_name(camera), reason);
             }
             _ => {}

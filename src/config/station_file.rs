@@ -8,14 +8,15 @@ use super::consistency;
 use super::reader::{Answer, Document, Table};
 use super::record_file;
 use super::station::{
-    CameraClock, CameraConfig, CameraSource, CycleSource, EngineConfig, InspectionConfig, JournalConfig, ModelCheck, PlcConfig,
-    RecipeConfig, ResultConfig, StampPlace, StationConfig, TimingConfig, TriggerConfig, is_loopback,
+    CameraClock, CameraConfig, CameraSource, CycleSource, DeviceConfig, EngineConfig, InspectionConfig, JournalConfig, ModelCheck,
+    PlcConfig, RecipeConfig, ResultConfig, StampPlace, StationConfig, TimingConfig, TriggerConfig, is_loopback,
 };
 use super::timing::ms;
 use super::value::{
-    also, description, flag, log_filter, machine, millis, name, number, one_of, only, path, place_of, socket, title, whole, whole_u16,
-    whole_u32,
+    also, controls, description, flag, log_filter, machine, millis, name, number, one_of, only, path, place_of, socket, title, whole,
+    whole_u16, whole_u32,
 };
+use crate::capture::PixelFormat;
 use crate::line::config::{ResultMode, TriggerSource};
 use crate::part::Region;
 use crate::vision::{EngineOptions, Provider};
@@ -34,6 +35,15 @@ const MILLIS_MAX: u64 = 600_000;
 
 /// Highest coordinate and length in a frame, pixels.
 const SIDE_PX_MAX: u32 = 65_535;
+
+/// Most frames a second that a device is asked for.
+const FRAME_RATE_HZ_MAX: u32 = 10_000;
+
+/// Buffers of a camera that takt may hold, unless said otherwise.
+const FRAMES_HELD: u64 = 8;
+
+/// Most buffers of a camera that takt may hold. A driver may have fewer.
+const FRAMES_HELD_MAX: u64 = 64;
 
 /// Where frames of cameras that are not wired to a sensor belong to a part, unless said otherwise.
 const FRAME_WINDOW: Duration = Duration::from_millis(100);
@@ -277,6 +287,9 @@ fn read_camera(table: &mut Table<'_>, folder: &Path) -> Answer<CameraConfig> {
 }
 
 fn read_camera_source(table: &mut Table<'_>, folder: &Path) -> Answer<CameraSource> {
+    if table.has("device") {
+        return read_device(table, folder).map(CameraSource::Device);
+    }
     let clocks = [
         ("pipeline", CameraClock::Pipeline),
         ("monotonic", CameraClock::Monotonic),
@@ -285,7 +298,7 @@ fn read_camera_source(table: &mut Table<'_>, folder: &Path) -> Answer<CameraSour
     let description = table.optional("source", description);
     let images = table.optional("folder", path(folder));
     let clock = table.or("clock", CameraClock::Pipeline, one_of(clocks));
-    let frames_held_max = table.or("frames_held_max", 8, whole(1..=64));
+    let frames_held_max = table.or("frames_held_max", FRAMES_HELD, whole(1..=FRAMES_HELD_MAX));
     let (description, images, clock, frames_held_max) = (description?, images?, clock?, frames_held_max?);
     match (description, images) {
         (Some(description), None) => Ok(CameraSource::Pipeline {
@@ -302,9 +315,38 @@ fn read_camera_source(table: &mut Table<'_>, folder: &Path) -> Answer<CameraSour
         (Some(_), Some(_)) => Err(table.refuse("folder", "it has both a source and a folder; keep one")),
         (None, None) => Err(table.refuse(
             "source",
-            "source is missing; give the description of a GStreamer source, or a folder of images",
+            "source is missing; give the description of a GStreamer source, a device such as /dev/video0, or a folder of images",
         )),
     }
+}
+
+fn read_device(table: &mut Table<'_>, folder: &Path) -> Answer<DeviceConfig> {
+    let others = [
+        ("source", table.optional("source", description)?.is_some()),
+        ("folder", table.optional("folder", path(folder))?.is_some()),
+    ];
+    for (key, _) in others.iter().filter(|(_, is_given)| *is_given) {
+        table.refuse(key, format!("it has both a device and a {key}; keep one"));
+    }
+    let device = table.required("device", path(folder));
+    let format = table.required("format", one_of(PixelFormat::ALL.map(|format| (format.name(), format))));
+    let width = table.required("width", whole_u32(1..=SIDE_PX_MAX));
+    let height = table.required("height", whole_u32(1..=SIDE_PX_MAX));
+    let frame_rate_hz = table.optional("frame_rate_hz", whole_u32(1..=FRAME_RATE_HZ_MAX));
+    let controls = table.or("controls", Vec::new(), controls);
+    let clocks = [("monotonic", CameraClock::Monotonic), ("arrival", CameraClock::Arrival)];
+    let clock = table.or("clock", CameraClock::Monotonic, one_of(clocks));
+    let frames_held_max = table.or("frames_held_max", FRAMES_HELD, whole(1..=FRAMES_HELD_MAX));
+    Ok(DeviceConfig {
+        path: device?,
+        format: format?,
+        width: width?,
+        height: height?,
+        frame_rate_hz: frame_rate_hz?,
+        controls: controls?,
+        clock: clock?,
+        frames_held_max: frames_held_max? as usize,
+    })
 }
 
 fn read_recipe(table: &mut Table<'_>, folder: &Path, cameras: &[&str], model_check: ModelCheck<'_>) -> Answer<RecipeConfig> {
@@ -371,6 +413,7 @@ fn read_engine(table: &mut Table<'_>) -> Answer<EngineConfig> {
 mod tests {
     use super::*;
     use crate::config::ConfigErrors;
+    use crate::config::station::ControlSetting;
     use proptest::prelude::*;
     use proptest::sample::Index;
 
@@ -605,7 +648,7 @@ model = "model"
             STATION,
             &[("clock = \"monotonic\"", "clock = \"arrival\"")],
             &[
-                "42:9: failed to read camera \"top\": clock \"arrival\" tells no time of exposure, which a hardware trigger needs; give \"pipeline\" or \"monotonic\"",
+                "42:9: failed to read camera \"top\": clock \"arrival\" tells no time of exposure, which a hardware trigger needs; give \"monotonic\", or \"pipeline\" for a source",
             ],
         );
     }
@@ -632,7 +675,67 @@ model = "model"
         refused(
             LEAST,
             &[("folder = \"images\"", "")],
-            &["17:1: failed to read camera \"top\": source is missing; give the description of a GStreamer source, or a folder of images"],
+            &[
+                "17:1: failed to read camera \"top\": source is missing; give the description of a GStreamer source, a device such as /dev/video0, or a folder of images",
+            ],
+        );
+    }
+
+    const DEVICE: &str = "device = \"/dev/video0\"\nformat = \"GRAY8\"\nwidth = 640\nheight = 480";
+
+    #[test]
+    fn a_camera_may_be_a_device() {
+        let controls = "frame_rate_hz = 30\ncontrols = { auto_exposure = \"Manual Mode\", gain = -3, hflip = true }";
+        let text = edited(LEAST, "folder = \"images\"", &format!("{DEVICE}\n{controls}"));
+        let station = read_text(&text).unwrap();
+        let CameraSource::Device(camera) = &station.cameras[0].source else {
+            panic!("{:?}", station.cameras[0].source)
+        };
+        assert_eq!(
+            (camera.path.as_path(), camera.format),
+            (Path::new("/dev/video0"), PixelFormat::Gray8)
+        );
+        assert_eq!(
+            (camera.clock, camera.frames_held_max, camera.frame_rate_hz),
+            (CameraClock::Monotonic, 8, Some(30))
+        );
+        let expected = [
+            ("auto_exposure", ControlSetting::Choice("Manual Mode".into())),
+            ("gain", ControlSetting::Whole(-3)),
+            ("hflip", ControlSetting::Flag(true)),
+        ];
+        assert_eq!(camera.controls, expected.map(|(name, setting)| (name.to_owned(), setting)));
+    }
+
+    #[test]
+    fn a_device_is_told_all_that_it_needs() {
+        let nonsense = "device = \"/dev/video0\"\nformat = \"MJPG\"\nwidth = 0\nclock = \"pipeline\"\ncontrols = { gain = 1.5 }";
+        refused(
+            LEAST,
+            &[("folder = \"images\"", nonsense)],
+            &[
+                "17:1: failed to read camera \"top\": height is missing; give a whole number from 1 to 65535",
+                "20:10: failed to read camera \"top\": format is \"MJPG\"; give \"GRAY8\" or \"RGB\" or \"BGR\" or \"NV12\" or \"I420\" or \"YUY2\"",
+                "21:9: failed to read camera \"top\": width is 0; give a whole number from 1 to 65535",
+                "22:9: failed to read camera \"top\": clock is \"pipeline\"; give \"monotonic\" or \"arrival\"",
+                "23:12: failed to read camera \"top\": controls is a table; give at most 64 controls by the names that v4l2-ctl --list-ctrls has, \
+                 with a whole number, true or false, or the words of a choice: { gain = 12, auto_exposure = \"Manual Mode\" }",
+            ],
+        );
+        refused(
+            LEAST,
+            &[("folder = \"images\"", &format!("folder = \"images\"\n{DEVICE}"))],
+            &["19:10: failed to read camera \"top\": it has both a device and a folder; keep one"],
+        );
+        refused(
+            LEAST,
+            &[
+                ("folder = \"images\"", &format!("{DEVICE}\nclock = \"arrival\"")),
+                ("source = \"plc\"", "source = \"hardware\"\narm_window_ms = 30"),
+            ],
+            &[
+                "24:9: failed to read camera \"top\": clock \"arrival\" tells no time of exposure, which a hardware trigger needs; give \"monotonic\", or \"pipeline\" for a source",
+            ],
         );
     }
 

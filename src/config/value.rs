@@ -5,7 +5,10 @@ use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use toml::de::{DeInteger, DeValue};
+use toml::Spanned;
+use toml::de::{DeInteger, DeString, DeValue};
+
+use crate::capture::v4l::ControlSetting;
 
 use crate::telemetry::log;
 
@@ -17,6 +20,9 @@ const NAME_MAX: usize = 64;
 
 /// Characters of a path or a source description.
 const LINE_MAX: usize = 4096;
+
+/// Controls of one camera that are set.
+const CONTROLS_MAX: usize = 64;
 
 /// A whole number.
 pub(super) fn whole(range: RangeInclusive<u64>) -> impl Fn(&DeValue<'_>) -> Result<u64, String> {
@@ -160,6 +166,31 @@ pub(super) fn path(folder: &Path) -> impl Fn(&DeValue<'_>) -> Result<PathBuf, St
         path.and_then(|path| std::path::absolute(folder.join(path)).ok())
             .ok_or_else(|| "a path".into())
     }
+}
+
+/// A camera's controls: names, with a whole number, yes or no, or the words of a choice each. What a camera takes it says itself.
+pub(super) fn controls(value: &DeValue<'_>) -> Result<Vec<(String, ControlSetting)>, String> {
+    let setting = |value: &DeValue<'_>| match value {
+        DeValue::Integer(integer) => Some(ControlSetting::Whole(i64::from_str_radix(integer.as_str(), integer.radix()).ok()?)),
+        DeValue::Boolean(flag) => Some(ControlSetting::Flag(*flag)),
+        DeValue::String(words) if words.len() <= NAME_MAX => Some(ControlSetting::Choice(words.to_string())),
+        _ => None,
+    };
+    let table = value.as_table().filter(|table| table.len() <= CONTROLS_MAX);
+    let read = |(name, value): (&Spanned<DeString<'_>>, &Spanned<DeValue<'_>>)| {
+        let is_name = !name.get_ref().is_empty()
+            && name
+                .get_ref()
+                .bytes()
+                .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'_');
+        Some((name.get_ref().to_string(), setting(value.get_ref()).filter(|_| is_name)?))
+    };
+    table.and_then(|table| table.iter().map(read).collect()).ok_or_else(|| {
+        format!(
+            "at most {CONTROLS_MAX} controls by the names that v4l2-ctl --list-ctrls has, with a whole number, true or false, \
+             or the words of a choice: {{ gain = 12, auto_exposure = \"Manual Mode\" }}"
+        )
+    })
 }
 
 /// An address and a port.

@@ -20,6 +20,7 @@ use super::recovery::{self, Recovery};
 use super::reporter::{self, ReportFormat};
 use crate::capture::folder::FolderCamera;
 use crate::capture::gstreamer::{GstCamera, GstSettings};
+use crate::capture::v4l::{V4lCamera, V4lSettings};
 use crate::capture::{Camera, CameraError, CaptureSink};
 use crate::config::station::{CameraSource, CycleSource, StationConfig};
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
@@ -509,6 +510,21 @@ fn cameras(config: &StationConfig, inputs: &Sender<LineInput>) -> Result<Vec<Arc
         });
         Ok(match &camera.source {
             CameraSource::Folder(folder) => Arc::new(FolderCamera::start(&camera.name, folder, sink)?),
+            CameraSource::Device(device) => {
+                let settings = V4lSettings {
+                    name: camera.name.clone(),
+                    device: device.path.clone(),
+                    format: device.format,
+                    width: device.width,
+                    height: device.height,
+                    frame_rate_hz: device.frame_rate_hz,
+                    controls: device.controls.clone(),
+                    clock: device.clock,
+                    frames_held_max: device.frames_held_max,
+                    is_triggered: !matches!(config.trigger.source, TriggerSource::FreeRun { .. }),
+                };
+                Arc::new(V4lCamera::start(settings, sink)?)
+            }
             CameraSource::Pipeline {
                 description,
                 clock,
