@@ -212,27 +212,26 @@ pub fn camera(config: &StationConfig, camera: &CameraConfig) -> Finding {
     station::camera(&camera.name, &place(&camera.source), up)
 }
 
-/// Where pictures come from, and whether that is there. Sources that it does not know are looked at by the station itself.
+/// Where pictures come from, and whether that is there.
 fn place(source: &CameraSource) -> CameraPlace {
-    if let CameraSource::Folder(folder) = source {
-        return CameraPlace::Folder(folder.clone(), count_images(folder));
+    let description = match source {
+        CameraSource::Folder(folder) => return CameraPlace::Folder(folder.clone(), count_images(folder)),
+        CameraSource::Device(camera) => return device(&camera.path),
+        CameraSource::Pipeline { description, .. } => description,
+    };
+    match texts::source_place(description) {
+        SourcePlace::Device(node) => device(&node),
+        SourcePlace::Socket(path) => {
+            let is_there = fs::metadata(&path).is_ok_and(|file| file.file_type().is_socket());
+            CameraPlace::Socket(path, is_there)
+        }
+        SourcePlace::Address(host, port) => {
+            let address = format!("{host}:{port}");
+            let error = connect(&address).err().map(|error| error.to_string());
+            CameraPlace::Address(address, error)
+        }
+        SourcePlace::Nothing => CameraPlace::Elsewhere,
     }
-    if let CameraSource::Pipeline { description, .. } = source {
-        return match texts::source_place(description) {
-            SourcePlace::Device(node) => device(&node),
-            SourcePlace::Socket(path) => {
-                let is_there = fs::metadata(&path).is_ok_and(|file| file.file_type().is_socket());
-                CameraPlace::Socket(path, is_there)
-            }
-            SourcePlace::Address(host, port) => {
-                let address = format!("{host}:{port}");
-                let error = connect(&address).err().map(|error| error.to_string());
-                CameraPlace::Address(address, error)
-            }
-            SourcePlace::Nothing => CameraPlace::Elsewhere,
-        };
-    }
-    CameraPlace::Elsewhere
 }
 
 fn device(node: &Path) -> CameraPlace {
