@@ -11,7 +11,7 @@ parts=$scripts/boot-test
 work=$root/.boot-test
 
 # What this machine needs for it.
-readonly HOST_PACKAGES=(mmdebstrap qemu-system-x86 e2fsprogs cpio kmod python3)
+readonly HOST_PACKAGES=(mmdebstrap qemu-system-x86 qemu-utils e2fsprogs cpio kmod python3)
 # What the box needs besides Debian's essential packages: the package's own dependencies, and what people look with.
 readonly BOX_PACKAGES=(systemd systemd-sysv udev kmod passwd init-system-helpers busybox-static iproute2 procps
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-tools v4l-utils)
@@ -134,7 +134,7 @@ find_package() {
         [[ -f $deb ]] || die "failed to find the package $deb."
         return
     fi
-    make -C "$root" deb >&2
+    make -C "$root" deb DEB_ARCH=amd64 >&2
     deb=$(find "$root/dist" -name 'takt_*_amd64.deb' -printf '%T@ %p\n' 2>/dev/null | sort -rn | head -n 1 | cut -d ' ' -f 2-)
     [[ -n $deb ]] || die 'failed to find the package that make deb made.' 'Name it: scripts/boot-test.sh --deb FILE'
 }
