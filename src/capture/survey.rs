@@ -42,7 +42,9 @@ pub fn look_at(source: &str) -> Result<Description, String> {
     gst::init().map_err(|error| error.to_string())?;
     let mut context = gst::ParseContext::new();
     let made = gst::parse::launch_full(&format!("{source} ! appsink"), Some(&mut context), gst::ParseFlags::FATAL_ERRORS);
-    let missing = context.missing_elements();
+    let mut missing = context.missing_elements();
+    // It also names elements whose properties are wrong.
+    missing.retain(|element| gst::ElementFactory::find(element).is_none());
     Ok(match made {
         _ if !missing.is_empty() => Description::Missing(
             missing
