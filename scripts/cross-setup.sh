@@ -19,7 +19,8 @@ readonly EMULATORS=qemu-user-static
 readonly RUNTIME=(libgstreamer1.0-0 libgstreamer-plugins-base1.0-0 gstreamer1.0-plugins-base libstdc++6)
 # Development files, without the many packages that these name: the headers of a graphics stack are not needed to link.
 readonly DEVELOPMENT=(libstd-rust-web-dev libc6-dev linux-libc-dev libgstreamer1.0-dev libgstreamer-plugins-base1.0-dev libglib2.0-dev libffi-dev
-    libpcre2-dev libmount-dev libblkid-dev libselinux1-dev libsepol-dev zlib1g-dev libunwind-dev libdw-dev libelf-dev liborc-0.4-dev)
+    libpcre2-dev libmount-dev libblkid-dev libselinux1-dev libsepol-dev zlib1g-dev libunwind-dev libdw-dev libelf-dev liblzma-dev libbz2-dev libzstd-dev
+    liborc-0.4-dev)
 readonly RUST_TARGET=aarch64-unknown-linux-gnu
 
 scripts=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)

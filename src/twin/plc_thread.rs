@@ -22,6 +22,9 @@ const PATIENCE: Duration = Duration::from_mins(2);
 /// How long parts on their way are waited for once the run is to stop.
 const STOP: Duration = Duration::from_secs(10);
 
+/// A station that is killed has fallen silent on the wire by then.
+const KILL_SHOWS: Duration = Duration::from_millis(500);
+
 /// How long a station may take to come back after the last part.
 const COMEBACK: Duration = Duration::from_secs(30);
 
@@ -89,6 +92,8 @@ pub(super) struct PlcThread {
     last_progress: Nanos,
     idle_since: Option<Nanos>,
     faults: Vec<(Nanos, MachineFault)>,
+    /// When the last of them came.
+    suffered_at: Option<Nanos>,
     log: PlcLog,
 }
 
@@ -115,6 +120,7 @@ impl PlcThread {
             last_progress: now(),
             idle_since: None,
             faults: Vec::new(),
+            suffered_at: None,
             log: PlcLog::default(),
         }
     }
@@ -188,7 +194,9 @@ impl PlcThread {
             }
         }
         let all_came = self.next_part > self.schedule.count();
-        if all_came && self.program.is_free() && self.program.tracked() == 0 {
+        // What was to go wrong goes wrong, even after the last part.
+        let all_suffered = self.faults.is_empty() && self.suffered_at.is_none_or(|at| time.since(at) > KILL_SHOWS);
+        if all_came && all_suffered && self.program.is_free() && self.program.tracked() == 0 {
             // A station that was killed last tells what became of its parts once it is back.
             let since = *self.idle_since.get_or_insert(time);
             return self.program.station_alive() || time.since(since) > COMEBACK;
@@ -384,6 +392,7 @@ impl PlcThread {
         match self.faults.swap_remove(place).1 {
             MachineFault::PlcRestart => self.restart(),
             fault => {
+                self.suffered_at = Some(time);
                 (self.tell)(PlcNews::Machine(fault));
             }
         }
