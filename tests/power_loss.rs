@@ -52,7 +52,7 @@ struct Disk {
     root: PathBuf,
     copies: PathBuf,
     preload: PathBuf,
-    _folder: tempfile::TempDir,
+    _folders: [tempfile::TempDir; 2],
 }
 
 impl Disk {
@@ -64,13 +64,21 @@ impl Disk {
         compiler.args(["-shared", "-fPIC", "-O1", "-o"]).arg(&preload).arg(source);
         assert!(compiler.status().unwrap().success());
         fs::create_dir_all(&root).unwrap();
-        let copies = folder.path().join("copies");
+        // In memory where that can be: a disk that is busy with the copies would stall the station as no disk of its own does.
+        let memory = Path::new("/dev/shm");
+        let copied = if memory.is_dir() {
+            tempfile::tempdir_in(memory)
+        } else {
+            tempfile::tempdir()
+        }
+        .unwrap();
+        let copies = copied.path().join("copies");
         fs::create_dir(&copies).unwrap();
         Self {
             root,
             copies,
             preload,
-            _folder: folder,
+            _folders: [folder, copied],
         }
     }
 
