@@ -88,8 +88,8 @@ pub enum WorkerState {
     Failed(EngineStartError),
 }
 
-/// Starts a worker, which sends `probe` now and then. It loads and proves its models, says so through `state` (which answers whether anybody listens), and works until the
-/// queue closes.
+/// Starts a worker, which sends `probe` now and then. It loads and proves its models, says so through `state` (which answers whether anybody
+/// listens), and works until the queue closes.
 ///
 /// # Errors
 /// When the thread cannot be made.

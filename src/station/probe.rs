@@ -1,8 +1,8 @@
 //! Probes: whether a verdict could get through. Every engine sends one now and then, after a part or for want of one; it takes the way that
 //! verdicts take, through the line thread to the recorder, and each stage notes that it came by. A stage that hangs lets none through.
 //!
-//! What is printed is not on this way, as whoever reads it may stand still; nor is the journal: a disk that stalls is told to the PLC (`journal_failing`), holds no verdict up, and gets no faster by a
-//! restart.
+//! What is printed is not on this way, as whoever reads it may stand still; nor is the journal: a disk that stalls is told to the PLC
+//! (`journal_failing`), holds no verdict up, and gets no faster by a restart.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
