@@ -10,7 +10,7 @@ use std::time::Duration;
 use takt::capture::CameraClock;
 use takt::capture::folder::FolderCamera;
 use takt::capture::gstreamer::{GstCamera, GstSettings};
-use takt::capture::v4l::{V4lCamera, V4lSettings};
+use takt::capture::v4l::{DeviceSettings, V4lCamera, V4lSettings};
 use takt::capture::{Camera, Capture, CaptureSink, Frame, PixelFormat};
 use takt::flow;
 use takt::part::{Nanos, Region, Verdict};
@@ -457,14 +457,16 @@ fn folders_without_images_are_refused() {
 fn device(path: &Path) -> V4lSettings {
     V4lSettings {
         name: "top".into(),
-        device: path.to_owned(),
-        format: PixelFormat::Gray8,
-        width: 640,
-        height: 480,
-        frame_rate_hz: None,
-        controls: Vec::new(),
-        clock: CameraClock::Monotonic,
-        frames_held_max: 8,
+        device: DeviceSettings {
+            path: path.to_owned(),
+            format: PixelFormat::Gray8,
+            width: 640,
+            height: 480,
+            frame_rate_hz: None,
+            controls: Vec::new(),
+            clock: CameraClock::Monotonic,
+            frames_held_max: 8,
+        },
         is_triggered: false,
     }
 }

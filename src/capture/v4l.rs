@@ -41,29 +41,36 @@ const STOP_MAX: Duration = Duration::from_secs(3);
 /// A camera that runs freely and gives nothing for so long is opened anew.
 const SILENCE_MAX: Duration = Duration::from_secs(5);
 
-/// What a camera device needs to be told.
+/// What a camera needs to be told.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct V4lSettings {
     /// Name in the configuration.
     pub name: String,
-    /// The device: `/dev/video0`, or better a name that stays, `/dev/v4l/by-id/...`.
-    pub device: PathBuf,
-    /// Layout of its pixels.
-    pub format: PixelFormat,
-    /// Pixels per row.
-    pub width: u32,
-    /// Rows.
-    pub height: u32,
-    /// Frames a second; `None`: as the driver has it.
-    pub frame_rate_hz: Option<u32>,
-    /// Controls by name, as `v4l2-ctl --list-ctrls` has them.
-    pub controls: Vec<(String, ControlSetting)>,
-    /// How the time of exposure is known: by the driver's time stamps, or by arrival.
-    pub clock: CameraClock,
-    /// How many of the driver's buffers may be held at a time; beyond that frames are copied.
-    pub frames_held_max: usize,
+    /// The device, and how it is set up.
+    pub device: DeviceSettings,
     /// Whether the camera is silent until it is triggered. Then it is up as soon as it streams, otherwise with its first frame.
     pub is_triggered: bool,
+}
+
+/// A camera device of Linux (V4L2), and how it is set up. What it can do is known only when it is there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct DeviceSettings {
+    /// The device: `/dev/video0`, or better a name that stays, `/dev/v4l/by-id/...`. Absolute.
+    pub path: PathBuf,
+    /// Layout of its pixels.
+    pub format: PixelFormat,
+    /// Pixels per row, at least 1.
+    pub width: u32,
+    /// Rows, at least 1.
+    pub height: u32,
+    /// Frames a second, at least 1; `None`: as the driver has it.
+    pub frame_rate_hz: Option<u32>,
+    /// Controls by name, as `v4l2-ctl --list-ctrls` has them, each once.
+    pub controls: Vec<(String, ControlSetting)>,
+    /// How the time of exposure is known: by the driver's time stamps, or by arrival; never by a pipeline's clock.
+    pub clock: CameraClock,
+    /// How many of the driver's buffers may be held at a time, at least 1; beyond that frames are copied.
+    pub frames_held_max: usize,
 }
 
 /// What a control is set to.
@@ -231,7 +238,7 @@ impl Driver {
 
     /// Opens the device and takes its frames to its end: why it ended.
     fn run_device(&mut self, has_delivered: &mut bool) -> String {
-        match Device::open(&self.settings) {
+        match Device::open(&self.settings.device) {
             Ok(device) => self.follow(device, has_delivered).err().unwrap_or_else(|| "it is stopped".into()),
             Err(reason) => reason,
         }
@@ -295,13 +302,13 @@ impl Driver {
         };
         let frame = Frame {
             pixels,
-            format: self.settings.format,
+            format: self.settings.device.format,
             width: layout.width,
             height: layout.height,
             planes: device.planes(),
             full_range: is_full_range(layout),
             bt709: is_bt709(layout),
-            exposed_at: exposed_at(self.settings.clock, said, arrived)?,
+            exposed_at: exposed_at(self.settings.device.clock, said, arrived)?,
             counter: Some(counter),
         };
         if !frame.is_whole() {

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 
 use super::reader::Table;
 use super::station::{
-    CameraClock, CameraConfig, CameraSource, DeviceConfig, InspectionConfig, PlcConfig, RecipeConfig, ResultConfig, TimingConfig,
+    CameraClock, CameraConfig, CameraSource, DeviceSettings, InspectionConfig, PlcConfig, RecipeConfig, ResultConfig, TimingConfig,
     TriggerConfig, gate_timing, pace,
 };
 use super::timing::ms;
@@ -61,7 +61,7 @@ pub(super) fn check_exposures(root: &Table<'_>, trigger: &TriggerConfig, cameras
                     clock: CameraClock::Arrival,
                     ..
                 }
-                | CameraSource::Device(DeviceConfig {
+                | CameraSource::Device(DeviceSettings {
                     clock: CameraClock::Arrival,
                     ..
                 }),

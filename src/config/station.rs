@@ -11,8 +11,7 @@ pub use super::record_file::{GrpcConfig, HistorianConfig, JournalConfig, OK_SHAR
 use super::station_file;
 use super::timing::{GateTiming, Pace, ms, time_to_outcome};
 pub use crate::capture::CameraClock;
-use crate::capture::PixelFormat;
-pub use crate::capture::v4l::ControlSetting;
+pub use crate::capture::v4l::{ControlSetting, DeviceSettings};
 use crate::line::config::{LineConfig, ResultMode, TriggerSource};
 use crate::line::event::CameraIndex;
 use crate::line::tags::TagPlan;
@@ -159,30 +158,9 @@ pub enum CameraSource {
         frames_held_max: usize,
     },
     /// A camera device of Linux (V4L2).
-    Device(DeviceConfig),
+    Device(DeviceSettings),
     /// Images of a folder in the order of their names, one per trigger, round and round. Absolute.
     Folder(PathBuf),
-}
-
-/// A camera device of Linux (V4L2). What it can do is known only when it is there.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct DeviceConfig {
-    /// The device. Absolute.
-    pub path: PathBuf,
-    /// Layout of its pixels.
-    pub format: PixelFormat,
-    /// Pixels per row, at least 1.
-    pub width: u32,
-    /// Rows, at least 1.
-    pub height: u32,
-    /// Frames a second, at least 1; `None`: as the driver has it.
-    pub frame_rate_hz: Option<u32>,
-    /// Its controls by name, each once.
-    pub controls: Vec<(String, ControlSetting)>,
-    /// What its times mean: never those of a pipeline.
-    pub clock: CameraClock,
-    /// Buffers that takt may hold at once, at least 1; beyond that frames are copied.
-    pub frames_held_max: usize,
 }
 
 /// What is inspected.

@@ -8,7 +8,7 @@ use super::consistency;
 use super::reader::{Answer, Document, Table};
 use super::record_file;
 use super::station::{
-    CameraClock, CameraConfig, CameraSource, CycleSource, DeviceConfig, EngineConfig, InspectionConfig, JournalConfig, ModelCheck,
+    CameraClock, CameraConfig, CameraSource, CycleSource, DeviceSettings, EngineConfig, InspectionConfig, JournalConfig, ModelCheck,
     PlcConfig, RecipeConfig, ResultConfig, StampPlace, StationConfig, TimingConfig, TriggerConfig, is_loopback,
 };
 use super::timing::ms;
@@ -320,7 +320,7 @@ fn read_camera_source(table: &mut Table<'_>, folder: &Path) -> Answer<CameraSour
     }
 }
 
-fn read_device(table: &mut Table<'_>, folder: &Path) -> Answer<DeviceConfig> {
+fn read_device(table: &mut Table<'_>, folder: &Path) -> Answer<DeviceSettings> {
     let others = [
         ("source", table.optional("source", description)?.is_some()),
         ("folder", table.optional("folder", path(folder))?.is_some()),
@@ -337,7 +337,7 @@ fn read_device(table: &mut Table<'_>, folder: &Path) -> Answer<DeviceConfig> {
     let clocks = [("monotonic", CameraClock::Monotonic), ("arrival", CameraClock::Arrival)];
     let clock = table.or("clock", CameraClock::Monotonic, one_of(clocks));
     let frames_held_max = table.or("frames_held_max", FRAMES_HELD, whole(1..=FRAMES_HELD_MAX));
-    Ok(DeviceConfig {
+    Ok(DeviceSettings {
         path: device?,
         format: format?,
         width: width?,

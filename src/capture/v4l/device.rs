@@ -16,7 +16,7 @@ use v4l::video::capture::Parameters;
 use v4l::{Fraction, capability};
 
 use super::kernel::{ControlDescription, Layout, Node};
-use super::{ControlSetting, V4lSettings};
+use super::{ControlSetting, DeviceSettings};
 use crate::capture::{PixelFormat, Plane};
 use crate::flow::{self, Receiver, Sender, WhenFull};
 
@@ -78,8 +78,8 @@ impl Device {
     ///
     /// # Errors
     /// With what is wrong and what helps.
-    pub(super) fn open(settings: &V4lSettings) -> Result<Self, String> {
-        let path = &settings.device;
+    pub(super) fn open(settings: &DeviceSettings) -> Result<Self, String> {
+        let path = &settings.path;
         let node = Node::open(path).map_err(|error| explain_open(path, error))?;
         check_kind(&node, path)?;
         let layout = set_layout(&node, settings)?;
@@ -241,7 +241,7 @@ fn check_kind(node: &Node, path: &Path) -> Result<(), String> {
     Ok(())
 }
 
-fn set_layout(node: &Node, settings: &V4lSettings) -> Result<Layout, String> {
+fn set_layout(node: &Node, settings: &DeviceSettings) -> Result<Layout, String> {
     let (width, height, code) = (settings.width, settings.height, fourcc(settings.format));
     let given = node.set_format(width, height, code).map_err(|error| match error {
         Errno::BUSY => "another program uses it; stop that program, or give this camera another device".to_owned(),
