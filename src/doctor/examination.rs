@@ -6,9 +6,10 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::station::Gate;
+use super::findings::engine::{self, Gate};
+use super::findings::{cameras, config, machine};
 use super::tree::SystemTree;
-use super::{Check, Finding, Report, Status, machine, probes, programs, station};
+use super::{Check, Finding, Report, Status, probes, programs};
 use crate::config::ConfigErrors;
 use crate::config::station::StationConfig;
 use crate::flow::{Receiver, Sender, WhenFull, bounded};
@@ -149,13 +150,13 @@ fn alone(check: Check, tree: &SystemTree, config: Option<&StationConfig>) -> Vec
 
 fn config_findings(file: &Path, read: &ConfigRead) -> Vec<Finding> {
     match read {
-        ConfigRead::Read(config) => station::config_read(file, &config.id, &config.warnings()),
+        ConfigRead::Read(config) => config::read(file, &config.id, &config.warnings()),
         ConfigRead::None => vec![Finding::new(
             Check::Config,
             Status::Unknown,
             format!("no station is configured: there is no {}", file.display()),
         )],
-        ConfigRead::Wrong(errors) => station::config_errors(file, errors.lines()),
+        ConfigRead::Wrong(errors) => config::errors(file, errors.lines()),
         ConfigRead::Late => vec![programs::overdue(
             Check::Config,
             &format!("{} is not read within {} s", file.display(), QUICK_MAX.as_secs()),
@@ -228,10 +229,10 @@ fn golden_gate(is_tried: bool) -> Probe {
         let Some(config) = &scene.config else { return Vec::new() };
         // What the running station has proven is not proven again beside it.
         if probes::runs_this_program(&scene.tree, config) {
-            return vec![station::golden_gate(None, &Gate::Running)];
+            return vec![engine::golden_gate(None, &Gate::Running)];
         }
         if !is_tried {
-            return vec![station::golden_gate(None, &Gate::NotTried)];
+            return vec![engine::golden_gate(None, &Gate::NotTried)];
         }
         programs::findings_of_child(Check::GoldenGate, Some(&scene.file), GOLDEN_GATE_MAX, || {
             probes::golden_gates(config)
@@ -243,7 +244,7 @@ fn all_probes(scene: &Scene) -> Vec<Probe> {
     let mut planned = vec![
         in_child(Check::Library, LIBRARY_MAX),
         in_child(Check::GStreamer, GSTREAMER_MAX),
-        Probe::quick(Check::VideoDevices, |scene| station::video_devices(&scene.tree.video_devices())),
+        Probe::quick(Check::VideoDevices, |scene| cameras::video_devices(&scene.tree.video_devices())),
         Probe::quick(Check::LastError, |_| probes::last_error()),
         Probe::quick(Check::Machine, |scene| machine::machine(&scene.tree.machine())),
         Probe::quick(Check::Clock, |scene| probes::clock(&scene.tree)),

@@ -2,14 +2,13 @@
 //!
 //! ```text
 //! sysfs, procfs ──> tree ────────────┐
-//! network, files, other processes ──> probes ──> facts ──> machine.rs, station.rs ──> findings ──> examination: each in its time ──> the screen
+//! network, files, other processes ──> probes ──> facts ──> findings/ ──> findings ──> examination: each in its time ──> the screen
 //! ```
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `mod.rs` | what a finding is, and every check there is; pure |
-//! | `machine.rs` | facts of the machine become findings; pure |
-//! | `station.rs` | facts of the station become findings; pure |
+//! | `findings/` | facts of the configuration, engine, cameras, peers, records, machine become findings; pure |
 //! | `texts.rs` | what the kernel and other programs write, read; pure |
 //! | `tree.rs` | reads the machine's facts from sysfs and procfs, below any root |
 //! | `probes.rs` | reads the station's facts: files, network, the journal |
@@ -21,10 +20,9 @@
 //! process, so that its crash is a finding and not the end.
 
 pub mod examination;
-pub mod machine;
+pub mod findings;
 pub mod probes;
 pub mod programs;
-pub mod station;
 pub mod texts;
 pub mod tree;
 
@@ -180,6 +178,15 @@ impl Finding {
         }
     }
 
+    /// Something that could not be looked at. That this user may not look is no fault of the box.
+    pub fn not_looked_at(check: Check, error: &str) -> Self {
+        if error.contains(MAY_NOT_LOOK) {
+            let fact = format!("this user may not look: {}", error.split("; ").next().unwrap_or(error));
+            return Self::new(check, Status::Unknown, fact).remedy("run it as the station's user or root: sudo takt doctor");
+        }
+        Self::failed(check, &error)
+    }
+
     /// Which of several.
     #[must_use]
     pub fn of(self, subject: impl Into<String>) -> Self {
@@ -201,6 +208,9 @@ impl Finding {
         self
     }
 }
+
+/// What an error says where a user may not look.
+const MAY_NOT_LOOK: &str = "Permission denied";
 
 /// Longest fact or remedy, characters: what others say may be longer, and is cut.
 const LINE_CHARS_MAX: usize = 600;

@@ -15,13 +15,14 @@ use rustix::io::Errno;
 use rustix::net::sockopt::set_socket_reuseaddr;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, bind, socket_with};
 
-use super::station::{
-    self, BindFault, CameraPlace, CertificateFile, DeviceFault, GStreamerFacts, Gate, HistorianFacts, Lacking, LibraryFacts, ModelFacts,
-    PortFacts, RunningFacts, Said,
-};
+use super::findings::cameras::{self, CameraPlace, DeviceFault, GStreamerFacts, Lacking};
+use super::findings::engine::{self, Gate, LibraryFacts, ModelFacts};
+use super::findings::machine;
+use super::findings::peers::{self, BindFault, CertificateFile, HistorianFacts, PortFacts, RunningFacts, Said};
+use super::findings::records;
 use super::texts::{self, SourcePlace};
 use super::tree::SystemTree;
-use super::{Check, Finding, Status, machine, programs};
+use super::{Check, Finding, Status, programs};
 use crate::capture::survey::{self, Description};
 use crate::config::station::{CameraConfig, CameraSource, CycleSource, StationConfig};
 use crate::flow;
@@ -95,7 +96,7 @@ pub fn library(tree: &SystemTree, wanted: Option<Provider>) -> Finding {
             ..facts
         },
     };
-    station::library(&facts)
+    engine::library(&facts)
 }
 
 /// Libraries that are found but are for another machine.
@@ -132,7 +133,7 @@ pub fn models(config: &StationConfig) -> Vec<Finding> {
             found: opened.map_err(|error| error.to_string()),
         }
     });
-    facts.map(|facts| station::model(&facts)).collect()
+    facts.map(|facts| engine::model(&facts)).collect()
 }
 
 /// Model packages: their golden gates, on the provider that is configured. Takes the processor for a while.
@@ -145,7 +146,7 @@ pub fn golden_gates(config: &StationConfig) -> Vec<Finding> {
                 .map(|active| (active.gated.len(), options.provider))
                 .map_err(|error| chain(&error)),
         );
-        station::golden_gate(Some(&package), &gate)
+        engine::golden_gate(Some(&package), &gate)
     });
     gates.collect()
 }
@@ -190,7 +191,7 @@ pub fn gstreamer(config: Option<&StationConfig>) -> Vec<Finding> {
             Ok(Description::Wrong(words)) => facts.wrong.push((camera.name.clone(), words)),
         }
     }
-    station::gstreamer(&facts)
+    cameras::gstreamer(&facts)
 }
 
 fn pipeline(camera: &CameraConfig) -> Option<&str> {
@@ -209,7 +210,7 @@ pub fn camera(config: &StationConfig, camera: &CameraConfig) -> Finding {
             let up = texts::metric(&text, "takt_camera_up", Some(("camera", &camera.name)))?;
             Some(up > 0.0)
         });
-    station::camera(&camera.name, &place(&camera.source), up)
+    cameras::camera(&camera.name, &place(&camera.source), up)
 }
 
 /// Where pictures come from, and whether that is there.
@@ -274,7 +275,7 @@ pub fn ports(tree: &SystemTree, config: &StationConfig) -> Vec<Finding> {
     };
     let grpc = config.grpc.as_ref().map(|grpc| ("gRPC", grpc.listen, Vec::<IpAddr>::new()));
     let facts = modbus.into_iter().chain(grpc).map(|(protocol, listen, writers)| {
-        let is_served = station::is_served(&sockets, listen);
+        let is_served = peers::is_served(&sockets, listen);
         PortFacts {
             protocol,
             listen,
@@ -287,7 +288,7 @@ pub fn ports(tree: &SystemTree, config: &StationConfig) -> Vec<Finding> {
     });
     let findings = facts.map(|facts| {
         let is_extra = facts.protocol == "gRPC" && config.plc.cycle_source != CycleSource::Grpc;
-        let finding = station::plc(&facts);
+        let finding = peers::plc(&facts);
         // Line controllers that only listen may come and go.
         if is_extra && finding.status == Status::Warning && process.is_some() {
             return Finding {
@@ -375,7 +376,7 @@ pub fn running(tree: &SystemTree, config: &StationConfig) -> Finding {
     let process = station_process(tree, config);
     let last = journal(tree, config).ok().flatten().and_then(|condition| condition.last_unix_ns);
     let since = |unix_ns: i64| u64::try_from((flow::unix_now_ns() - unix_ns) / 1_000_000_000).unwrap_or_default();
-    station::station(&RunningFacts {
+    peers::station(&RunningFacts {
         process,
         said: process.and_then(|_| said(config)),
         last_part_s: last.map(since),
@@ -387,7 +388,7 @@ pub fn historian(tree: &SystemTree, config: &StationConfig) -> Finding {
     let condition = journal(tree, config).ok().flatten();
     let backlog = condition.map(|condition| condition.recorded_below.saturating_sub(condition.acknowledged_below));
     let Some(historian) = &config.historian else {
-        return station::historian(&HistorianFacts {
+        return peers::historian(&HistorianFacts {
             url: None,
             answer: Ok(0.0),
             backlog,
@@ -395,7 +396,7 @@ pub fn historian(tree: &SystemTree, config: &StationConfig) -> Finding {
     };
     let asked = Instant::now();
     let answer = health::ask_historian(&historian.url, historian.security.as_ref(), ANSWER_MAX);
-    station::historian(&HistorianFacts {
+    peers::historian(&HistorianFacts {
         url: Some(historian.url.clone()),
         answer: answer.map(|()| 1e3 * asked.elapsed().as_secs_f64()),
         backlog,
@@ -418,9 +419,9 @@ pub fn records(tree: &SystemTree, config: &StationConfig) -> Vec<Finding> {
     let glance = black_box.as_ref().ok().and_then(Option::as_ref);
     let condition = journal.as_ref().ok().and_then(Option::as_ref);
     vec![
-        station::journal(&journal, now_unix_s),
-        station::black_box(&black_box),
-        station::last_end(station_process(tree, config).is_some(), glance, condition, date),
+        records::journal(&journal, now_unix_s),
+        records::black_box(&black_box),
+        records::last_end(station_process(tree, config).is_some(), glance, condition, date),
     ]
 }
 
@@ -445,7 +446,7 @@ pub fn folder(tree: &SystemTree, config: Option<&StationConfig>, path: &Path, ro
         Ok(facts) => facts,
         Err(error) => {
             let told = format!("failed to look at it: {error}; check the disk, and whether something is mounted there");
-            return station::not_looked_at(Check::Disk, &told).of(path.display().to_string());
+            return Finding::not_looked_at(Check::Disk, &told).of(path.display().to_string());
         }
     };
     if let Some(config) = config {
@@ -482,18 +483,17 @@ pub fn certificates(config: &StationConfig) -> Vec<Finding> {
         role,
         pair,
     });
-    facts.map(|facts| station::certificate(&facts, now_unix_s, date)).collect()
+    facts.map(|facts| peers::certificate(&facts, now_unix_s, date)).collect()
 }
 
-/// What is wrong with certificate and key together. What is wrong with the times of a certificate is told for its own file.
+/// What is wrong with certificate and key together. The dates of a certificate are told for its own file.
 fn pair(loaded: Result<Vec<tls::Warning>, SecurityError>) -> Option<Result<String, String>> {
     match loaded {
-        Err(SecurityError::Expired(..) | SecurityError::NotYetValid(..)) => None,
         Err(error) => Some(Err(error.to_string())),
-        Ok(warnings) => {
-            let told = warnings.into_iter().map(|warning| warning.0);
-            told.filter(|warning| !warning.contains("expires on")).map(Ok).next()
-        }
+        Ok(warnings) => warnings.into_iter().find_map(|warning| match warning {
+            tls::Warning::Open(told) => Some(Ok(told)),
+            tls::Warning::Date(_) => None,
+        }),
     }
 }
 
@@ -542,5 +542,5 @@ pub fn last_error() -> Finding {
             (u64::try_from(now_unix_s - unix_s).unwrap_or_default(), message)
         })),
     };
-    station::last_error(&found)
+    records::last_error(&found)
 }

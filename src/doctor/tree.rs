@@ -6,8 +6,8 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, MetadataExt as _};
 use std::path::{Path, PathBuf};
 
-use super::machine::{ClockFacts, FlashFacts, FolderFacts, HeatFacts, MachineFacts, PowerFacts, ResetFacts, Sensor};
-use super::station::VideoDevice;
+use super::findings::cameras::VideoDevice;
+use super::findings::machine::{ClockFacts, FlashFacts, FolderFacts, HeatFacts, MachineFacts, PowerFacts, ResetFacts, Sensor};
 use super::texts::{self, Mount, Socket};
 use crate::flow::{self, ClockQuality};
 use crate::rpc::certificate::date;
@@ -385,7 +385,7 @@ fn read(path: &Path) -> io::Result<String> {
 mod tests {
     use super::*;
     use crate::doctor::Status;
-    use crate::doctor::machine;
+    use crate::doctor::findings::machine;
 
     /// A machine as a text: `== PATH`, then the lines of that file.
     fn tree(text: &str) -> (tempfile::TempDir, SystemTree) {

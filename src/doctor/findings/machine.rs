@@ -2,8 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::texts::Tracking;
-use super::{Check, Finding, Status};
+use crate::doctor::texts::Tracking;
+use crate::doctor::{Check, Finding, Status};
 
 /// Model, kernel, cores.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -40,7 +40,7 @@ pub fn machine(facts: &MachineFacts) -> Finding {
 pub struct ClockFacts {
     /// Its time as people read it.
     pub now: String,
-    /// Whether it can be right at all: after 2020.
+    /// Whether it can be right at all: not before the first takt.
     pub is_plausible: bool,
     /// Whether the kernel says that something disciplines it.
     pub is_synchronised: bool,
@@ -566,22 +566,7 @@ pub fn span(seconds: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[track_caller]
-    fn is(finding: &Finding, status: Status, words: &[&str]) {
-        assert_eq!(finding.status, status, "{finding:#?}");
-        for word in words {
-            assert!(
-                format!("{} {}", finding.fact, finding.remedy).contains(word),
-                "\"{word}\" is missing in {finding:#?}"
-            );
-        }
-        assert_eq!(
-            finding.remedy.is_empty(),
-            matches!(status, Status::Ok | Status::Unknown) && !finding.remedy.contains("sudo"),
-            "{finding:#?}"
-        );
-    }
+    use crate::doctor::findings::is;
 
     fn clock_facts() -> ClockFacts {
         ClockFacts {
