@@ -18,7 +18,7 @@ use takt::plc::{PlcEvent, Shown};
 use takt::rpc::access::Access;
 use takt::rpc::proto;
 use takt::rpc::results_feed::ResultsFeed;
-use takt::rpc::station_service::{ImageSwapped, StationFacts, StationPorts, serve};
+use takt::rpc::station_service::{CYCLES_COME_FROM_PLC, ImageSwapped, StationFacts, StationPorts, serve};
 use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use tonic::transport::ServerTlsConfig;
@@ -77,14 +77,17 @@ impl PlayedLine {
             swapped: swapped.clone(),
             results: Arc::clone(&results),
             log: Some(Arc::clone(&log) as Arc<dyn RecordLog>),
-            events: wishes.gives_cycles.then(|| {
-                Box::new(move |event| {
+            events: if wishes.gives_cycles {
+                Ok(Box::new(move |event| {
                     // A line that has ended takes no more.
                     let _ = to_line.lock().unwrap().send(Some(event));
-                }) as takt::rpc::station_service::Events
-            }),
+                }))
+            } else {
+                Err(CYCLES_COME_FROM_PLC)
+            },
             access: wishes.access,
             accept_hold: Duration::from_mins(1),
+            is_stand_in: false,
         };
         let server = serve(SocketAddr::from((Ipv4Addr::LOCALHOST, 0)), wishes.tls, ports, stop.clone()).unwrap();
         let mut cell = Cell {

@@ -4,15 +4,22 @@
 #![allow(unsafe_code, reason = "a thread of another process is held by ptrace")]
 
 use std::fs;
-use std::net::TcpStream;
+use std::net::{SocketAddr, TcpStream};
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
+use takt::line::error_code::ErrorCode;
 use takt::line::image::StationImage;
 use takt::plc::signals;
+use takt::rpc::health::ask_station;
+use takt::rpc::proto::GetStatusResponse;
+use tonic::transport::Channel;
+use tonic_health::pb::HealthCheckRequest;
+use tonic_health::pb::health_check_response::ServingStatus;
+use tonic_health::pb::health_client::HealthClient;
 
 use crate::cell::{Cell, Running};
 use crate::modbus::Client;
@@ -205,17 +212,31 @@ fn what_is_read_again_is_taken_over_or_named_and_what_is_wrong_changes_nothing()
 struct StandIn(Child);
 
 impl StandIn {
-    fn start(cell: &Cell, manager: &ServiceManager) -> Self {
+    /// For a service manager that keeps state in this folder.
+    fn start(cell: &Cell, manager: &ServiceManager, state: &Path) -> Self {
         let child = takt("failsafe")
             .args(["--serve", "--config"])
             .arg(cell.config())
-            .env("STATE_DIRECTORY", cell.path().join("kept"))
+            .env("STATE_DIRECTORY", state)
             .env("NOTIFY_SOCKET", &manager.path)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .unwrap();
         Self(child)
+    }
+}
+
+impl StandIn {
+    /// What it tells line controllers. It has said where it will answer before it does.
+    fn status(&self, controllers: SocketAddr) -> GetStatusResponse {
+        let until = Instant::now() + PATIENCE;
+        loop {
+            match ask_station(controllers, PATIENCE) {
+                Ok(status) => return status,
+                Err(error) => assert!(Instant::now() < until, "stand-in {}: {error}", self.0.id()),
+            }
+        }
     }
 }
 
@@ -232,40 +253,118 @@ fn image(client: &mut Client) -> StationImage {
     signals::station_image(&registers)
 }
 
-#[test]
-fn while_the_station_is_down_somebody_answers_who_passes_nothing() {
-    let cell = Cell::new(&[]);
+/// A cell that serves line controllers too, whose station ran once; and where they connect.
+fn known_cell(manager: &ServiceManager, cell: &Cell) -> SocketAddr {
     fs::create_dir(cell.path().join("kept")).unwrap();
-    let manager = ServiceManager::new(&cell);
+    let controllers = SocketAddr::new(cell.plc.ip(), 17_443);
+    let text = fs::read_to_string(cell.config()).unwrap();
+    fs::write(cell.config(), format!("{text}\n[grpc]\nlisten = \"{controllers}\"\n")).unwrap();
     let running = cell.launch_with(&[
         ("NOTIFY_SOCKET", manager.path.as_os_str()),
         ("STATE_DIRECTORY", cell.path().join("kept").as_os_str()),
     ]);
     manager.wait("READY=1");
     assert_eq!(running.stop().0, Some(0));
+    controllers
+}
 
-    // Half of a configuration: the station refuses it, and where the PLC connects is known from before.
+/// Whether the service of stations is said to be well.
+fn is_well(controllers: SocketAddr) -> bool {
+    let runtime = tokio::runtime::Runtime::new().unwrap();
+    runtime.block_on(async {
+        let channel = Channel::from_shared(format!("http://{controllers}"))
+            .unwrap()
+            .connect()
+            .await
+            .unwrap();
+        let service = "takt.v1.StationService".to_owned();
+        let answer = HealthClient::new(channel).check(HealthCheckRequest { service }).await.unwrap();
+        answer.into_inner().status() == ServingStatus::Serving
+    })
+}
+
+#[test]
+fn while_the_station_is_down_somebody_answers_who_passes_nothing() {
+    let cell = Cell::new(&[]);
+    let manager = ServiceManager::new(&cell);
+    let controllers = known_cell(&manager, &cell);
+
+    // Half of a configuration: the station refuses it, and where the others find it is known from before.
     let text = fs::read_to_string(cell.config()).unwrap();
     fs::write(cell.config(), &text[..text.len() / 2]).unwrap();
     let (code, _, log) = cell.launch().ended();
     assert_eq!(code, Some(2), "{log}");
     assert!(log.contains("station.toml:"), "{log}");
 
-    let stand_in = StandIn::start(&cell, &manager);
+    let stand_in = StandIn::start(&cell, &manager, &cell.path().join("kept"));
     manager.wait("STATUS=standing in");
     let mut client = connect(&cell);
     let first = image(&mut client);
     assert!(!first.accept && !first.result_valid && !first.trigger_ready && !first.online && first.verdict.is_none());
-    assert_eq!((first.error, first.error_code, first.boot_id), (true, 11, 0));
+    assert_eq!((first.error, first.error_code, first.boot_id), (true, 12, 0));
     // What a PLC writes is no error to it, and changes nothing.
     assert_eq!(client.write(0, &[0xFFFF, 0, 0, 7])[0], 16);
     assert_eq!(image(&mut client), first);
 
-    // The station has its port back as soon as the stand-in has ended, which is how the units order it.
+    let status = stand_in.status(controllers);
+    assert_eq!(
+        (status.station.as_str(), status.error_code, status.boot_id, status.ready),
+        ("test-cell", 12, 0, false)
+    );
+    assert!(
+        status.error.contains("configuration") && status.remedy.contains("takt validate"),
+        "{status:?}"
+    );
+    assert!(!is_well(controllers));
+
+    // The station has its ports back as soon as the stand-in has ended, which is how the units order it.
     drop(stand_in);
     fs::write(cell.config(), text).unwrap();
     let _running = cell.start();
     Plc::connect(&cell).ready();
+    assert!(is_well(controllers));
+}
+
+#[test]
+fn a_disk_that_takes_nothing_is_told_to_plc_and_line_controllers() {
+    let cell = Cell::new(&[]);
+    let manager = ServiceManager::new(&cell);
+    let controllers = known_cell(&manager, &cell);
+    // No user writes below /proc, not even root.
+    let text = fs::read_to_string(cell.config()).unwrap();
+    fs::write(
+        cell.config(),
+        text.replace("state_directory = \"state\"", "state_directory = \"/proc/self\""),
+    )
+    .unwrap();
+    let (code, _, log) = cell.launch().ended();
+    assert_eq!(code, Some(4), "{log}");
+    let stand_in = StandIn::start(&cell, &manager, Path::new("/proc"));
+    let mut client = connect(&cell);
+    let first = image(&mut client);
+    assert_eq!((first.error, first.error_code, first.boot_id), (true, 13, 0));
+    let status = stand_in.status(controllers);
+    assert_eq!((status.error_code, status.ready), (13, false));
+    assert!(status.remedy.contains("state_directory"), "{status:?}");
+}
+
+#[test]
+fn a_library_for_another_machine_is_named_and_nothing_passes() {
+    let cell = Cell::new(&[]);
+    // The head of an ELF file for s390x, which takt has no machine of.
+    let mut head = [0; 64];
+    head[..6].copy_from_slice(b"\x7fELF\x02\x02");
+    head[18..20].copy_from_slice(&22_u16.to_be_bytes());
+    let library = cell.path().join("libonnxruntime.so");
+    fs::write(&library, head).unwrap();
+    let running = cell.launch_with(&[("ORT_DYLIB_PATH", library.as_os_str())]);
+    let mut client = connect(&cell);
+    let shown = image(&mut client);
+    assert!(!shown.accept && !shown.trigger_ready);
+    assert_eq!((shown.error, shown.error_code), (true, ErrorCode::ModelsNotReady.code()));
+    let (code, _, log) = running.ended();
+    assert_eq!(code, Some(1), "{log}");
+    assert!(log.contains("libonnxruntime.so"), "{log}");
 }
 
 /// The stand-in says where it will answer before it does.

@@ -9,7 +9,8 @@ use clap::Args;
 use super::{Exit, print};
 use crate::config::station::StationConfig;
 use crate::flow::{NothingReceived, Receiver, WhenFull, bounded};
-use crate::station::stand_in::PlcPlace;
+use crate::line::error_code::ErrorCode;
+use crate::station::stand_in::{Places, StandIn};
 use crate::telemetry::systemd;
 
 /// A port that somebody has is asked for again after this time.
@@ -20,7 +21,7 @@ pub(super) struct FailsafeArgs {
     /// The station's configuration
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
-    /// Answer the PLC until told to stop: nothing passes, `ErrorCode` 11. For while the station is down
+    /// Answer PLC and line controllers until told to stop: nothing passes, `ErrorCode` says why. For while the station is down
     #[arg(long)]
     serve: bool,
 }
@@ -42,26 +43,30 @@ fn stand_in(config: &Path) -> anyhow::Result<Exit> {
         let _ = stop.send(());
     })
     .context("failed to listen for the signals that end this")?;
-    let status = match plc_place(config) {
-        Some(place) => {
-            systemd::ready(&format!("standing in for the station on {}", place.listen));
-            return serve(&place, &stopped);
-        }
-        None => "no PLC connects here as far as is known: nothing to answer",
+    let Some((places, why)) = find_out(config) else {
+        let status = "nobody connects here as far as is known: nothing to answer";
+        tracing::warn!("{status}");
+        systemd::ready(status);
+        stopped.receive();
+        return Ok(Exit::Done);
     };
-    tracing::warn!("{status}");
-    systemd::ready(status);
-    stopped.receive();
-    Ok(Exit::Done)
+    systemd::ready(&format!("standing in for the station: {}", why.text()));
+    serve(StandIn::new(places, why), why, &stopped)
 }
 
-/// Where the PLC connects: by the configuration, else where the station noted it.
-fn plc_place(config: &Path) -> Option<PlcPlace> {
+/// Where the others find the station, by the configuration, else as the station noted it; and why it is down.
+fn find_out(config: &Path) -> Option<(Places, ErrorCode)> {
     match StationConfig::read(config) {
-        Ok(config) => PlcPlace::of(&config),
+        Ok(config) => {
+            let places = Places::of(&config);
+            // The service manager lets this process write nowhere else, so of another disk nothing can be said.
+            let may_look = state_directory().is_none_or(|folder| places.state_directory.starts_with(folder));
+            let why = if may_look { places.why_down() } else { ErrorCode::StationDown };
+            Some((places, why))
+        }
         Err(errors) => {
             tracing::error!("{errors}");
-            PlcPlace::noted(&state_directory()?)
+            Some((Places::noted(&state_directory()?)?, ErrorCode::ConfigInvalid))
         }
     }
 }
@@ -72,17 +77,21 @@ pub(super) fn state_directory() -> Option<PathBuf> {
     std::env::split_paths(&folders).next().filter(|folder| folder.is_absolute())
 }
 
-fn serve(place: &PlcPlace, stopped: &Receiver<()>) -> anyhow::Result<Exit> {
+fn serve(mut stand_in: StandIn, why: ErrorCode, stopped: &Receiver<()>) -> anyhow::Result<Exit> {
     let mut told = false;
     loop {
-        match place.serve() {
-            Ok(server) => {
-                print(&format!("standing in for the station on {}: nothing passes\n", server.address()))?;
+        match stand_in.answer() {
+            Ok(()) => {
+                let addresses: Vec<String> = stand_in.addresses().map(|address| address.to_string()).collect();
+                let (addresses, code, name) = (addresses.join(", "), why.code(), why.name());
+                print(&format!(
+                    "standing in for the station on {addresses}: nothing passes, ErrorCode {code} {name}\n"
+                ))?;
                 stopped.receive();
                 return Ok(Exit::Done);
             }
             Err(error) if !told => {
-                tracing::warn!(%error, "cannot stand in yet");
+                tracing::warn!(%error, "cannot stand in everywhere yet");
                 told = true;
             }
             Err(_) => {}

@@ -79,7 +79,7 @@ pub(super) fn run(args: &HistorianArgs) -> anyhow::Result<Exit> {
     };
     let secured = plan.security.load()?;
     for warning in &secured.warnings {
-        tracing::warn!("{}", warning.0);
+        tracing::warn!("{warning}");
     }
     let images = ImageFolder::open(&plan.images)?;
     let store = SqliteStore::open(&plan.store)?;
@@ -134,7 +134,7 @@ fn plan(args: &HistorianArgs, file: Option<HistorianFile>) -> Result<Plan, Strin
         }
     };
     match listen_policy(listen, security.server.is_some(), security.insecure) {
-        Ok(Some(warning)) => tracing::warn!("{}", warning.0),
+        Ok(Some(warning)) => tracing::warn!("{warning}"),
         Ok(None) => {}
         Err(refusal) => return Err(refusal.to_string()),
     }

@@ -121,6 +121,8 @@ pub enum Exit {
     Usage = 2,
     /// Something is NotOk or NotDecidable, and `--fail-on-reject` asked to be told.
     Rejected = 3,
+    /// The disk takes nothing of what a station must keep.
+    StateUnavailable = 4,
 }
 
 impl From<Exit> for ExitCode {

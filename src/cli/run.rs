@@ -8,14 +8,15 @@ use clap::Args;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
-use super::{Exit, Format, failsafe};
+use super::{Exit, Format, failsafe, told};
 use crate::config::changes::changes;
 use crate::config::station::StationConfig;
 use crate::flow::{Sender, WhenFull, bounded};
+use crate::line::error_code::ErrorCode;
 use crate::model::package::Package;
 use crate::station::build::Control;
 use crate::station::reporter::ReportFormat;
-use crate::station::stand_in::PlcPlace;
+use crate::station::stand_in::Places;
 use crate::station::supervisor;
 use crate::telemetry::log::Log;
 use crate::telemetry::systemd;
@@ -46,7 +47,7 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> anyhow::Result<Exit> {
     };
     log.set_filter(config.log_filter.as_deref())?;
     config.warnings().iter().for_each(|warning| tracing::warn!("{warning}"));
-    note_plc(&config);
+    note_places(&config);
     let format = match args.format {
         Format::Json => ReportFormat::Json,
         Format::Table if log.goes_to_journald() => ReportFormat::Log,
@@ -63,8 +64,21 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> anyhow::Result<Exit> {
         let _listening = listening;
         supervisor::run(config, format, || Box::new(io::stdout()), &control, &happened)
     });
-    outcome?;
-    Ok(Exit::Done)
+    match outcome {
+        Ok(()) => Ok(Exit::Done),
+        Err(error) => ended(error.into(), &config),
+    }
+}
+
+/// What to tell the service manager: a disk that takes nothing does not get better by trying again at once.
+fn ended(error: anyhow::Error, config: &StationConfig) -> anyhow::Result<Exit> {
+    if Places::of(config).why_down() != ErrorCode::StateUnavailable {
+        return Err(error);
+    }
+    let said = told(&error);
+    let _ = writeln!(io::stderr(), "error: {said}");
+    systemd::status(&said);
+    Ok(Exit::StateUnavailable)
 }
 
 /// Ends the listening for signals with itself.
@@ -115,11 +129,11 @@ fn reload(in_force: &StationConfig, file: &Path, log: &Log) {
     systemd::reloaded(&status);
 }
 
-/// Notes where the PLC connects, for whoever stands in for a station whose configuration cannot be read.
-fn note_plc(config: &StationConfig) {
-    if let (Some(folder), Some(place)) = (failsafe::state_directory(), PlcPlace::of(config))
-        && let Err(error) = place.note(&folder)
+/// Notes where the others find the station, for whoever stands in for a station whose configuration cannot be read.
+fn note_places(config: &StationConfig) {
+    if let Some(folder) = failsafe::state_directory()
+        && let Err(error) = Places::of(config).note(&folder)
     {
-        tracing::warn!(%error, "failed to note where the PLC connects; nobody stands in for the station should its configuration break");
+        tracing::warn!(%error, "failed to note where PLC and line controllers connect; nobody stands in for the station should its configuration break");
     }
 }

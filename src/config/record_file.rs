@@ -4,6 +4,8 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::reader::{Answer, Table};
 use super::security::{read_client, read_served};
 use super::value::{flag, name, one_of, path, share, title, url, whole};
@@ -56,7 +58,8 @@ pub struct HistorianConfig {
 }
 
 /// The service for line controllers.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct GrpcConfig {
     /// Where it listens.
     pub listen: SocketAddr,

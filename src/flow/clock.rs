@@ -19,7 +19,7 @@ pub fn unix_now_ns() -> i64 {
 /// How far the clock on the wall can be trusted.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ClockQuality {
-    /// It cannot be right: it says that it is before 2020.
+    /// It cannot be right: it says that it is before the first takt.
     Implausible,
     /// Nothing sets it.
     Unsynchronised,
@@ -27,12 +27,17 @@ pub enum ClockQuality {
     Synchronised,
 }
 
-/// 2020-01-01, Unix nanoseconds: before any takt.
-const PLAUSIBLE_FROM: i64 = 1_577_836_800_000_000_000;
+/// 2026-11-01, Unix nanoseconds: before the first takt. Not 1970, because systemd sets a clock that stands there to the day when systemd was built.
+const PLAUSIBLE_FROM: i64 = 1_793_491_200_000_000_000;
+
+/// Whether [`unix_now_ns`] can be right at all.
+pub fn clock_is_plausible() -> bool {
+    unix_now_ns() >= PLAUSIBLE_FROM
+}
 
 /// How far [`unix_now_ns`] can be trusted now.
 pub fn clock_quality() -> ClockQuality {
-    if unix_now_ns() < PLAUSIBLE_FROM {
+    if !clock_is_plausible() {
         return ClockQuality::Implausible;
     }
     // SAFETY: all zero is a valid `timex`, which asks for nothing to be changed.

@@ -54,6 +54,10 @@ error_codes! {
     ModelsNotReady = 10, "models_not_ready", Error, false, "wait; if it stays, see the log";
     /// The station does not run; a stand-in answers that passes no part.
     StationDown = 11, "station_down", Error, false, "run takt doctor at the station, or see its log";
+    /// The configuration cannot be read, so the station does not run; a stand-in answers that passes no part.
+    ConfigInvalid = 12, "config_invalid", Error, false, "run takt validate at the station, and start it again";
+    /// The disk takes nothing that the station must keep, so it does not run; a stand-in answers that passes no part.
+    StateUnavailable = 13, "state_unavailable", Error, false, "free or mend the disk that holds state_directory; takt doctor tells which";
     /// A camera does not deliver.
     CameraLost = 20, "camera_lost", Error, false, "check cable and power of the camera named in the log";
     /// The PLC's heartbeat stopped.
@@ -82,6 +86,8 @@ error_codes! {
     JournalNearlyFull = 80, "journal_nearly_full", Warning, false, "connect the historian, or raise journal.quota_mib";
     /// The historian refuses this station's records.
     HistorianRefuses = 81, "historian_refuses", Warning, false, "see the log: a cloned or restored station needs a new epoch (takt journal new-epoch)";
+    /// The clock has not been set: it says that it is before the first takt, and so do the records.
+    ClockNotSet = 82, "clock_not_set", Warning, false, "check what sets the clock, and the clock's battery; takt doctor tells what there is";
 }
 
 impl ErrorCode {

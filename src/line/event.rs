@@ -72,6 +72,8 @@ pub enum Event {
     RecordsKept(RecordsKept),
     /// Whether the historian refuses this station.
     HistorianRefuses(bool),
+    /// Whether the clock on the wall can be right.
+    ClockPlausible(bool),
     /// The station is to stop: no new parts; the open ones run to their outcome.
     Stop,
     /// The station stops now: what is open is not decidable.

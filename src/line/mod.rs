@@ -99,6 +99,29 @@ pub(crate) enum Sabotage {
     AnswerLate,
 }
 
+/// How that stands which the line decides nothing of.
+#[derive(Debug, Clone, Default)]
+struct Surroundings {
+    records_kept: RecordsKept,
+    historian_refuses: bool,
+    clock_implausible: bool,
+}
+
+impl Surroundings {
+    /// What is wrong with it.
+    fn errors(&self) -> impl Iterator<Item = ErrorCode> + use<> {
+        let journal = match self.records_kept {
+            RecordsKept::Safely => None,
+            RecordsKept::Barely => Some(ErrorCode::JournalNearlyFull),
+            RecordsKept::Full => Some(ErrorCode::JournalFull),
+            RecordsKept::Failing => Some(ErrorCode::JournalFailing),
+        };
+        let historian = self.historian_refuses.then_some(ErrorCode::HistorianRefuses);
+        let clock = self.clock_implausible.then_some(ErrorCode::ClockNotSet);
+        [journal, historian, clock].into_iter().flatten()
+    }
+}
+
 /// The line.
 #[derive(Debug, Clone)]
 pub struct Line {
@@ -123,8 +146,7 @@ pub struct Line {
     models_ready: bool,
     stopping: bool,
     errors: BTreeSet<ErrorCode>,
-    records_kept: RecordsKept,
-    historian_refuses: bool,
+    surroundings: Surroundings,
     /// The trigger taken last.
     latest: Option<Sequence>,
     latest_acquisition: u32,
@@ -170,8 +192,7 @@ impl Line {
             models_ready: false,
             stopping: false,
             errors: memory.stage_restarted.then_some(ErrorCode::StageRestarted).into_iter().collect(),
-            records_kept: RecordsKept::default(),
-            historian_refuses: false,
+            surroundings: Surroundings::default(),
             latest: None,
             latest_acquisition: 0,
             slots_full_since: None,
@@ -363,8 +384,9 @@ impl Line {
                 self.acquisition_below = acquisition_below;
                 self.result_below = result_below;
             }
-            Event::RecordsKept(kept) => self.records_kept = kept,
-            Event::HistorianRefuses(refuses) => self.historian_refuses = refuses,
+            Event::RecordsKept(kept) => self.surroundings.records_kept = kept,
+            Event::HistorianRefuses(refuses) => self.surroundings.historian_refuses = refuses,
+            Event::ClockPlausible(plausible) => self.surroundings.clock_implausible = !plausible,
             Event::Stop => self.stopping = true,
             Event::Abort => {
                 self.stopping = true;
@@ -849,13 +871,9 @@ impl Line {
             ),
             (ErrorCode::RecipeUnknown, self.recipe_differs()),
             (ErrorCode::NumbersExhausted, self.ids_left() == 0),
-            (ErrorCode::JournalFull, self.records_kept == RecordsKept::Full),
-            (ErrorCode::JournalFailing, self.records_kept == RecordsKept::Failing),
-            (ErrorCode::JournalNearlyFull, self.records_kept == RecordsKept::Barely),
-            (ErrorCode::HistorianRefuses, self.historian_refuses),
         ];
         let caused = causes.into_iter().filter(|(_, is_there)| *is_there).map(|(error, _)| error);
-        self.errors.iter().copied().chain(caused)
+        self.errors.iter().copied().chain(caused).chain(self.surroundings.errors())
     }
 
     /// Whether the part triggered last may move: exposed, or it has its outcome without.

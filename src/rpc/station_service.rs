@@ -90,6 +90,9 @@ pub struct StationFacts {
 /// How cycles reach the line.
 pub type Events = Box<dyn Fn(PlcEvent) + Send + Sync>;
 
+/// Why a station takes no cycles here whose PLC gives them.
+pub const CYCLES_COME_FROM_PLC: &str = "cycles of this station come from its PLC (plc.cycle_source); results still come here";
+
 /// Everything the service works with.
 pub struct StationPorts {
     /// What the station is.
@@ -102,12 +105,14 @@ pub struct StationPorts {
     pub results: Arc<ResultsFeed>,
     /// Committed records; `None` where there is no journal.
     pub log: Option<Arc<dyn RecordLog>>,
-    /// Where cycles go, in the order they come; may block for microseconds. `None` where a PLC gives them.
-    pub events: Option<Events>,
+    /// Where cycles go, in the order they come; may block for microseconds. Or why none are taken.
+    pub events: Result<Events, &'static str>,
     /// Who may do what.
     pub access: Access,
     /// A result passes no part after this time, whatever kept it.
     pub accept_hold: Duration,
+    /// Whether somebody answers for a station that is down: then it is not said to be well.
+    pub is_stand_in: bool,
 }
 
 // ---- the PLC that controllers play ----
@@ -123,7 +128,7 @@ enum Told {
 /// The one place where controllers and line meet: messages in the order they come, one at a time.
 struct Desk {
     plc: Mutex<Plc>,
-    events: Option<Events>,
+    events: Result<Events, &'static str>,
     shown: Shown,
 }
 
@@ -163,7 +168,9 @@ impl Desk {
         for effect in effects {
             let (connection, told) = match effect {
                 Effect::Plc(event) => {
-                    self.events.iter().for_each(|events| events(event));
+                    if let Ok(events) = &self.events {
+                        events(event);
+                    }
                     continue;
                 }
                 Effect::Attached(connection) => (connection, Told::Attached),
@@ -365,10 +372,10 @@ impl Control {
             .results
             .place_after(attach.resume_after_result_id)
             .map_err(|error| Status::out_of_range(error.to_string()))?;
-        let refusal = match plc_session {
-            _ if self.seat.desk.events.is_none() => "cycles of this station come from its PLC (plc.cycle_source); results still come here",
-            0 => "plc_session is 0: results only",
-            _ => "",
+        let refusal = match (&self.seat.desk.events, plc_session) {
+            (Err(why), _) => why,
+            (Ok(_), 0) => "plc_session is 0: results only",
+            (Ok(_), _) => "",
         };
         let gives_cycles = refusal.is_empty();
         let before = self.attached.replace(Attached {
@@ -747,7 +754,11 @@ async fn run(mut server: Server, listener: tokio::net::TcpListener, ports: Stati
         stop: stop.clone(),
     });
     let (health_reporter, health) = tonic_health::server::health_reporter();
-    health_reporter.set_serving::<StationServiceServer<Service>>().await;
+    if ports.is_stand_in {
+        health_reporter.set_not_serving::<StationServiceServer<Service>>().await;
+    } else {
+        health_reporter.set_serving::<StationServiceServer<Service>>().await;
+    }
     let reflection = tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(proto::DESCRIPTORS)
         .build_v1();

@@ -1,7 +1,8 @@
 //! TLS for servers and clients from PEM files, and which addresses need it. rustls with ring does the work, through tonic.
 //!
 //! Everything that can be known before the first connection is checked here, file by file, so that a wrong certificate is an error at the start
-//! of the program and not a puzzle for whoever connects.
+//! of the program and not a puzzle for whoever connects. Only their dates are not: a box starts with whatever time its clock has, and inspects
+//! although a certificate has run out. Whoever connects compares dates, by a clock of its own; here they are warned about.
 
 use std::error::Error as StdError;
 use std::fmt;
@@ -12,6 +13,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
 use tonic::transport::{Certificate, ClientTlsConfig, Endpoint, Identity, Server, ServerTlsConfig};
 use x509_parser::pem::Pem;
 
@@ -30,11 +32,18 @@ const EXPIRES_SOON_S: i64 = 30 * 24 * 3600;
 
 /// What people should know although it works.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning(pub String);
+pub enum Warning {
+    /// A certificate's time has not come, is over, or is nearly over.
+    Date(String),
+    /// Others may come in, or read what they should not.
+    Open(String),
+}
 
 impl fmt::Display for Warning {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        match self {
+            Self::Date(words) | Self::Open(words) => f.write_str(words),
+        }
     }
 }
 
@@ -58,7 +67,7 @@ pub fn listen_policy(address: SocketAddr, tls: bool, insecure: bool) -> Result<O
         return Err(Refusal(address));
     }
     let warning = format!("{address} is not secured (insecure = true): whoever reaches it may read and do everything there");
-    Ok(Some(Warning(warning)))
+    Ok(Some(Warning::Open(warning)))
 }
 
 /// Why certificates cannot be used.
@@ -78,12 +87,6 @@ pub enum SecurityError {
     /// What it holds cannot be read.
     #[error("failed to read {0}: {1}; make it anew with `takt pki issue`")]
     Damaged(PathBuf, String),
-    /// The certificate's time is over.
-    #[error("failed to use the certificate of {1:?} in {0}: it expired on {2}; make a new one with `takt pki issue`")]
-    Expired(PathBuf, String, String),
-    /// The certificate's time has not come.
-    #[error("failed to use the certificate of {1:?} in {0}: it is not valid before {2}; check this machine's clock")]
-    NotYetValid(PathBuf, String, String),
     /// Another certificate's key.
     #[error("failed to use {key} with {certificate}: this key does not fit the certificate; give the pair that was made together")]
     KeyDoesNotFit {
@@ -101,7 +104,8 @@ pub enum SecurityError {
 }
 
 /// Whose certificate a server shows, and whose it accepts.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct ServerSecurity {
     /// Certificate chain, PEM: its own first.
     pub certificate: PathBuf,
@@ -112,7 +116,8 @@ pub struct ServerSecurity {
 }
 
 /// How a server is secured, as configured.
-#[derive(Debug, Clone, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct SecurityConfig {
     /// TLS; without it everything is plain.
     pub server: Option<ServerSecurity>,
@@ -172,7 +177,7 @@ impl ServerSecurity {
         let mut config = ServerTlsConfig::new().identity(identity).timeout(HANDSHAKE_MAX);
         match &self.client_ca {
             Some(path) => config = config.client_ca_root(authorities(path)?),
-            None => warnings.push(Warning(format!(
+            None => warnings.push(Warning::Open(format!(
                 "{} secures the way, but anyone may come it and do everything: give client_ca, so that clients must show certificates",
                 self.certificate.display()
             ))),
@@ -247,7 +252,7 @@ fn read(path: &Path, what: &'static str) -> Result<Vec<u8>, SecurityError> {
 
 fn authorities(path: &Path) -> Result<Certificate, SecurityError> {
     for der in read_certificates(path)? {
-        let facts = in_force(path, &der)?;
+        let facts = facts(path, &der)?;
         if !facts.is_authority {
             return Err(SecurityError::NoAuthority(path.to_owned(), facts.name));
         }
@@ -259,14 +264,7 @@ fn identity(certificate: &Path, key: &Path) -> Result<(Identity, Vec<Warning>), 
     const WHAT: &str = "a private key";
     let mut warnings = Vec::new();
     for der in read_certificates(certificate)? {
-        let facts = in_force(certificate, &der)?;
-        if facts.valid_until_unix_s - now_unix_s() < EXPIRES_SOON_S {
-            let (file, end) = (certificate.display(), date(facts.valid_until_unix_s));
-            warnings.push(Warning(format!(
-                "the certificate of {:?} in {file} expires on {end}; replace it before",
-                facts.name
-            )));
-        }
+        warnings.extend(out_of_date(certificate, &facts(certificate, &der)?, now_unix_s()));
     }
     let key_bytes = read(key, WHAT)?;
     let is_key = |block: &Pem| block.label.ends_with("PRIVATE KEY");
@@ -280,28 +278,37 @@ fn identity(certificate: &Path, key: &Path) -> Result<(Identity, Vec<Warning>), 
         .mode();
     if mode & 0o077 != 0 {
         let file = key.display();
-        warnings.push(Warning(format!(
+        warnings.push(Warning::Open(format!(
             "{file} can be read by other users of this machine; run `chmod 600 {file}`"
         )));
     }
     Ok((Identity::from_pem(read(certificate, "a certificate")?, key_bytes), warnings))
 }
 
-/// What a certificate says, if it is valid now.
-fn in_force(path: &Path, der: &[u8]) -> Result<CertificateFacts, SecurityError> {
-    let facts = CertificateFacts::of_der(der).map_err(|error| SecurityError::Damaged(path.to_owned(), error.to_string()))?;
-    let now = now_unix_s();
-    if now > facts.valid_until_unix_s {
-        return Err(SecurityError::Expired(path.to_owned(), facts.name, date(facts.valid_until_unix_s)));
-    }
-    if now < facts.valid_from_unix_s {
-        return Err(SecurityError::NotYetValid(
-            path.to_owned(),
-            facts.name,
-            date(facts.valid_from_unix_s),
-        ));
-    }
-    Ok(facts)
+fn facts(path: &Path, der: &[u8]) -> Result<CertificateFacts, SecurityError> {
+    CertificateFacts::of_der(der).map_err(|error| SecurityError::Damaged(path.to_owned(), error.to_string()))
+}
+
+/// What is to be said of a certificate's dates.
+fn out_of_date(path: &Path, facts: &CertificateFacts, now_unix_s: i64) -> Option<Warning> {
+    let (from, until) = (facts.valid_from_unix_s, facts.valid_until_unix_s);
+    let stands = if now_unix_s < from {
+        format!("is not valid before {}; check this machine's clock", date(from))
+    } else if now_unix_s > until {
+        format!(
+            "expired on {}, so the others refuse it; make a new one with `takt pki issue`",
+            date(until)
+        )
+    } else if until - now_unix_s < EXPIRES_SOON_S {
+        format!("expires on {}; replace it before", date(until))
+    } else {
+        return None;
+    };
+    Some(Warning::Date(format!(
+        "the certificate of {:?} in {} {stands}",
+        facts.name,
+        path.display()
+    )))
 }
 
 fn now_unix_s() -> i64 {
@@ -453,7 +460,7 @@ mod tests {
         };
         assert_eq!(client.load().unwrap().1, []);
         let open = ServerSecurity { client_ca: None, ..server };
-        assert!(open.load().unwrap().1[0].0.contains("client_ca"));
+        assert!(open.load().unwrap().1[0].to_string().contains("client_ca"));
         assert!(SecurityConfig::default().load().unwrap().tls.is_none());
     }
 
@@ -461,7 +468,6 @@ mod tests {
     fn each_thing_that_is_wrong_names_its_file_and_the_remedy() {
         let files = Files::new();
         let (one, two) = (files.issue("one", 0, 90), files.issue("two", 0, 90));
-        let (expired, early) = (files.issue("expired", 60, 30), files.issue("early", -10, 30));
         let text = files.path("text.pem");
         fs::write(&text, "no certificate").unwrap();
         let damaged = files.path("damaged.pem");
@@ -477,8 +483,6 @@ mod tests {
         let ca = files.path("ca.pem");
         let cases = [
             (with(&one.certificate, &two.key, &ca), "two.key", "does not fit"),
-            (with(&expired.certificate, &expired.key, &ca), "expired.pem", "expired on"),
-            (with(&early.certificate, &early.key, &ca), "early.pem", "not valid before"),
             (with(&text, &one.key, &ca), "text.pem", "BEGIN CERTIFICATE"),
             (with(&damaged, &one.key, &ca), "damaged.pem", "no X.509"),
             (with(&one.certificate, &one.certificate, &ca), "one.pem", "BEGIN PRIVATE KEY"),
@@ -492,15 +496,38 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_others_can_read_and_a_near_end_are_warned_about() {
+    fn a_key_that_others_can_read_is_warned_about() {
         let files = Files::new();
-        let server = files.issue("one", 0, 7);
+        let server = files.issue("one", 0, 90);
         fs::set_permissions(&server.key, fs::Permissions::from_mode(0o644)).unwrap();
         let warnings = server.load().unwrap().1;
         assert!(
-            warnings[0].0.contains("expires on") && warnings[1].0.contains("chmod 600"),
+            matches!(warnings.as_slice(), [Warning::Open(said)] if said.contains("chmod 600")),
             "{warnings:?}"
         );
+    }
+
+    #[test]
+    fn a_date_is_warned_about_and_keeps_nobody_from_starting() {
+        let files = Files::new();
+        for (name, made_days_ago, days, wanted) in [
+            ("soon", 0, 7, "expires on"),
+            ("expired", 60, 30, "expired on"),
+            ("early", -10, 30, "check this machine's clock"),
+        ] {
+            let server = files.issue(name, made_days_ago, days);
+            let client = ClientSecurity {
+                ca: files.path("ca.pem"),
+                identity: Some((server.certificate.clone(), server.key.clone())),
+                server_name: None,
+            };
+            for warnings in [server.load().unwrap().1, client.load().unwrap().1] {
+                assert!(
+                    matches!(warnings.as_slice(), [Warning::Date(said)] if said.contains(wanted) && said.contains(name)),
+                    "{warnings:?}"
+                );
+            }
+        }
     }
 
     #[test]
@@ -517,7 +544,13 @@ mod tests {
                     .to_string()
                     .contains("insecure = true")
             );
-            assert!(listen_policy(address, false, true).unwrap().unwrap().0.contains("not secured"));
+            assert!(
+                listen_policy(address, false, true)
+                    .unwrap()
+                    .unwrap()
+                    .to_string()
+                    .contains("not secured")
+            );
             assert_eq!(listen_policy(address, true, false), Ok(None));
         }
     }

@@ -513,14 +513,7 @@ fn cameras(config: &StationConfig, inputs: &Sender<LineInput>) -> Result<Vec<Arc
             CameraSource::Device(device) => {
                 let settings = V4lSettings {
                     name: camera.name.clone(),
-                    device: device.path.clone(),
-                    format: device.format,
-                    width: device.width,
-                    height: device.height,
-                    frame_rate_hz: device.frame_rate_hz,
-                    controls: device.controls.clone(),
-                    clock: device.clock,
-                    frames_held_max: device.frames_held_max,
+                    device: device.clone(),
                     is_triggered: !matches!(config.trigger.source, TriggerSource::FreeRun { .. }),
                 };
                 Arc::new(V4lCamera::start(settings, sink)?)
@@ -610,12 +603,14 @@ fn controllers_server(
     let Some(grpc) = &config.grpc else { return Ok(None) };
     let secured = grpc.security.load()?;
     for warning in &secured.warnings {
-        tracing::warn!("{}", warning.0);
+        tracing::warn!("{warning}");
     }
-    let events = (config.plc.cycle_source == CycleSource::Grpc).then(|| -> Events {
+    let events: Result<Events, _> = if config.plc.cycle_source == CycleSource::Grpc {
         let line = line.clone();
-        Box::new(move |event| drop(line.send(LineInput::Plc(event))))
-    });
+        Ok(Box::new(move |event| drop(line.send(LineInput::Plc(event)))))
+    } else {
+        Err(station_service::CYCLES_COME_FROM_PLC)
+    };
     let ports = StationPorts {
         facts,
         shown: Arc::clone(shown),
@@ -625,6 +620,7 @@ fn controllers_server(
         events,
         access: secured.access,
         accept_hold: config.result.accept_hold,
+        is_stand_in: false,
     };
     Ok(Some(station_service::serve(grpc.listen, secured.tls, ports, stop.clone())?))
 }

@@ -32,7 +32,7 @@ pub fn endpoint(config: &HistorianConfig) -> Result<Endpoint, HistorianError> {
         Some(security) => {
             let (tls, warnings) = security.load().map_err(|error| HistorianError(error.to_string()))?;
             for warning in &warnings {
-                tracing::warn!("{}", warning.0);
+                tracing::warn!("{warning}");
             }
             Some(tls)
         }

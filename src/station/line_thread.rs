@@ -170,6 +170,18 @@ struct State {
     refused: VecDeque<LineInput>,
     /// Readiness and error as told last.
     reported: Option<(bool, u16)>,
+    /// Whether the clock on the wall could be right when it was looked at last.
+    clock_plausible: bool,
+}
+
+impl State {
+    /// Time passes; what there is to be said of the clock on the wall.
+    fn look_at_clock(&mut self, plausible: bool) -> Event {
+        if std::mem::replace(&mut self.clock_plausible, plausible) == plausible {
+            return Event::Tick;
+        }
+        Event::ClockPlausible(plausible)
+    }
 }
 
 impl LineThread {
@@ -185,6 +197,7 @@ impl LineThread {
             stopping: false,
             refused: VecDeque::new(),
             reported: None,
+            clock_plausible: true,
         };
         self.show();
         loop {
@@ -229,7 +242,7 @@ impl LineThread {
             None => {
                 // Not on the way of any part: the cursor may be late, records have a key.
                 self.black_box.write_reported_below(self.departures.below());
-                Event::Tick
+                state.look_at_clock(flow::clock_is_plausible())
             }
             Some(LineInput::Plc(PlcEvent::Connected)) => Event::PlcConnected,
             Some(LineInput::Plc(PlcEvent::Lost)) => Event::PlcLost,

@@ -1,7 +1,7 @@
 //! The rules of the PLC interface, one by one: triggers, results, sessions, errors.
 
 use super::super::error_code::ErrorCode;
-use super::super::event::{Event, MissCause, Note};
+use super::super::event::{Event, MissCause, Note, RecordsKept};
 use super::super::history::{Fingerprint, UsedCycle};
 use super::super::image::{PlcImage, StationMode, WINDOW_SLOTS, control};
 use super::super::tags::{TagPlan, TagSource};
@@ -341,6 +341,26 @@ fn exposure_complete_also_when_the_part_ends_without_frames() {
     bench.pass(100);
     assert!(bench.image().exposure_complete && bench.image().deadline_missed);
     assert_eq!(bench.outcome_of(1), undecided(Reason::NoFrame));
+}
+
+#[test]
+fn what_is_wrong_around_the_line_is_shown_and_only_a_journal_that_takes_nothing_stops_it() {
+    let mut bench = Bench::single(PLC);
+    for (event, error, goes_on) in [
+        (Event::ClockPlausible(false), ErrorCode::ClockNotSet, true),
+        (Event::HistorianRefuses(true), ErrorCode::HistorianRefuses, true),
+        (Event::RecordsKept(RecordsKept::Barely), ErrorCode::JournalNearlyFull, true),
+        (Event::RecordsKept(RecordsKept::Failing), ErrorCode::JournalFailing, false),
+        (Event::RecordsKept(RecordsKept::Full), ErrorCode::JournalFull, false),
+    ] {
+        bench.event(event);
+        assert_eq!((bench.error(), bench.image().trigger_ready), (error.code(), goes_on), "{error:?}");
+    }
+    bench.event(Event::RecordsKept(RecordsKept::Safely));
+    bench.event(Event::HistorianRefuses(false));
+    assert_eq!(bench.error(), ErrorCode::ClockNotSet.code());
+    bench.event(Event::ClockPlausible(true));
+    assert_eq!((bench.error(), bench.image().trigger_ready), (0, true));
 }
 
 // ---- results ----
