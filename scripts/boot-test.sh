@@ -64,11 +64,13 @@ make_once() {
 make_base() {
     local include
     include=$(IFS=,; printf '%s' "${BOX_PACKAGES[*]}")
-    mmdebstrap --quiet --mode=root --variant=minbase --architectures=amd64 --include="$include" \
+    mmdebstrap --mode=root --variant=minbase --architectures=amd64 --include="$include" \
         --aptopt='Acquire::Languages "none"' --dpkgopt='path-exclude=/usr/share/man/*' --dpkgopt='path-exclude=/usr/share/locale/*' \
-        --dpkgopt='path-exclude=/usr/share/icons/*' --dpkgopt='path-exclude=/usr/share/sounds/*' \
         --dpkgopt=force-unsafe-io --customize-hook="$parts/fetch-kernel.sh \"\$1\" $KERNEL_PACKAGE" \
-        bookworm "$work/base.tar" </dev/null
+        bookworm "$work/base.tar" </dev/null >"$work/base.log" 2>&1 || {
+        tail -n 40 -- "$work/base.log" >&2
+        die "failed to make the base system." "All of what mmdebstrap said is in $work/base.log."
+    }
 }
 
 # copy_modules FROM TO NAME...: kernel modules with all that they need. Prints them, each after those that it needs.

@@ -18,10 +18,6 @@ cross=$root/.cross
 PATH=$PATH:${CARGO_HOME:-${HOME:-}/.cargo}/bin
 out=${DEB_OUT:-$root/dist}
 arch=${1:-}
-# Times in the package are those of the last commit, so that the same commit gives the same package.
-SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null || date +%s)}
-export SOURCE_DATE_EPOCH
-
 say() { printf 'deb: %s\n' "$*" >&2; }
 
 # One line an argument: what failed, then the remedy.
@@ -159,6 +155,10 @@ main() {
     maintainer=$(sed -n 's/^Maintainer: //p' "$packaging/control.in")
     version=${DEB_VERSION:-$(sed -n 's/^version = "\(.*\)"/\1/p' "$root/Cargo.toml" | head -n 1)}
     build_program
+    # Times in the package are those of the last commit, so that the same commit gives the same package. Set after the build: cargo would build
+    # what is written in C anew with every commit.
+    SOURCE_DATE_EPOCH=${SOURCE_DATE_EPOCH:-$(git -C "$root" log -1 --format=%ct 2>/dev/null || date +%s)}
+    export SOURCE_DATE_EPOCH
     library=$root/.onnxruntime
     if [[ $arch != "$native" ]]; then library=$cross/onnxruntime; fi
     "$scripts/setup.sh" library "$machine" "$library"

@@ -34,7 +34,7 @@ WIDTH, HEIGHT = 320, 180
 READY_S, PARTS_S = 600, 600
 
 # ErrorCode, docs/station.md.
-CAMERA_LOST = 20
+CONFIG_INVALID, STATE_UNAVAILABLE, CAMERA_LOST, CLOCK_NOT_SET = 12, 13, 20, 82
 
 DEVICE_CAMERA = f"""device = "/dev/video0"
 format = "GRAY8"
@@ -75,9 +75,10 @@ class Box:
         self.disk = PowerDisk(self.data, str(self.sockets / "data.sock"))
         self.plc = Plc(self.plc_port)
 
-    def boot(self):
+    def boot(self, is_bare=False):
+        """Powers the machine on; bare: its clock has lost its time, and no camera is there."""
         self.machine = Machine(
-            self.work, self.root, self.sockets / "data.sock", self.exchange, self.plc_port, MEMORY_MIB, PROCESSORS, self.sockets / "shell.sock"
+            self.work, self.root, self.sockets / "data.sock", self.exchange, self.plc_port, MEMORY_MIB, PROCESSORS, self.sockets / "shell.sock", is_bare
         )
         self.machine.connect()
 
@@ -154,6 +155,19 @@ class Box:
         self.machine.until("systemctl is-active takt-station", r"^active", READY_S)
         self.wait_trigger_ready()
 
+    def wait_error(self, code, what):
+        """Waits for an ErrorCode; nothing passes then."""
+        self.plc.wait_for(lambda plc: plc.block[2] == code, READY_S, f"ErrorCode {what}")
+
+    def examined(self, *checks):
+        """What `takt doctor` finds of these checks: check to status and fact of the worst."""
+        report = json.loads(self.run("takt doctor --format json", may_fail=True, timeout=READY_S).split("\n", 1)[0])
+        order = ("ok", "unknown", "warning", "failed")
+        worst = {}
+        for finding in sorted(report["findings"], key=lambda finding: order.index(finding["status"])):
+            worst[finding["check"]] = (finding["status"], finding["fact"])
+        return [worst[check] for check in checks]
+
     def wait_trigger_ready(self):
         self.plc.wait_for(lambda plc: plc.status & TRIGGER_READY, READY_S, "TriggerReady")
 
@@ -177,9 +191,11 @@ class Box:
         """Lines of the station's log."""
         return self.run(f"journalctl -b -u takt-station --no-pager -o cat | grep -E '{pattern}' | tail -n 20", may_fail=True)
 
-    def records(self):
-        text = self.fetch("runuser -u takt -- takt query records --journal /var/lib/takt/journal --format json --limit 100000")
-        return [record for line in text.splitlines() if (record := json.loads(line))["kind"] == "part"]
+    def records(self, journal="/var/lib/takt/journal"):
+        """The records of parts, in order."""
+        text = self.fetch(f"runuser -u takt -- takt query records --journal {journal} --format json --limit 100000")
+        records = [record for line in text.splitlines() if (record := json.loads(line))["kind"] == "part"]
+        return sorted(records, key=lambda record: (record["epoch"], record["sequence"]))
 
     def settled_records(self):
         """The records once those of the parts that the PLC has seen the end of are among them."""
@@ -244,13 +260,19 @@ def teach(box):
         for index in range(27):
             pixels = raw[index * size : (index + 1) * size]
             (good / f"{index:02}.pgm").write_bytes(f"P5 {WIDTH} {HEIGHT} 255\n".encode() + pixels)
-        subprocess.run(["dpkg-deb", "-x", box.options.deb, f"{folder}/package"], check=True)
         shutil.rmtree(model, ignore_errors=True)
-        environment = {**os.environ, "ORT_DYLIB_PATH": f"{folder}/package/usr/lib/takt/libonnxruntime.so"}
-        command = [f"{folder}/package/usr/bin/takt", "teach", "--good", str(good), "--out", str(model), "--name", "bars", "--size", "64x64", "--method", "padim"]
-        taught = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
-        need(taught.returncode == 0, f"takt teach failed: {taught.stderr[-600:]}")
+        package_run(box, folder, "teach", "--good", str(good), "--out", str(model), "--name", "bars", "--size", "64x64", "--method", "padim")
     return "27 pictures"
+
+
+def package_run(box, folder, *arguments):
+    """Runs the program of the package on the host; the package is unpacked into the folder."""
+    package = Path(folder) / "package"
+    if not package.exists():
+        subprocess.run(["dpkg-deb", "-x", box.options.deb, package], check=True)
+    environment = {**os.environ, "ORT_DYLIB_PATH": str(package / "usr/lib/takt/libonnxruntime.so")}
+    ran = subprocess.run([package / "usr/bin/takt", *arguments], env=environment, capture_output=True, text=True, check=False)
+    need(ran.returncode == 0, f"takt {arguments[0]} failed: {ran.stderr[-600:]}")
 
 
 def commission(box):
@@ -258,7 +280,7 @@ def commission(box):
     box.send({"model": box.work / "model"})
     box.run("rm -rf /var/lib/takt/models/bars && mkdir -p /var/lib/takt/models && cp -r /run/exchange/model /var/lib/takt/models/bars && chown -R takt:takt /var/lib/takt/models")
     box.configure(DEVICE_CAMERA)
-    return box.run("takt validate --config /etc/takt/station.toml", timeout=READY_S).splitlines()[-1][:60]
+    return box.run("takt validate --config /etc/takt/station.toml", timeout=READY_S).splitlines()[0][:70]
 
 
 def power_on(box):
@@ -275,6 +297,8 @@ def power_on(box):
     need(failsafe["Result"] == "success", f"takt-failsafe: {failsafe}")
     begun, ready = int(station["ExecMainStartTimestampMonotonic"]), int(station["ActiveEnterTimestampMonotonic"])
     need(0 < int(failsafe["ActiveEnterTimestampMonotonic"]) <= begun, "takt-failsafe was not done before takt-station began")
+    (gate,) = box.examined("golden_gate")
+    need(gate[0] == "ok", f"doctor says {gate}")
     return f"station begins at {begun / 1e6:.1f} s, ready {(ready - begun) / 1e6:.1f} s later (emulated)"
 
 
@@ -290,7 +314,7 @@ def sandbox(box):
     written = box.run(f"nsenter -t {box.main_pid()} -m touch /usr/takt-was-here", may_fail=True)
     need("Read-only" in written, f"/usr can be written: {written}")
     rated = box.run("systemd-analyze security takt-station --threshold=20 --no-pager | tail -n 1", timeout=READY_S)
-    return rated.replace("→ ", "")[:70]
+    return rated.encode("ascii", "ignore").decode().strip()
 
 
 def v4l_adapter(box):
@@ -312,7 +336,7 @@ def controls(box):
     """A control out of its range keeps the camera from being used, and is named with what it may be."""
     box.configure(DEVICE_CAMERA, brightness=9999)
     box.restart()
-    box.plc.wait_for(lambda plc: plc.block[2] == CAMERA_LOST, READY_S, "ErrorCode camera_lost")
+    box.wait_error(CAMERA_LOST, "camera_lost")
     said = box.machine.until("journalctl -b -u takt-station --no-pager -o cat | grep brightness", "control brightness is 9999; give a whole number from 0 to 255", READY_S)
     box.configure(DEVICE_CAMERA)
     box.restart()
@@ -345,6 +369,87 @@ def gstreamer_source(box):
     box.restart()
     box.wait_ready()
     return "2 ok"
+
+
+def twin(box):
+    """Parts of the virtual line (its PLC, its camera) are inspected by the station of the service, inside the sandbox."""
+    demo = box.work / "demo"
+    with tempfile.TemporaryDirectory(dir=box.work) as folder:
+        shutil.rmtree(demo, ignore_errors=True)
+        package_run(box, folder, "demo", "--out", str(demo))
+        package_run(box, folder, "teach", "--good", str(demo / "rendered/train/good"), "--out", f"{folder}/flange", "--name", "flange", "--size", "128x128", "--method", "padim")
+        files = {name: HERE / "files" / name for name in ("twin-station.toml", "twin-line.toml")}
+        box.send({**files, "flange": Path(folder) / "flange"})
+    shutil.rmtree(demo)
+    box.run("rm -rf /var/lib/takt/models/flange && cp -r /run/exchange/flange /var/lib/takt/models/ && chown -R takt:takt /var/lib/takt/models")
+    box.run("install -m 0640 -g takt /run/exchange/twin-station.toml /etc/takt/station.toml")
+    box.restart()
+    told = box.run("cd /run/exchange && runuser -u takt -- takt twin --config twin-line.toml --format json", timeout=PARTS_S).splitlines()
+    summary = json.loads(told[-1])
+    outcomes = summary["outcomes"]
+    need(outcomes["ok"] and outcomes["not_ok"] and not outcomes["not_decidable"] and not outcomes["unknown"], f"the virtual line saw {outcomes}")
+    need(not summary["escapes"] and not summary["false_rejects"] and not summary["untriggered"], f"the virtual line saw {summary}")
+    kept = [record["verdict"] for record in box.records("/var/lib/takt/twin/journal")]
+    need(sorted(kept) == ["not_ok"] * outcomes["not_ok"] + ["ok"] * outcomes["ok"], f"the virtual line saw {outcomes}, recorded is {kept}")
+    box.configure(DEVICE_CAMERA)
+    box.restart()
+    box.wait_ready()
+    slowest = summary["trigger_to_verdict_us_max"] / 1e6
+    return f"{outcomes['ok']} ok, {outcomes['not_ok']} not_ok, as they were; {slowest:.1f} s from trigger to verdict at most (emulated)"
+
+
+def half_written(box):
+    """The configuration is cut off half-way: the stand-in tells the PLC, doctor and the log say where; mended, the station runs again."""
+    box.run("cp -p /etc/takt/station.toml /run/whole.toml && truncate -s 300 /etc/takt/station.toml && systemctl restart takt-station", may_fail=True, timeout=READY_S)
+    box.wait_error(CONFIG_INVALID, "config_invalid")
+    need(not box.plc.status & TRIGGER_READY and box.plc.boot_id == 0, "it is not the stand-in that answers")
+    need("station.toml:" in box.log("station.toml:"), "the log does not say what is wrong")
+    (config,) = box.examined("config")
+    need(config[0] == "failed", f"doctor says {config}")
+    box.run("cp -p /run/whole.toml /etc/takt/station.toml && systemctl start takt-station", timeout=READY_S)
+    box.wait_ready()
+    return f"ErrorCode 12; doctor: {config[1]}"[:100]
+
+
+def full_disk(box):
+    """The data partition is full, then read-only, when the station starts: the stand-in says so; with room again, the station runs."""
+    box.run("systemctl stop takt-station", timeout=READY_S)
+    box.run("dd if=/dev/zero of=/var/lib/takt/full bs=1M 2>/dev/null; dd if=/dev/zero of=/var/lib/takt/rest bs=1k 2>/dev/null; sync; df /var/lib/takt | tail -n 1")
+    box.run("systemctl start takt-station", may_fail=True, timeout=READY_S)
+    box.wait_error(STATE_UNAVAILABLE, "state_unavailable")
+    (full,) = box.examined("disk")
+    need(full[0] == "failed", f"doctor says {full} of a full disk")
+    box.run("systemctl stop takt-standin && rm /var/lib/takt/full /var/lib/takt/rest && mount -o remount,ro /var/lib/takt", timeout=READY_S)
+    box.run("systemctl reset-failed takt-station; systemctl start takt-station", may_fail=True, timeout=READY_S)
+    box.wait_error(STATE_UNAVAILABLE, "state_unavailable")
+    (read_only,) = box.examined("disk")
+    need(read_only[0] == "failed", f"doctor says {read_only} of a disk that is read-only")
+    box.run("mount -o remount,rw /var/lib/takt && systemctl start takt-station", timeout=READY_S)
+    box.wait_ready()
+    box.inspect(1)
+    return f"ErrorCode 13 twice; {account(box)}"
+
+
+def bare(box):
+    """Power-on with a clock that has lost its time and no camera: the station comes up, passes nothing, says why; with a camera it inspects."""
+    box.power_off()
+    box.boot(is_bare=True)
+    box.wait_error(CAMERA_LOST, "camera_lost")
+    box.machine.until("systemctl is-active takt-station", r"^active", READY_S)
+    camera, clock, station = box.examined("camera", "clock", "station")
+    need(camera[0] == "failed" and clock[0] == "failed", f"doctor says {camera}, {clock}")
+    need("20" in station[1], f"the station says {station}")
+    year = box.run("date -u +%Y")
+    box.run("modprobe vivid")
+    box.wait_trigger_ready()
+    box.wait_error(CLOCK_NOT_SET, "clock_not_set")
+    good = box.inspect(2)
+    need(verdicts(good) == ["ok"] * 2, f"parts without a clock are {good}")
+    said = account(box)
+    box.power_off()
+    box.boot()
+    box.wait_ready()
+    return f"the clock said {year}; ErrorCode 20, then 82 and 2 ok; {said}"
 
 
 def killed(box):
@@ -413,6 +518,8 @@ def power_cuts(box):
         # The next part's CycleId tells the station which parts it has forgotten.
         box.inspect(1)
         said = account(box)
+        kept = box.examined("journal", "black_box")
+        need(all(status == "ok" for status, _ in kept), f"doctor says {kept}")
         print(f"boot-test: power cut {number} of {box.options.cuts}: inspecting after {boots[-1]:.0f} s; {said}", file=sys.stderr, flush=True)
     return f"{len(boots)} cuts, inspecting again after {min(boots):.0f} to {max(boots):.0f} s, {lost} of {pending} unflushed sectors lost; {said}"
 
@@ -443,7 +550,10 @@ def account(box):
     return f"{kept} outcomes as shown, {len(forgotten)} lost to power cuts"
 
 
-STEPS = [first_boot, install, teach, commission, power_on, sandbox, v4l_adapter, controls, unplug, gstreamer_source, killed, hung, power_cuts, upgrade]
+STEPS = [
+    *(first_boot, install, teach, commission, power_on, sandbox, v4l_adapter, controls, unplug, gstreamer_source, twin),
+    *(killed, hung, half_written, full_disk, bare, power_cuts, upgrade),
+]
 
 
 class Table:

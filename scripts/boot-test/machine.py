@@ -19,7 +19,7 @@ class Failed(Exception):
 class Machine:
     """One life of the machine: from power-on to power-off or power cut."""
 
-    def __init__(self, work, root, data_socket, exchange, plc_port, memory_mib, processors, shell_path):
+    def __init__(self, work, root, data_socket, exchange, plc_port, memory_mib, processors, shell_path, is_bare=False):
         self.work = work
         self.begun = time.monotonic()
         self.console = work / "console.log"
@@ -27,7 +27,7 @@ class Machine:
         self.shell_path.unlink(missing_ok=True)
         self.console.unlink(missing_ok=True)
         self.log = open(work / "shell.log", "ab")
-        command = line(work, root, data_socket, exchange, plc_port, memory_mib, processors, self.console, self.shell_path)
+        command = line(work, root, data_socket, exchange, plc_port, memory_mib, processors, self.console, self.shell_path, is_bare)
         with open(work / "qemu.log", "ab") as output:
             self.process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT, preexec_fn=end_with_parent)
         self.shell = None
@@ -144,13 +144,18 @@ def end_with_parent():
     ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGKILL)
 
 
-def line(work, root, data_socket, exchange, plc_port, memory_mib, processors, console, shell):
-    """The command line of qemu: emulation in software alone, so that it runs the same on every host."""
+def line(work, root, data_socket, exchange, plc_port, memory_mib, processors, console, shell, is_bare):
+    """The command line of qemu: emulation in software alone, so that it runs the same on every host. Bare: the clock has lost its time, no camera is there."""
     # A host that is busy lets the machine stand still for moments that its kernel would take for broken timers and stuck processors. A panic ends qemu.
     patience = "no_timer_check nowatchdog rcupdate.rcu_cpu_stall_suppress=1 panic=-1"
     arguments = f"console=ttyS0 rw quiet loglevel=4 mitigations=off net.ifnames=0 random.trust_cpu=on systemd.show_status=1 systemd.log_color=0 {patience}"
+    bare = []
+    if is_bare:
+        arguments += " modprobe.blacklist=vivid"
+        bare = ["-rtc", "base=1970-01-01T00:00:00"]
     return [
         *("qemu-system-x86_64", "-machine", "q35", "-accel", "tcg,thread=multi,tb-size=512", "-cpu", "max"),
+        *bare,
         *("-smp", str(processors), "-m", str(memory_mib), "-nodefaults", "-display", "none", "-no-reboot"),
         *("-kernel", str(work / "vmlinuz"), "-initrd", str(work / "initrd"), "-append", arguments),
         *("-drive", f"file={root},format=qcow2,if=virtio,cache=writeback"),
