@@ -437,9 +437,12 @@ def bare(box):
     box.wait_error(CAMERA_LOST, "camera_lost")
     box.machine.until("systemctl is-active takt-station", r"^active", READY_S)
     camera, clock, station = box.examined("camera", "clock", "station")
-    need(camera[0] == "failed" and clock[0] == "failed", f"doctor says {camera}, {clock}")
+    need(camera[0] == "failed" and clock[0] != "ok", f"doctor says {camera}, {clock}")
     need("20" in station[1], f"the station says {station}")
-    year = box.run("date -u +%Y")
+    # systemd does not let a clock stand before the day on which systemd was built; a box without it has 1970.
+    began = box.run("date -u +%F; date -u -s @86400 >/dev/null")
+    (clock,) = box.examined("clock")
+    need(clock[0] == "failed", f"doctor says {clock} of 1970")
     box.run("modprobe vivid")
     box.wait_trigger_ready()
     box.wait_error(CLOCK_NOT_SET, "clock_not_set")
@@ -449,7 +452,7 @@ def bare(box):
     box.power_off()
     box.boot()
     box.wait_ready()
-    return f"the clock said {year}; ErrorCode 20, then 82 and 2 ok; {said}"
+    return f"the clock began at {began}, then 1970; ErrorCode 20, then 82 and 2 ok; {said}"
 
 
 def killed(box):

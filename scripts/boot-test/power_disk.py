@@ -11,6 +11,7 @@ import random
 import socket
 import struct
 import threading
+import time
 
 SECTOR = 512
 
@@ -23,6 +24,9 @@ REP_ACK, REP_INFO, REP_ERR_UNSUP = 1, 3, 0x80000001
 READ, WRITE, DISCONNECT, FLUSH = 0, 1, 2, 3
 FUA = 1
 EINVAL = 22
+
+# How long a flush takes, as flash memory of the cheaper kind does: a flush that takes no time is hardly ever cut off.
+FLUSH_S = 0.03
 
 
 class PowerDisk:
@@ -108,6 +112,7 @@ class PowerDisk:
             elif command == WRITE:
                 self.write(offset, receive(connection, length), flags & FUA)
             elif command == FLUSH:
+                time.sleep(FLUSH_S)
                 self.flush()
             elif command == DISCONNECT:
                 return
