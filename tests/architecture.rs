@@ -12,8 +12,13 @@ const PURE: &[&str] = &[
     "config/timing.rs",
     "part/",
     "doctor/mod.rs",
-    "doctor/machine.rs",
-    "doctor/station.rs",
+    "doctor/findings/mod.rs",
+    "doctor/findings/cameras.rs",
+    "doctor/findings/config.rs",
+    "doctor/findings/engine.rs",
+    "doctor/findings/machine.rs",
+    "doctor/findings/peers.rs",
+    "doctor/findings/records.rs",
     "doctor/texts.rs",
     "historian/held.rs",
     "historian/ingest.rs",
@@ -53,7 +58,7 @@ const PURE_MAY_USE: &[(&str, &str)] = &[
     ("vision/preprocess.rs", "fast_image_resize"),
     // Addresses, no sockets.
     ("plc/modbus/writer.rs", "std::net"),
-    ("doctor/station.rs", "std::net"),
+    ("doctor/findings/peers.rs", "std::net"),
     ("doctor/texts.rs", "std::net"),
 ];
 
