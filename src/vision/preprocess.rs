@@ -1,15 +1,43 @@
-//! Pixels become the model's input: resized to its size, as RGB bytes. Normalisation runs inside the model.
+//! Pixels become the model's input.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `preprocess.rs` | RGB bytes for the models that takt teaches; their normalisation runs inside the model |
+//! | `spec.rs` | what other models take, and where a picture comes to lie in it |
+//! | `tensor.rs` | a picture becomes such a tensor |
+//! | `source.rs` | where pixels are read from |
+//! | `reduce.rs` | the planes of a picture become fewer pixels |
+//! | `area.rs` | ... by the mean of those that a pixel covers |
+//! | `taps.rs` | which these are, and by how much |
+//! | `point.rs` | ... or by those around one point |
+//! | `colour.rs` | luma and chroma become red, green and blue |
+//! | `canvas.rs` | levels become values, in the tensor's layout |
 //!
 //! Frames are resized plane by plane as they lie in the camera's memory, and their colours converted afterwards, on the few pixels that are
 //! left: no copy of the whole frame is made. Rounding apart this gives what converting first would give, as both steps are linear.
+
+mod area;
+mod canvas;
+mod colour;
+mod point;
+mod reduce;
+mod source;
+mod spec;
+mod taps;
+mod tensor;
 
 use fast_image_resize::images::{Image as Pixels, ImageRef, TypedImage, TypedImageRef};
 use fast_image_resize::pixels::{U8, U8x2, U8x3, U8x4};
 use fast_image_resize::{FilterType, ImageView, PixelTrait, PixelType, ResizeAlg, ResizeOptions, Resizer};
 
+use self::colour::Colours;
+use self::source::{Source, TOO_SHORT};
 use super::Image;
 use crate::capture::{Frame, PixelFormat};
 use crate::part::Region;
+
+pub use self::spec::{Colour, Element, Filter, Fit, Layout, Place, Placement, SIDE_PX_MAX, SpecError, TensorSpec, VALUES_MAX};
+pub use self::tensor::{InputTensor, TensorValues};
 
 /// Resizes images to one size, with buffers that are used again.
 pub struct Preprocessor {
@@ -71,7 +99,9 @@ impl Preprocessor {
     /// # Errors
     /// When the part does not lie inside the frame, or the frame's bytes do not match its stated size.
     pub fn resize_frame(&mut self, frame: &Frame, region: Option<Region>) -> Result<&[u8], PreprocessError> {
-        self.resize_planes(frame, region).map_err(|reason| PreprocessError {
+        let source = Source::Frame(frame);
+        let resized = source.seen(region).and_then(|region| self.resize_planes(source, region));
+        resized.map_err(|reason| PreprocessError {
             width: frame.width,
             height: frame.height,
             reason,
@@ -79,65 +109,62 @@ impl Preprocessor {
         Ok(self.target.buffer())
     }
 
-    fn resize_planes(&mut self, frame: &Frame, region: Option<Region>) -> Result<(), String> {
-        let region = region.unwrap_or(Region {
-            x: 0,
-            y: 0,
-            width: frame.width,
-            height: frame.height,
-        });
-        if !region.is_within(frame.width, frame.height) {
-            let Region { x, y, width, height } = region;
-            return Err(format!(
-                "its region of {width}x{height} px at ({x}, {y}) reaches outside; set the camera to the size that the region is meant for"
-            ));
-        }
+    /// Pixels per row and rows of what it makes.
+    fn size(&self) -> (u32, u32) {
+        (self.target.width(), self.target.height())
+    }
+
+    /// Resizes a region that lies inside the source into the target.
+    fn resize_planes(&mut self, source: Source<'_>, region: Region) -> Result<(), String> {
         let whole = Patch::of_full_planes(region);
-        let size = (self.target.width(), self.target.height());
+        let size = self.size();
         let resizer = &mut self.resizer;
-        match frame.format {
-            PixelFormat::Rgb => return resize_plane::<U8x3>(resizer, frame, 0, whole, size, self.target.buffer_mut()),
+        match source.format() {
+            PixelFormat::Rgb => return resize_plane::<U8x3>(resizer, source, 0, whole, size, self.target.buffer_mut()),
             PixelFormat::Bgr => {
-                resize_plane::<U8x3>(resizer, frame, 0, whole, size, self.target.buffer_mut())?;
+                resize_plane::<U8x3>(resizer, source, 0, whole, size, self.target.buffer_mut())?;
                 self.target.buffer_mut().chunks_exact_mut(3).for_each(|pixel| pixel.swap(0, 2));
                 return Ok(());
             }
             PixelFormat::Gray8 => {
                 let luma = self.luma.sized::<U8>(size);
-                resize_plane::<U8>(resizer, frame, 0, whole, size, luma)?;
+                resize_plane::<U8>(resizer, source, 0, whole, size, luma)?;
                 let pixels = self.target.buffer_mut().chunks_exact_mut(3);
                 pixels.zip(luma).for_each(|(pixel, luma)| pixel.fill(*luma));
                 return Ok(());
             }
             _ => {}
         }
-        let colours = Colours::of(frame);
+        let colours = Colours::fixed(source);
         let [u, v] = &mut self.chroma;
-        match frame.format {
+        match source.format() {
             PixelFormat::I420 => {
                 let halves = Patch::of_halved_planes(region, 2);
                 let (luma, u, v) = (self.luma.sized::<U8>(size), u.sized::<U8>(size), v.sized::<U8>(size));
-                resize_plane::<U8>(resizer, frame, 0, whole, size, luma)?;
-                resize_plane::<U8>(resizer, frame, 1, halves, size, u)?;
-                resize_plane::<U8>(resizer, frame, 2, halves, size, v)?;
-                colours.convert(luma.iter().zip(u.iter().zip(&*v)).map(|(y, (u, v))| [*y, *u, *v]), &mut self.target);
+                resize_plane::<U8>(resizer, source, 0, whole, size, luma)?;
+                resize_plane::<U8>(resizer, source, 1, halves, size, u)?;
+                resize_plane::<U8>(resizer, source, 2, halves, size, v)?;
+                colours.convert(
+                    luma.iter().zip(u.iter().zip(&*v)).map(|(y, (u, v))| [*y, *u, *v]),
+                    self.target.buffer_mut(),
+                );
             }
             PixelFormat::Nv12 => {
                 let (luma, uv) = (self.luma.sized::<U8>(size), u.sized::<U8x2>(size));
-                resize_plane::<U8>(resizer, frame, 0, whole, size, luma)?;
-                resize_plane::<U8x2>(resizer, frame, 1, Patch::of_halved_planes(region, 2), size, uv)?;
+                resize_plane::<U8>(resizer, source, 0, whole, size, luma)?;
+                resize_plane::<U8x2>(resizer, source, 1, Patch::of_halved_planes(region, 2), size, uv)?;
                 colours.convert(
                     luma.iter().zip(uv.chunks_exact(2)).map(|(y, uv)| [*y, uv[0], uv[1]]),
-                    &mut self.target,
+                    self.target.buffer_mut(),
                 );
             }
             // The same bytes are seen as pixels of luma and something, and as half as many of something, U, something and V.
             _ => {
                 let (luma, chroma) = (self.luma.sized::<U8x2>(size), u.sized::<U8x4>(size));
-                resize_plane::<U8x2>(resizer, frame, 0, whole, size, luma)?;
-                resize_plane::<U8x4>(resizer, frame, 0, Patch::of_halved_planes(region, 1), size, chroma)?;
+                resize_plane::<U8x2>(resizer, source, 0, whole, size, luma)?;
+                resize_plane::<U8x4>(resizer, source, 0, Patch::of_halved_planes(region, 1), size, chroma)?;
                 let pairs = luma.chunks_exact(2).zip(chroma.chunks_exact(4));
-                colours.convert(pairs.map(|(y, uv)| [y[0], uv[1], uv[3]]), &mut self.target);
+                colours.convert(pairs.map(|(y, uv)| [y[0], uv[1], uv[3]]), self.target.buffer_mut());
             }
         }
         Ok(())
@@ -196,13 +223,13 @@ impl Patch {
 /// Resizes a part of a plane into `target`.
 fn resize_plane<P: PixelTrait>(
     resizer: &mut Resizer,
-    frame: &Frame,
+    source: Source<'_>,
     plane: usize,
     patch: Patch,
     (width, height): (u32, u32),
     target: &mut [u8],
 ) -> Result<(), String> {
-    let source = Rows::<P>::new(frame, plane, patch.pixels).ok_or("its bytes are fewer than its size needs")?;
+    let source = Rows::<P>::new(source, plane, patch.pixels).ok_or(TOO_SHORT)?;
     let mut target = TypedImage::<P>::from_buffer(width, height, target).map_err(|error| error.to_string())?;
     let [left, top, inner_width, inner_height] = patch.inner;
     let options = bilinear().crop(left, top, inner_width, inner_height);
@@ -221,11 +248,11 @@ struct Rows<'a, P> {
 
 impl<'a, P: PixelTrait> Rows<'a, P> {
     /// `None` where the plane has not as many bytes as the part needs.
-    fn new(frame: &'a Frame, plane: usize, pixels: Region) -> Option<Self> {
+    fn new(source: Source<'a>, plane: usize, pixels: Region) -> Option<Self> {
         let first = pixels.x as usize * P::size();
         let bytes = first..first + pixels.width as usize * P::size();
         let lines = (pixels.y..pixels.y + pixels.height).map(|row| {
-            let row = frame.row(plane, row as usize)?.get(bytes.clone())?;
+            let row = source.row(plane, row as usize)?.get(bytes.clone())?;
             TypedImageRef::from_buffer(pixels.width, 1, row).ok()
         });
         Some(Self {
@@ -255,49 +282,6 @@ unsafe impl<P: PixelTrait> ImageView for Rows<'_, P> {
     }
 }
 
-/// How luma and chroma become red, green and blue; in 1/65536.
-struct Colours {
-    black: i32,
-    luma: i32,
-    red_of_v: i32,
-    green_of_u: i32,
-    green_of_v: i32,
-    blue_of_u: i32,
-}
-
-impl Colours {
-    fn of(frame: &Frame) -> Self {
-        let (red, blue) = if frame.bt709 { (0.2126, 0.0722) } else { (0.299, 0.114) };
-        let (black, luma_range, chroma_range) = if frame.full_range { (0, 255.0, 255.0) } else { (16, 219.0, 224.0) };
-        let green = 1.0 - red - blue;
-        let fixed = |factor: f64| (factor * 65536.0).round() as i32;
-        let (luma, chroma) = (255.0 / luma_range, 255.0 / chroma_range);
-        Self {
-            black,
-            luma: fixed(luma),
-            red_of_v: fixed(chroma * 2.0 * (1.0 - red)),
-            green_of_u: fixed(chroma * 2.0 * (1.0 - blue) * blue / green),
-            green_of_v: fixed(chroma * 2.0 * (1.0 - red) * red / green),
-            blue_of_u: fixed(chroma * 2.0 * (1.0 - blue)),
-        }
-    }
-
-    /// Puts pixels of luma, U and V into `target` as RGB.
-    fn convert(&self, pixels: impl Iterator<Item = [u8; 3]>, target: &mut Pixels<'_>) {
-        for (rgb, [luma, u, v]) in target.buffer_mut().chunks_exact_mut(3).zip(pixels) {
-            let (u, v) = (i32::from(u) - 128, i32::from(v) - 128);
-            let grey = (i32::from(luma) - self.black) * self.luma + (1 << 15);
-            rgb[0] = level(grey + self.red_of_v * v);
-            rgb[1] = level(grey - self.green_of_u * u - self.green_of_v * v);
-            rgb[2] = level(grey + self.blue_of_u * u);
-        }
-    }
-}
-
-fn level(fixed: i32) -> u8 {
-    (fixed >> 16).clamp(0, 255) as u8
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -306,11 +290,11 @@ mod tests {
     use proptest::prelude::*;
     use std::sync::Arc;
 
-    const WIDTH: u32 = 61;
-    const HEIGHT: u32 = 47;
+    pub(super) const WIDTH: u32 = 61;
+    pub(super) const HEIGHT: u32 = 47;
 
     /// A frame of a format with rows padded by `padding` bytes; `sample` gives the bytes of the planes by plane, row and byte in the row.
-    fn frame(format: PixelFormat, padding: usize, sample: impl Fn(usize, usize, usize) -> u8) -> Frame {
+    pub(super) fn frame(format: PixelFormat, padding: usize, sample: impl Fn(usize, usize, usize) -> u8) -> Frame {
         let mut planes = [Plane::default(); 3];
         let mut bytes = Vec::new();
         for (plane, (row_bytes, rows)) in format.plane_sizes(WIDTH, HEIGHT).into_iter().enumerate() {
@@ -345,7 +329,7 @@ mod tests {
     }
 
     /// A frame of smooth waves; in the YUV formats as luma, U and V, with chroma taken in the middle of the pixels that share it.
-    fn smooth(format: PixelFormat, padding: usize) -> Frame {
+    pub(super) fn smooth(format: PixelFormat, padding: usize) -> Frame {
         let value = |channel: usize, x: f64, y: f64| wave(channel, x, y).round() as u8;
         frame(format, padding, |plane, row, byte| {
             let (row, middle) = (row as f64, 2.0 * row as f64 + 0.5);
@@ -362,7 +346,7 @@ mod tests {
     }
 
     /// The plain way, in floating point: every pixel's samples, converted to RGB.
-    fn plain_rgb(frame: &Frame, x: usize, y: usize) -> [u8; 3] {
+    pub(super) fn plain_rgb(frame: &Frame, x: usize, y: usize) -> [u8; 3] {
         let at = |plane: usize, row: usize, byte: usize| f64::from(frame.row(plane, row).unwrap()[byte]);
         let [luma, u, v] = match frame.format {
             PixelFormat::Rgb => return [0, 1, 2].map(|channel| at(0, y, 3 * x + channel) as u8),
@@ -402,7 +386,7 @@ mod tests {
         Preprocessor::new(width, height).resize(&image).unwrap().to_vec()
     }
 
-    fn regions() -> impl Strategy<Value = Region> {
+    pub(super) fn regions() -> impl Strategy<Value = Region> {
         (0..WIDTH - 1, 0..HEIGHT - 1)
             .prop_flat_map(|(x, y)| (Just(x), Just(y), 1..=WIDTH - x, 1..=HEIGHT - y))
             .prop_map(|(x, y, width, height)| Region { x, y, width, height })
