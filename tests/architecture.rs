@@ -46,9 +46,12 @@ const PURE: &[&str] = &[
     "twin/oracle.rs",
     "twin/plc_program.rs",
     "twin/schedule.rs",
+    "vision/detect/",
     "vision/findings.rs",
     "vision/overlay.rs",
     "vision/preprocess.rs",
+    "vision/preprocess/",
+    "vision/reading.rs",
     "vision/regions.rs",
     "vision/stamp.rs",
 ];

@@ -424,10 +424,10 @@ fn a_package_of_a_newer_format_asks_for_a_newer_takt() {
     let (_folder, model, image) = package();
     let manifest = model.join("model.toml");
     let text = fs::read_to_string(&manifest).unwrap();
-    let newer = text.replace("format_version = 1\n", "format_version = 2\n");
+    let newer = text.replace("format_version = 2\n", "format_version = 3\n");
     assert_ne!(text, newer);
     fs::write(&manifest, newer).unwrap();
-    run(&mut inspect(&model, &image)).refused(&[model.to_str().unwrap(), "format version is 2", "update takt"]);
+    run(&mut inspect(&model, &image)).refused(&[model.to_str().unwrap(), "format version is 3", "update takt"]);
 }
 
 /// Changes the manifest of a package and seals it again, as somebody would who knows how.

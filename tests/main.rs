@@ -38,6 +38,7 @@ mod docs;
 mod doctor;
 mod engine;
 mod foreign;
+mod import;
 mod licences;
 mod line_controller;
 mod modbus;

@@ -13,7 +13,8 @@ use takt::vision::decode::read_image;
 use takt::vision::inspector::Inspector;
 use takt::vision::ort::OrtEngine;
 use takt::vision::preprocess::Preprocessor;
-use takt::vision::{Engine, EngineOptions, Image, TensorData};
+use takt::vision::preprocess::TensorValues;
+use takt::vision::{Engine, EngineOptions, Image};
 
 use crate::parts::{self, Pixels};
 use crate::skip::skip;
@@ -25,7 +26,7 @@ const SCORE_TOLERANCE: f32 = 1e-4;
 const MAP_TOLERANCE: f32 = 1e-3;
 
 /// Folder of public data sets.
-fn data() -> PathBuf {
+pub(crate) fn data() -> PathBuf {
     let beside = || Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/data");
     std::env::var_os("TAKT_DATA")
         .filter(|folder| !folder.is_empty())
@@ -71,10 +72,10 @@ fn assert_parity(taught: &Taught, images: Vec<Vec<u8>>) {
         );
 
         let map = reference_map(grid, &expected);
-        assert_eq!((inspection.map.width, inspection.map.height), (map.width, map.height));
+        let got_map = inspection.map.unwrap();
+        assert_eq!((got_map.width, got_map.height), (map.width, map.height));
         let highest = map.scores.iter().copied().fold(0.0_f32, f32::max);
-        let off = inspection
-            .map
+        let off = got_map
             .scores
             .iter()
             .zip(&map.scores)
@@ -141,9 +142,9 @@ fn images_judged_together_get_the_scores_they_get_alone() {
         let (width, height) = (taught.grid.width, taught.grid.height);
         let mut engine = OrtEngine::from_bytes("the emitted graph", &taught.package.files[MODEL], EngineOptions::default()).unwrap();
         let images = &drawn(&taught)[..3];
-        let together = engine.run(&[3, height, width, 3], TensorData::U8(&images.concat())).unwrap();
+        let together = engine.run(&[3, height, width, 3], TensorValues::U8(&images.concat())).unwrap();
         for (index, image) in images.iter().enumerate() {
-            let alone = engine.run(&[1, height, width, 3], TensorData::U8(image)).unwrap();
+            let alone = engine.run(&[1, height, width, 3], TensorValues::U8(image)).unwrap();
             for (together, alone) in together.iter().zip(&alone) {
                 assert_eq!((together.shape[0], alone.shape[0]), (3, 1));
                 let together = &together.values[index * alone.values.len()..][..alone.values.len()];

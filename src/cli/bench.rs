@@ -19,8 +19,8 @@ use crate::teach::{Lesson, teach_images};
 use crate::twin::{RenderedSet, parts};
 use crate::vision::inspector::Inspector;
 use crate::vision::ort::OrtEngine;
-use crate::vision::preprocess::Preprocessor;
-use crate::vision::{Engine, EngineOptions, Image, Provider, TensorData};
+use crate::vision::preprocess::{Preprocessor, TensorValues};
+use crate::vision::{Engine, EngineOptions, Image, Provider};
 
 #[derive(Debug, Args)]
 pub(super) struct BenchArgs {
@@ -112,8 +112,14 @@ fn vision(args: &VisionArgs) -> anyhow::Result<VisionBench> {
         None => taught_from_rendered_parts()?.activate(engine.into())?,
     };
     let manifest = model.package.manifest.clone();
+    let Some(teaching) = manifest.provenance.teaching() else {
+        anyhow::bail!(
+            "failed to compare model {} with its backbone: it was imported; give one that takt taught",
+            manifest.name
+        );
+    };
     let (width, height) = (manifest.input.width, manifest.input.height);
-    let mut backbone = backbone_of(&manifest.provenance.backbone.sha256, engine.into())?;
+    let mut backbone = backbone_of(&teaching.backbone.sha256, engine.into())?;
     let mut inspector = Inspector::new(model);
 
     let image = camera_image()?;
@@ -126,11 +132,11 @@ fn vision(args: &VisionArgs) -> anyhow::Result<VisionBench> {
     for round in 0..WARM_UP + args.rounds {
         let times = [
             // The very session that inspects: a second one differs by the luck of where its memory lies, by more than what is measured.
-            timed(|| inspector.engine().run(&shape, TensorData::U8(&input)))?,
+            timed(|| inspector.engine().run(&shape, TensorValues::U8(&input)))?,
             timed(|| inspector.inspect(&image))?,
             backbone
                 .as_mut()
-                .map(|backbone| timed(|| backbone.run(&plane, TensorData::F32(&normalised))))
+                .map(|backbone| timed(|| backbone.run(&plane, TensorValues::F32(&normalised))))
                 .transpose()?
                 .unwrap_or_default(),
         ];

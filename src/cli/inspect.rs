@@ -120,7 +120,7 @@ impl Overlays {
         })
     }
 
-    fn write(&mut self, path: &Path, image: &Image, inspection: &Inspection, region: f32) -> anyhow::Result<()> {
+    fn write(&mut self, path: &Path, image: &Image, inspection: &Inspection, region: Option<f32>) -> anyhow::Result<()> {
         let target = self.target(path);
         let picture = overlay::render(image, inspection, region);
         let bytes = encode_png(picture.width, picture.height, &picture.rgb)?;

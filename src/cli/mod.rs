@@ -10,6 +10,7 @@ mod evaluate;
 mod evidence_page;
 mod failsafe;
 mod historian;
+mod import;
 mod inspect;
 mod journal;
 mod line_page;

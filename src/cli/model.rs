@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use serde_json::json;
 
+use super::import::{self, ImportArgs};
 use super::table::{percent, table};
 use super::{EngineArgs, Exit, Format, activate, print, print_json, shortest};
-use crate::model::manifest::Manifest;
+use crate::model::manifest::{Manifest, Provenance, Teaching};
 use crate::model::package::{Listed, Package, list};
 
 #[derive(Debug, Args)]
@@ -35,6 +36,8 @@ enum ModelCommand {
         #[arg(long, value_enum, default_value_t = Format::default())]
         format: Format,
     },
+    /// Make a package of a model that somebody else trained
+    Import(Box<ImportArgs>),
     /// Check every file of a package, load it and run its golden images
     Verify {
         /// The package
@@ -51,6 +54,7 @@ pub(super) fn run(args: &ModelArgs) -> anyhow::Result<Exit> {
     match &args.command {
         ModelCommand::List { folder, format } => list_packages(folder, *format),
         ModelCommand::Show { package, format } => show(package, *format),
+        ModelCommand::Import(args) => import::run(args),
         ModelCommand::Verify { package, format, engine } => verify(package, *format, *engine),
     }
 }
@@ -113,49 +117,77 @@ fn show(package: &Path, format: Format) -> anyhow::Result<Exit> {
 
 /// What a person wants to know about a model, in words.
 pub(super) fn facts(manifest: &Manifest) -> Vec<(&'static str, String)> {
-    let (threshold, provenance, input) = (&manifest.threshold, &manifest.provenance, &manifest.input);
-    let method = &provenance.method;
-    let bank = method.bank.map(|bank| format!(", bank of {bank} patches")).unwrap_or_default();
-    let neighbours = method.neighbours.map(|count| format!(", {count} nearest")).unwrap_or_default();
-    let taught = jiff::Timestamp::from_nanosecond(i128::from(provenance.taught_unix_ns))
-        .map(|time| format!("{time:.0}"))
-        .unwrap_or_default();
-    vec![
+    let (threshold, input) = (&manifest.threshold, &manifest.input);
+    let pixels = threshold.region.map(|region| format!(", pixels {region:.4}")).unwrap_or_default();
+    let mut facts = vec![
         ("version", manifest.version.clone()),
         ("kind", manifest.kind.name().into()),
         (
             "input",
             format!(
                 "{} {} {} {}x{} px, {}",
-                input.layout, input.dtype, input.colour, input.width, input.height, input.fit
+                input.layout.name(),
+                input.dtype.name(),
+                input.colour.name(),
+                input.width,
+                input.height,
+                input.fit.name()
             ),
         ),
-        ("method", format!("{}{bank}{neighbours}, seed {}", method.name, method.seed)),
-        (
-            "backbone",
-            format!("{} ({})", provenance.backbone.name, provenance.backbone.licence),
-        ),
-        ("threshold", format!("{:.4}, pixels {:.4}", threshold.score, threshold.region)),
+        ("threshold", format!("{:.4}{pixels}", threshold.score)),
         ("chosen by", threshold.chosen_by.clone()),
-        (
-            "false rejects",
+    ];
+    if let Some(calibration) = &threshold.calibration {
+        let (asked, supported) = (
+            percent(calibration.requested_false_reject_rate),
+            percent(calibration.supported_false_reject_rate),
+        );
+        facts.push(("false rejects", format!("{asked} asked, {supported} supported")));
+    }
+    facts.extend(match &manifest.provenance {
+        Provenance::Taught(teaching) => taught(teaching),
+        Provenance::Imported(imported) => vec![(
+            "imported",
             format!(
-                "{} asked, {} supported",
-                percent(threshold.requested_false_reject_rate),
-                percent(threshold.supported_false_reject_rate)
+                "{} by {} from {} ({})",
+                time(imported.imported_unix_ns),
+                imported.imported_by,
+                imported.imported_from,
+                imported.producer
             ),
-        ),
+        )],
+    });
+    let takt = match &manifest.provenance {
+        Provenance::Taught(teaching) => &teaching.takt_version,
+        Provenance::Imported(imported) => &imported.takt_version,
+    };
+    facts.extend([
+        ("licence", manifest.licence.clone()),
+        ("takt", takt.clone()),
+        ("golden images", manifest.golden.images.len().to_string()),
+    ]);
+    facts
+}
+
+fn taught(teaching: &Teaching) -> Vec<(&'static str, String)> {
+    let method = &teaching.method;
+    let bank = method.bank.map(|bank| format!(", bank of {bank} patches")).unwrap_or_default();
+    let neighbours = method.neighbours.map(|count| format!(", {count} nearest")).unwrap_or_default();
+    let (when, who) = (time(teaching.taught_unix_ns), &teaching.taught_by);
+    vec![
+        ("method", format!("{}{bank}{neighbours}, seed {}", method.name, method.seed)),
+        ("backbone", format!("{} ({})", teaching.backbone.name, teaching.backbone.licence)),
         (
             "taught",
-            format!(
-                "{taught} by {} from {} images in {}",
-                provenance.taught_by, provenance.images, provenance.taught_from
-            ),
+            format!("{when} by {who} from {} images in {}", teaching.images, teaching.taught_from),
         ),
-        ("licence", manifest.licence.clone()),
-        ("takt", provenance.takt_version.clone()),
-        ("golden images", manifest.golden.images.len().to_string()),
     ]
+}
+
+fn time(unix_ns: i64) -> String {
+    jiff::Timestamp::from_nanosecond(i128::from(unix_ns))
+        .map(|time| format!("{time:.0}"))
+        .unwrap_or_default()
 }
 
 fn verify(package: &Path, format: Format, engine: EngineArgs) -> anyhow::Result<Exit> {

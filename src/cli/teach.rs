@@ -71,7 +71,7 @@ pub(super) struct TeachArgs {
     format: Format,
 }
 
-fn parse_size(text: &str) -> Result<(u32, u32), String> {
+pub(super) fn parse_size(text: &str) -> Result<(u32, u32), String> {
     let (width, height) = text.split_once(['x', 'X']).ok_or("write it as WIDTHxHEIGHT, such as 256x256")?;
     let side = |text: &str| text.trim().parse::<u32>().map_err(|_| format!("\"{text}\" is no number of pixels"));
     Ok((side(width)?, side(height)?))
@@ -155,6 +155,8 @@ fn try_on(test: &Path, taught: &Taught, args: &TeachArgs, screen: &Screen) -> an
 fn report(args: &TeachArgs, taught: &Taught, total: Duration) -> anyhow::Result<()> {
     let manifest = &taught.package.manifest;
     let threshold = &manifest.threshold;
+    let calibration = threshold.calibration.as_ref();
+    let images = manifest.provenance.teaching().map_or(0, |teaching| teaching.images);
     if args.format == Format::Json {
         let stages: serde_json::Map<String, serde_json::Value> = taught
             .stages
@@ -162,26 +164,23 @@ fn report(args: &TeachArgs, taught: &Taught, total: Duration) -> anyhow::Result<
             .map(|(stage, time)| (format!("{}_s", stage.name()), json!(time.as_secs_f64())))
             .collect();
         return print_json(&json!({
-            "package": args.out, "name": manifest.name, "version": manifest.version, "images": manifest.provenance.images,
-            "threshold": shortest(threshold.score), "requested_false_reject_rate": threshold.requested_false_reject_rate,
-            "supported_false_reject_rate": threshold.supported_false_reject_rate, "beyond_data": threshold.beyond_data,
+            "package": args.out, "name": manifest.name, "version": manifest.version, "images": images,
+            "threshold": shortest(threshold.score), "requested_false_reject_rate": calibration.map(|it| it.requested_false_reject_rate),
+            "supported_false_reject_rate": calibration.map(|it| it.supported_false_reject_rate), "beyond_data": calibration.map(|it| it.beyond_data),
             "warnings": taught.warnings, "stages": stages, "total_s": total.as_secs_f64(),
         }));
     }
     let total = total.as_secs_f64();
     let rows = [
         vec!["package".into(), args.out.display().to_string()],
-        vec![
-            "taught from".into(),
-            format!("{} good images in {total:.1} s", manifest.provenance.images),
-        ],
+        vec!["taught from".into(), format!("{images} good images in {total:.1} s")],
         vec!["threshold".into(), format!("{:.3}", threshold.score)],
         vec![
             "false rejects".into(),
             format!(
                 "at most {} asked, {} supported by the images",
-                percent(threshold.requested_false_reject_rate),
-                percent(threshold.supported_false_reject_rate)
+                percent(calibration.map_or(f64::NAN, |it| it.requested_false_reject_rate)),
+                percent(calibration.map_or(f64::NAN, |it| it.supported_false_reject_rate))
             ),
         ],
         vec!["golden images".into(), format!("{} passed", manifest.golden.images.len())],

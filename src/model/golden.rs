@@ -3,8 +3,10 @@
 use super::manifest::GoldenImage;
 use super::package::Package;
 use crate::part::Verdict;
-use crate::recipe;
-use crate::vision::{Engine, EngineError, Provider, TensorData};
+use crate::vision::inspector::Overrides;
+use crate::vision::preprocess::InputTensor;
+use crate::vision::reading::Reader;
+use crate::vision::{Engine, EngineError, Image, Provider};
 
 /// Tolerance for providers that the manifest does not name: that of full precision with another order of additions.
 const TOLERANCE_DEFAULT: f64 = 1e-3;
@@ -64,39 +66,48 @@ pub enum GoldenError {
     },
 }
 
-/// Runs all golden images of `package` through `engine`.
+/// Runs all golden images of `package` through `engine`, whose outputs `reader` reads.
 ///
 /// # Errors
 /// At the first image that is not answered as expected.
-pub fn check(package: &Package, engine: &mut dyn Engine) -> Result<Vec<Gated>, GoldenError> {
+pub fn check(package: &Package, engine: &mut dyn Engine, tensor: &mut InputTensor, reader: &Reader) -> Result<Vec<Gated>, GoldenError> {
     let images = &package.manifest.golden.images;
     if images.is_empty() {
         return Err(GoldenError::None(engine.provider()));
     }
-    images.iter().map(|image| check_one(package, engine, image)).collect()
+    images
+        .iter()
+        .map(|image| check_one(package, engine, tensor, reader, image))
+        .collect()
 }
 
-fn check_one(package: &Package, engine: &mut dyn Engine, golden: &GoldenImage) -> Result<Gated, GoldenError> {
+fn check_one(
+    package: &Package,
+    engine: &mut dyn Engine,
+    tensor: &mut InputTensor,
+    reader: &Reader,
+    golden: &GoldenImage,
+) -> Result<Gated, GoldenError> {
     let (manifest, provider) = (&package.manifest, engine.provider());
-    let input = &manifest.input;
-    let pixels = read_pixels(package, golden)?;
-    let shape = [1, input.height as usize, input.width as usize, 3];
-    let outputs = engine.run(&shape, TensorData::U8(&pixels));
-    let outputs = outputs.map_err(|source| GoldenError::Engine {
+    let unreadable = |reason: String| GoldenError::Image {
+        image: golden.file.clone(),
+        reason,
+    };
+    let image = read_pixels(package, golden).map_err(unreadable)?;
+    let placement = tensor.set_image(0, &image, None).map_err(|error| unreadable(error.to_string()))?;
+    let outputs = engine.run(&tensor.shape(), tensor.values()).map_err(|source| GoldenError::Engine {
         image: golden.file.clone(),
         source,
     })?;
-    let position = engine.outputs().iter().position(|port| port.name == manifest.outputs.pred_score);
-    let score = position
-        .and_then(|position| outputs.get(position)?.values.first().copied())
-        .unwrap_or(f32::NAN);
-    let verdict = recipe::judge(score, manifest.threshold.score).0;
+    let inspection = reader.read(outputs, &placement, Overrides::default());
+    let (score, verdict) = (inspection.score, inspection.verdict);
     let precision = format!("{}_f32", provider.name());
     let relative = manifest.golden.tolerance.get(&precision).copied().unwrap_or(TOLERANCE_DEFAULT);
     let tolerance = relative * f64::from(golden.score.abs().max(manifest.threshold.score.abs()));
     // Written so that a score that is no number fails.
     let close = (f64::from(score) - f64::from(golden.score)).abs() <= tolerance;
-    if close && verdict == golden.verdict {
+    let is_complete = golden.findings.is_none_or(|findings| findings == inspection.findings.len());
+    if close && verdict == golden.verdict && is_complete {
         return Ok(Gated {
             file: golden.file.clone(),
             expected: golden.score,
@@ -115,24 +126,17 @@ fn check_one(package: &Package, engine: &mut dyn Engine, golden: &GoldenImage) -
     })
 }
 
-/// The pixels of a golden image, which has the model's input size.
-fn read_pixels(package: &Package, golden: &GoldenImage) -> Result<Vec<u8>, GoldenError> {
-    let failed = |reason: String| GoldenError::Image {
-        image: golden.file.clone(),
-        reason,
-    };
+/// The pixels of a golden image.
+fn read_pixels(package: &Package, golden: &GoldenImage) -> Result<Image, String> {
     let bytes = package
         .files
         .get(&golden.file)
-        .ok_or_else(|| failed("it is not listed among the package's files".into()))?;
-    let decoded = image::load_from_memory_with_format(bytes, image::ImageFormat::Png).map_err(|error| failed(error.to_string()))?;
+        .ok_or("it is not listed among the package's files")?;
+    let decoded = image::load_from_memory_with_format(bytes, image::ImageFormat::Png).map_err(|error| error.to_string())?;
     let pixels = decoded.into_rgb8();
-    let (input, size) = (&package.manifest.input, pixels.dimensions());
-    if size != (input.width, input.height) {
-        return Err(failed(format!(
-            "it has {size:?} pixels, the model takes {}x{}",
-            input.width, input.height
-        )));
-    }
-    Ok(pixels.into_raw())
+    Ok(Image {
+        width: pixels.width(),
+        height: pixels.height(),
+        rgb: pixels.into_raw(),
+    })
 }

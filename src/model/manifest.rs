@@ -3,14 +3,18 @@
 //! The last line is a comment with the SHA-256 of everything above it, so that a changed threshold is noticed as surely as a changed weight.
 
 use std::collections::BTreeMap;
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
 use crate::part::Verdict;
+use crate::vision::detect::HeadKind;
+use crate::vision::detect::nms::Scope;
+use crate::vision::preprocess::{self, Colour, Element, Filter, InputTensor, Layout, Place, SpecError, TensorSpec};
 
 /// Version of the package format that this takt writes and reads.
-pub const FORMAT_VERSION: u32 = 1;
+pub const FORMAT_VERSION: u32 = 2;
 
 /// What starts the line that holds the manifest's own hash.
 const SEAL: &str = "# sha256 of all lines above: ";
@@ -29,8 +33,11 @@ pub struct Manifest {
     pub kind: Kind,
     /// SPDX expression of the licence of the weights inside.
     pub licence: String,
-    /// Classes a finding can have.
+    /// Classes a finding can have, by the index the model gives.
     pub classes: Vec<String>,
+    /// Those of them that are no defects.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub ok_classes: Vec<String>,
     /// What goes in.
     pub input: InputSpec,
     /// What comes out.
@@ -72,47 +79,204 @@ impl Kind {
 }
 
 /// The input tensor of a model.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct InputSpec {
     /// Name in the graph.
     pub name: String,
-    /// Order of the dimensions; `nhwc`.
-    pub layout: String,
-    /// Element type; `u8`.
-    pub dtype: String,
-    /// Order of the colour channels; `rgb`.
-    pub colour: String,
+    /// Order of the dimensions.
+    pub layout: Layout,
+    /// Element type.
+    pub dtype: Element,
+    /// Order of the colour channels.
+    pub colour: Colour,
     /// Width, pixels.
     pub width: u32,
     /// Height, pixels.
     pub height: u32,
-    /// Who normalises; `in_model`.
-    pub normalisation: String,
-    /// How an image of another shape gets to the model's size; `stretch`.
-    pub fit: String,
+    /// How many images the graph takes at once, where it leaves no choice; all but the first are blank.
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    pub batch: usize,
+    /// Who normalises.
+    pub normalisation: Normalisation,
+    /// What a value of a channel is: `pixel * scale + offset`, pixels from 0 to 255. Only where takt normalises.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scale: Option<[f32; 3]>,
+    /// The other half of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub offset: Option<[f32; 3]>,
+    /// How an image of another shape gets to the model's size.
+    pub fit: Fit,
+    /// Level of the bars beside a letterboxed picture, 0 to 255.
+    #[serde(default = "bar_level", skip_serializing_if = "is_bar_level")]
+    pub fill: u8,
+    /// How pixels become fewer, or more.
+    #[serde(default = "bilinear")]
+    pub filter: Filter,
 }
 
-/// The output tensors of an anomaly model, by name and meaning.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct OutputSpec {
-    /// Scores per pixel: f32 `[N, 1, H, W]`.
-    pub anomaly_map: String,
-    /// Score per image: f32 `[N]`.
-    pub pred_score: String,
+impl InputSpec {
+    /// The tensor that it takes.
+    ///
+    /// # Errors
+    /// When there cannot be such a tensor.
+    pub fn tensor(&self) -> Result<InputTensor, SpecError> {
+        InputTensor::new(self.tensor_spec(), self.batch)
+    }
+
+    fn tensor_spec(&self) -> TensorSpec {
+        let letterbox = |place| preprocess::Fit::Letterbox {
+            place,
+            fill: self.fill,
+            grow: true,
+        };
+        let scale = self.scale.unwrap_or(match self.dtype {
+            Element::U8 => [1.0; 3],
+            Element::F32 | Element::F16 => [1.0 / 255.0; 3],
+        });
+        let offset = self.offset.unwrap_or_default();
+        TensorSpec {
+            width: self.width,
+            height: self.height,
+            layout: self.layout,
+            element: self.dtype,
+            colour: self.colour,
+            scale: 1.0,
+            mean: std::array::from_fn(|channel| -offset[channel] / scale[channel]),
+            std: scale.map(f32::recip),
+            fit: match self.fit {
+                Fit::Stretch => preprocess::Fit::Stretch,
+                Fit::Letterbox => letterbox(Place::Centre),
+                Fit::LetterboxTopLeft => letterbox(Place::TopLeft),
+            },
+            filter: self.filter,
+        }
+    }
+}
+
+/// Level of the bars beside a picture where nobody says another: that of Ultralytics and YOLOX.
+pub const BAR_LEVEL: u8 = 114;
+
+fn bar_level() -> u8 {
+    BAR_LEVEL
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_bar_level(level: &u8) -> bool {
+    *level == BAR_LEVEL
+}
+
+fn bilinear() -> Filter {
+    Filter::Bilinear
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_none(count: &usize) -> bool {
+    *count == 0
+}
+
+fn one() -> usize {
+    1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde asks for a reference")]
+fn is_one(count: &usize) -> bool {
+    *count == 1
+}
+
+macro_rules! words {
+    ($(#[doc = $doc:expr])+ $name:ident { $($(#[doc = $of:expr])+ $variant:ident = $word:literal,)+ }) => {
+        $(#[doc = $doc])+
+        #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
+        pub enum $name {
+            $($(#[doc = $of])+ #[serde(rename = $word)] #[value(name = $word)] $variant,)+
+        }
+
+        impl $name {
+            /// The word in manifests and on the command line.
+            pub fn name(self) -> &'static str {
+                match self { $(Self::$variant => $word),+ }
+            }
+        }
+    };
+}
+
+words! {
+    /// Who brings pixels to the range that the model computes with.
+    Normalisation {
+        /// The graph itself: it takes pixels, or pixels / 255 where its input is a float.
+        InModel = "in_model",
+        /// Whoever makes the tensor, by scale and offset.
+        Affine = "affine",
+    }
+}
+
+words! {
+    /// How an image of another shape gets to the model's size.
+    Fit {
+        /// Each axis by itself.
+        Stretch = "stretch",
+        /// Both axes alike; what is left over is grey, half of it on either side.
+        Letterbox = "letterbox",
+        /// Both axes alike; what is left over is grey, right and below.
+        LetterboxTopLeft = "letterbox_top_left",
+    }
+}
+
+/// What comes out of a model, and how it is read: output tensors by name and meaning.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "head", rename_all = "snake_case", deny_unknown_fields)]
+pub enum OutputSpec {
+    /// Scores per pixel and per image.
+    Anomaly {
+        /// Scores per pixel: f32 `[N, 1, H, W]`; a model may have none.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        anomaly_map: Option<String>,
+        /// Score per image: f32 `[N]` or `[N, 1]`.
+        pred_score: String,
+    },
+    /// Boxes.
+    Boxes {
+        /// How they are written into the tensors.
+        boxes: HeadKind,
+        /// The tensors, in the order that the head has them.
+        tensors: Vec<String>,
+        /// Mask coefficients of each box.
+        #[serde(default, skip_serializing_if = "is_none")]
+        coefficients: usize,
+        /// Boxes that overlap a better one by more than this (intersection over union) are dropped; of no meaning to heads that suppress by
+        /// themselves.
+        iou: f32,
+        /// Among which boxes.
+        scope: Scope,
+    },
+    /// A score per class: f32 `[N, C]`.
+    Classes {
+        /// The tensor.
+        scores: String,
+        /// Whether its values are logits, and not yet shares that sum up to 1.
+        are_logits: bool,
+    },
 }
 
 /// Limits and how they were chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct ThresholdSpec {
     /// A part whose score is above this is not Ok.
     pub score: f32,
-    /// Pixels whose score is above this belong to a finding.
-    pub region: f32,
+    /// Pixels whose score is above this belong to a finding. Of no meaning to models without a map.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub region: Option<f32>,
     /// How both were chosen, in words.
     pub chosen_by: String,
+    /// What they were calibrated on; `None` for models that were imported with their limits.
+    #[serde(flatten, default, skip_serializing_if = "Option::is_none")]
+    pub calibration: Option<Calibration>,
+}
+
+/// What limits were calibrated on.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Calibration {
     /// Share of good parts that may be rejected, as asked for.
     pub requested_false_reject_rate: f64,
     /// The smallest share that this many good images can vouch for.
@@ -123,10 +287,46 @@ pub struct ThresholdSpec {
     pub beyond_data: bool,
 }
 
+/// Where a model comes from.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum Provenance {
+    /// takt taught it.
+    Taught(Box<Teaching>),
+    /// Somebody else trained it.
+    Imported(Imported),
+}
+
+impl Provenance {
+    /// How it was taught, if it was.
+    pub fn teaching(&self) -> Option<&Teaching> {
+        match self {
+            Self::Taught(teaching) => Some(teaching),
+            Self::Imported(_) => None,
+        }
+    }
+}
+
+/// How a model was imported.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Imported {
+    /// Who imported it.
+    pub imported_by: String,
+    /// When, unix nanoseconds.
+    pub imported_unix_ns: i64,
+    /// The file it was imported from.
+    pub imported_from: String,
+    /// What wrote that file, as the file says.
+    pub producer: String,
+    /// Version of takt.
+    pub takt_version: String,
+}
+
 /// How a model was made.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Provenance {
+pub struct Teaching {
     /// Who taught it.
     pub taught_by: String,
     /// When, unix nanoseconds.
@@ -192,10 +392,13 @@ pub struct Golden {
 pub struct GoldenImage {
     /// Its path inside the package; a PNG of the model's input size.
     pub file: String,
-    /// The score that the reference scorer gave it.
+    /// The score that the reference gave it: takt's own scorer for models that it taught, the processor for those that were imported.
     pub score: f32,
     /// The verdict that follows.
     pub verdict: Verdict,
+    /// How many findings there are; `None` where that is not proven.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub findings: Option<usize>,
 }
 
 /// Why a manifest cannot be used.
@@ -242,8 +445,32 @@ impl Manifest {
         if seal != format!("{}\n", sha256_hex(body.as_bytes())) {
             return Err(ManifestError::Changed);
         }
-        toml::from_str(body).map_err(|error| ManifestError::Invalid(error.to_string()))
+        let invalid = |error: toml::de::Error| ManifestError::Invalid(error.to_string());
+        if version != Some(1) {
+            return toml::from_str(body).map_err(invalid);
+        }
+        let mut table: toml::Table = toml::from_str(body).map_err(invalid)?;
+        from_version_1(&mut table);
+        table.try_into().map_err(invalid)
     }
+}
+
+/// Format 1 knew anomaly models only, so it did not say how their outputs are read.
+fn from_version_1(manifest: &mut toml::Table) {
+    if let Some(toml::Value::Table(outputs)) = manifest.get_mut("outputs") {
+        outputs.insert("head".into(), "anomaly".into());
+    }
+}
+
+/// Who makes a package, as the system knows them.
+pub fn somebody() -> String {
+    std::env::var("USER").unwrap_or_else(|_| "unknown".into())
+}
+
+/// When a package is made, unix nanoseconds.
+pub fn unix_ns() -> i64 {
+    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX)
 }
 
 /// SHA-256 of `bytes` in hexadecimal.
@@ -251,4 +478,68 @@ pub fn sha256_hex(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()
         .fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// What the first format was, as takt 0.1 wrote it.
+    const VERSION_1: &str = include_str!("../../tests/fixtures/model_v1.toml");
+
+    #[test]
+    fn the_first_format_is_read_for_good() {
+        let manifest = Manifest::from_text(VERSION_1).unwrap();
+        let outputs = OutputSpec::Anomaly {
+            anomaly_map: Some("anomaly_map".into()),
+            pred_score: "pred_score".into(),
+        };
+        assert_eq!((manifest.kind, manifest.outputs), (Kind::Anomaly, outputs));
+        assert_eq!(manifest.input.tensor().unwrap().spec(), &TensorSpec::taught(64, 64));
+        assert_eq!(manifest.threshold.calibration.map(|calibration| calibration.good_images), Some(60));
+        assert_eq!(manifest.provenance.teaching().map(|teaching| teaching.images), Some(60));
+        assert_eq!(manifest.golden.images.len(), 5);
+    }
+
+    #[test]
+    fn every_kind_of_output_survives_writing() {
+        let written = Manifest::from_text(VERSION_1).unwrap();
+        let heads = [
+            written.outputs.clone(),
+            OutputSpec::Boxes {
+                boxes: HeadKind::YoloV8,
+                tensors: vec!["output0".into()],
+                coefficients: 0,
+                iou: 0.5,
+                scope: Scope::PerClass,
+            },
+            OutputSpec::Classes {
+                scores: "logits".into(),
+                are_logits: true,
+            },
+        ];
+        for outputs in heads {
+            let manifest = Manifest {
+                format_version: FORMAT_VERSION,
+                outputs,
+                ok_classes: vec!["good".into()],
+                provenance: Provenance::Imported(Imported {
+                    imported_by: "a".into(),
+                    imported_unix_ns: 1,
+                    imported_from: "b.onnx".into(),
+                    producer: "c 1".into(),
+                    takt_version: "0.1.0".into(),
+                }),
+                ..written.clone()
+            };
+            assert_eq!(Manifest::from_text(&manifest.to_text().unwrap()).unwrap(), manifest);
+        }
+    }
+
+    #[test]
+    fn a_change_breaks_the_seal() {
+        let changed = VERSION_1.replace("35.809708", "99.0");
+        assert_ne!(changed, VERSION_1);
+        assert_eq!(Manifest::from_text(&changed), Err(ManifestError::Changed));
+    }
 }

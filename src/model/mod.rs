@@ -8,6 +8,7 @@
 //! ```
 
 pub mod golden;
+pub mod import;
 pub mod manifest;
 pub mod onnx;
 pub mod package;

@@ -6,21 +6,24 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::golden::{self, Gated, GoldenError};
-use super::manifest::{Kind, Manifest, ManifestError, sha256_hex};
+use super::manifest::{Kind, Manifest, ManifestError, OutputSpec, sha256_hex};
 use crate::vision::ort::OrtEngine;
+use crate::vision::preprocess::{Element, InputTensor};
+use crate::vision::reading::Reader;
 use crate::vision::{ElementType, Engine, EngineError, EngineOptions, Port};
 
 /// The manifest's file name.
 pub const MANIFEST: &str = "model.toml";
 /// The model's file name.
 pub const MODEL: &str = "model.onnx";
-/// The file of weights that do not fit into the model's own, if there is one.
-pub const EXTERNAL_DATA: &str = "model.onnx.data";
 /// The folder of golden images.
 pub const GOLDEN: &str = "golden";
 
 /// Largest file a package may hold: far above any real model, and a bound on what a hostile one can make takt read.
 const FILE_BYTES_MAX: u64 = 4 << 30;
+
+/// Largest batch that a graph may insist on: its blank images are computed as well.
+const BATCH_MAX: usize = 16;
 
 /// Why a package cannot be read, written or used.
 #[derive(Debug, thiserror::Error)]
@@ -115,6 +118,10 @@ pub struct Package {
 
 /// A package that has passed its golden gate on the engine that will run it.
 pub struct ActiveModel {
+    /// Its input, to be filled.
+    pub tensor: InputTensor,
+    /// Reads its outputs.
+    pub reader: Reader,
     /// The package.
     pub package: Package,
     /// The engine, warmed up.
@@ -174,12 +181,16 @@ impl Package {
     pub fn activate(self, options: EngineOptions) -> Result<ActiveModel, PackageError> {
         self.check_spec().map_err(|reason| self.unusable(reason))?;
         let mut loaded = self.load(options)?;
-        self.check_ports(&loaded).map_err(|reason| self.unusable(reason))?;
-        let gated = golden::check(&self, &mut loaded).map_err(|source| PackageError::Golden {
+        let mut tensor = self.manifest.input.tensor().map_err(|error| self.unusable(error.to_string()))?;
+        self.check_input(&loaded, &tensor).map_err(|reason| self.unusable(reason))?;
+        let reader = Reader::new(&self.manifest, loaded.outputs()).map_err(|reason| self.unusable(reason))?;
+        let gated = golden::check(&self, &mut loaded, &mut tensor, &reader).map_err(|source| PackageError::Golden {
             package: self.path.clone(),
             source,
         })?;
         Ok(ActiveModel {
+            tensor,
+            reader,
             engine: Box::new(loaded),
             package: self,
             gated,
@@ -190,8 +201,12 @@ impl Package {
     fn load(&self, options: EngineOptions) -> Result<OrtEngine, PackageError> {
         let bytes = self.files.get(MODEL).ok_or_else(|| self.unusable(format!("it holds no {MODEL}")))?;
         let file = self.path.join(MODEL);
-        // With external data the runtime has to find the other file; both were hashed a moment ago.
-        let loaded = if self.files.contains_key(EXTERNAL_DATA) {
+        // With weights in other files the runtime has to find them; all were hashed a moment ago.
+        let has_data = self
+            .files
+            .keys()
+            .any(|name| name != MODEL && !name.starts_with(&format!("{GOLDEN}/")));
+        let loaded = if has_data {
             OrtEngine::from_file(&file, options)
         } else {
             OrtEngine::from_bytes(&file.display().to_string(), bytes, options)
@@ -212,61 +227,61 @@ impl Package {
     /// Whether this takt can run what the manifest describes.
     fn check_spec(&self) -> Result<(), String> {
         let (manifest, input) = (&self.manifest, &self.manifest.input);
-        if manifest.kind != Kind::Anomaly {
+        let is_read = matches!(
+            (manifest.kind, &manifest.outputs),
+            (Kind::Anomaly, OutputSpec::Anomaly { .. })
+                | (Kind::Detection, OutputSpec::Boxes { .. })
+                | (Kind::Classification, OutputSpec::Classes { .. })
+        );
+        if !is_read {
             return Err(format!(
-                "models of kind {} are not supported by this version of takt",
+                "models of kind {} with such outputs are not supported by this version of takt",
                 manifest.kind.name()
             ));
         }
-        let given = [&input.layout, &input.dtype, &input.colour, &input.normalisation, &input.fit].map(String::as_str);
-        if given != ["nhwc", "u8", "rgb", "in_model", "stretch"] {
-            return Err(format!(
-                "its input is {given:?}, this takt runs [\"nhwc\", \"u8\", \"rgb\", \"in_model\", \"stretch\"]"
-            ));
+        if !(1..=BATCH_MAX).contains(&input.batch) {
+            return Err(format!("its batch of {} is none of 1 to {BATCH_MAX}", input.batch));
         }
-        if !(manifest.threshold.score.is_finite() && manifest.threshold.region.is_finite()) {
-            return Err("its thresholds are no finite numbers".into());
+        let range = input.scale.iter().chain(&input.offset).flatten();
+        if !range
+            .chain(&manifest.threshold.region)
+            .chain([&manifest.threshold.score])
+            .all(|value| value.is_finite())
+        {
+            return Err("its thresholds, scales and offsets are not all finite numbers".into());
         }
         Ok(())
     }
 
-    /// Whether the model has the inputs and outputs that the manifest states.
-    fn check_ports(&self, engine: &dyn Engine) -> Result<(), String> {
+    /// Whether the model has the input that the manifest states.
+    fn check_input(&self, engine: &dyn Engine, tensor: &InputTensor) -> Result<(), String> {
         let input = &self.manifest.input;
-        let (width, height) = (input.width as usize, input.height as usize);
-        let fits = |port: &Port, name: &str, element: ElementType, shape: &[usize]| {
-            port.name == name
+        let element = match input.dtype {
+            Element::U8 => ElementType::U8,
+            Element::F32 => ElementType::F32,
+            Element::F16 => {
+                return Err("its input has 16-bit floats, which this version of takt does not give; export it with 32-bit inputs".into());
+            }
+        };
+        let wanted = tensor.shape();
+        let fits = |port: &Port| {
+            let lengths = port.shape.iter().zip(&wanted);
+            port.name == input.name
                 && port.element == Some(element)
-                && port.shape.len() == shape.len()
-                && port
-                    .shape
-                    .iter()
-                    .zip(shape)
+                && port.shape.len() == wanted.len()
+                && lengths
+                    .into_iter()
                     .all(|(found, wanted)| found.is_none_or(|found| found == *wanted))
         };
-        let describe = |ports: &[Port]| ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
         match engine.inputs() {
-            [port] if fits(port, &input.name, ElementType::U8, &[1, height, width, 3]) => {}
-            ports => {
-                return Err(format!(
-                    "its inputs are {}, the manifest states \"{}\" u8 [N, {height}, {width}, 3]",
-                    describe(ports),
-                    input.name
-                ));
-            }
+            [port] if fits(port) => Ok(()),
+            ports => Err(format!(
+                "its inputs are {}, the manifest states \"{}\" {} {wanted:?}",
+                ports.iter().map(ToString::to_string).collect::<Vec<_>>().join(", "),
+                input.name,
+                input.dtype.name(),
+            )),
         }
-        for (name, shape) in [
-            (&self.manifest.outputs.anomaly_map, &[1, 1, height, width][..]),
-            (&self.manifest.outputs.pred_score, &[1][..]),
-        ] {
-            if !engine.outputs().iter().any(|port| fits(port, name, ElementType::F32, shape)) {
-                return Err(format!(
-                    "its outputs are {}, the manifest states \"{name}\" f32 {shape:?}",
-                    describe(engine.outputs())
-                ));
-            }
-        }
-        Ok(())
     }
 }
 

@@ -77,6 +77,11 @@ pub struct Region {
 }
 
 impl Region {
+    /// A whole image.
+    pub fn whole(width: u32, height: u32) -> Self {
+        Self { x: 0, y: 0, width, height }
+    }
+
     /// Whether it is not empty and lies inside a frame of `width` x `height` pixels.
     pub fn is_within(self, width: u32, height: u32) -> bool {
         let inside = |start: u32, length: u32, end: u32| length > 0 && start.checked_add(length).is_some_and(|stop| stop <= end);

@@ -41,6 +41,8 @@ macro_rules! reasons {
 reasons! {
     /// The anomaly score is above the model's threshold.
     Anomaly = 1, "anomaly", "look at the part; if it is good, teach with more good parts";
+    /// A defect of a known class was found.
+    Defect = 2, "defect", "look at the part; if it is good, raise the threshold or train the model with more such parts";
     /// The image could not be read.
     Unreadable = 10, "unreadable", "check the image source";
     /// The model gave a score or a map that is no number.

@@ -100,7 +100,7 @@ pub fn evaluate(
     onlooker: &mut Onlooker<'_>,
 ) -> Result<(Evaluation, Vec<Judged>), TeachError> {
     progress.begin(Stage::Test, images.len());
-    let masked = images.iter().all(|image| !image.is_defect() || image.mask.is_some());
+    let mut masked = images.iter().all(|image| !image.is_defect() || image.mask.is_some());
     let mut judged = Vec::with_capacity(images.len());
     let (mut maps, mut masks) = (Vec::new(), Vec::new());
     for image in images {
@@ -115,9 +115,11 @@ pub fn evaluate(
                     score,
                     latency,
                 });
-                if masked {
-                    masks.push(mask(image.mask.as_deref(), &inspection.map)?);
-                    maps.push(inspection.map);
+                // Without a map of each image there are no pixels to be right about.
+                masked &= inspection.map.is_some();
+                if let Some(map) = inspection.map.filter(|_| masked) {
+                    masks.push(mask(image.mask.as_deref(), &map)?);
+                    maps.push(map);
                 }
             }
             Err(InspectError::Decode(error)) => {
@@ -135,8 +137,10 @@ pub fn evaluate(
         progress.advance(1);
     }
     let mut evaluation = summarise(&judged, inspector.manifest().threshold.score);
-    evaluation.pixel_auroc = pixel_auroc(&maps, &masks);
-    evaluation.aupro = aupro(&maps, &masks);
+    if masked {
+        evaluation.pixel_auroc = pixel_auroc(&maps, &masks);
+        evaluation.aupro = aupro(&maps, &masks);
+    }
     Ok((evaluation, judged))
 }
 

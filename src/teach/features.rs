@@ -8,7 +8,8 @@ use super::backbone::{Backbone, BackboneManifest, FeatureMap};
 use super::progress::Progress;
 use super::spatial::{AxisMap, apply};
 use crate::vision::ort::OrtEngine;
-use crate::vision::{Engine, EngineOptions, OutputTensor, TensorData};
+use crate::vision::preprocess::TensorValues;
+use crate::vision::{Engine, EngineOptions, OutputTensor};
 
 /// Images per inference.
 const BATCH: usize = 4;
@@ -171,7 +172,7 @@ impl FeatureExtractor {
                 progress.check()?;
                 let outputs = engine.run(
                     &[batch.len(), 3, grid.height, grid.width],
-                    TensorData::F32(&normalised(batch, grid, manifest)),
+                    TensorValues::F32(&normalised(batch, grid, manifest)),
                 )?;
                 let features = named_features(engine, &outputs, batch.len(), grid, manifest)?;
                 for (index, target) in target.chunks_exact_mut(patches * channels).enumerate() {

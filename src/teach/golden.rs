@@ -90,6 +90,7 @@ fn sample(
         file: format!("{GOLDEN}/{name}.png"),
         score: scores.image,
         verdict: recipe::judge(scores.image, threshold.score).0,
+        findings: None,
     };
     Ok(Sample {
         expected,

@@ -30,19 +30,21 @@ pub mod spatial;
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
 use prost::Message;
 use rayon::prelude::*;
 
 use crate::model::manifest::{
-    BackboneSpec, FORMAT_VERSION, Golden, InputSpec, Kind, Manifest, MethodSpec, OutputSpec, Provenance, ThresholdSpec, sha256_hex,
+    self, BackboneSpec, Calibration, FORMAT_VERSION, Fit, Golden, InputSpec, Kind, Manifest, MethodSpec, Normalisation, OutputSpec,
+    Provenance, Teaching, ThresholdSpec, sha256_hex,
 };
 use crate::model::package::{MODEL, Package, PackageError};
 use crate::vision::decode::{DecodeError, read_image};
 use crate::vision::findings::ANOMALY;
 use crate::vision::ort::load as load_runtime;
 use crate::vision::preprocess::Preprocessor;
+use crate::vision::preprocess::{Colour, Element, Filter, Layout};
 use crate::vision::{AnomalyMap, EngineError, EngineOptions};
 use backbone::{Backbone, BackboneError};
 use calibration::{CalibrationError, check_rate, conformal_threshold};
@@ -452,12 +454,14 @@ fn threshold(held_out: &[Scores], grid: &Grid, lesson: &Lesson, warnings: &mut V
     }
     Ok(ThresholdSpec {
         score: score.value,
-        region: region.value,
+        region: Some(region.value),
         chosen_by: format!("split conformal over {FOLDS} folds of the good images"),
-        requested_false_reject_rate: score.requested_false_reject_rate,
-        supported_false_reject_rate: score.supported_false_reject_rate,
-        good_images: score.good_images,
-        beyond_data: score.beyond_data,
+        calibration: Some(Calibration {
+            requested_false_reject_rate: score.requested_false_reject_rate,
+            supported_false_reject_rate: score.supported_false_reject_rate,
+            good_images: score.good_images,
+            beyond_data: score.beyond_data,
+        }),
     })
 }
 
@@ -492,7 +496,7 @@ fn manifest(
     golden: Golden,
     detector: &Detector,
 ) -> Manifest {
-    let since_epoch = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let unix_ns = manifest::unix_ns();
     let (bank, neighbours) = match detector {
         Detector::PatchCore(patchcore) => (Some(patchcore.bank_size()), Some(patchcore.neighbours)),
         Detector::Padim(_) => (None, None),
@@ -504,24 +508,30 @@ fn manifest(
         kind: Kind::Anomaly,
         licence: backbone.manifest.licence.clone(),
         classes: vec![ANOMALY.into()],
+        ok_classes: Vec::new(),
         input: InputSpec {
             name: graph::PIXELS.into(),
-            layout: "nhwc".into(),
-            dtype: "u8".into(),
-            colour: "rgb".into(),
+            layout: Layout::Nhwc,
+            dtype: Element::U8,
+            colour: Colour::Rgb,
             width: lesson.width,
             height: lesson.height,
-            normalisation: "in_model".into(),
-            fit: "stretch".into(),
+            batch: 1,
+            normalisation: Normalisation::InModel,
+            scale: None,
+            offset: None,
+            fit: Fit::Stretch,
+            fill: manifest::BAR_LEVEL,
+            filter: Filter::Bilinear,
         },
-        outputs: OutputSpec {
-            anomaly_map: graph::ANOMALY_MAP.into(),
+        outputs: OutputSpec::Anomaly {
+            anomaly_map: Some(graph::ANOMALY_MAP.into()),
             pred_score: graph::PRED_SCORE.into(),
         },
         threshold,
-        provenance: Provenance {
-            taught_by: std::env::var("USER").unwrap_or_else(|_| "unknown".into()),
-            taught_unix_ns: i64::try_from(since_epoch.as_nanos()).unwrap_or(i64::MAX),
+        provenance: Provenance::Taught(Box::new(Teaching {
+            taught_by: manifest::somebody(),
+            taught_unix_ns: unix_ns,
             taught_from: lesson.good.display().to_string(),
             images: images.len(),
             images_sha256: sha256_hex(images.iter().map(|pixels| sha256_hex(pixels)).collect::<String>().as_bytes()),
@@ -538,7 +548,7 @@ fn manifest(
                 licence: backbone.manifest.licence.clone(),
                 provenance: backbone.manifest.provenance.clone(),
             },
-        },
+        })),
         files: BTreeMap::new(),
         golden,
     }

@@ -3,24 +3,30 @@
 //! | file | what it does |
 //! |---|---|
 //! | `decode.rs` | an image file becomes 8-bit RGB pixels |
-//! | `preprocess.rs` | pixels become the model's input tensor |
+//! | `preprocess.rs`, `preprocess/` | pixels become the tensor that a model takes |
 //! | `mod.rs` | the port [`Engine`]: a model that runs |
 //! | `ort.rs` | the adapter to ONNX Runtime |
+//! | `detect/` | a detector's outputs become boxes and masks |
 //! | `findings.rs` | an anomaly map becomes findings |
+//! | `reading.rs` | a model's outputs become a score, a verdict, findings |
 //! | `inspector.rs` | the whole way for one image, timed |
 //! | `overlay.rs` | the picture that people look at |
 //! | `encode.rs` | pixels become an image file |
 //! | `stamp.rs` | the number of a part in the pixels of its frame |
 
 pub mod decode;
+pub mod detect;
 pub mod encode;
 pub mod findings;
 pub mod inspector;
 pub mod ort;
 pub mod overlay;
 pub mod preprocess;
+pub mod reading;
 pub mod regions;
 pub mod stamp;
+
+use preprocess::TensorValues;
 
 /// Pixels of one image: 8-bit RGB, row by row, no padding.
 #[derive(Clone, PartialEq, Eq)]
@@ -133,15 +139,6 @@ impl std::fmt::Display for Port {
     }
 }
 
-/// Values of an input tensor, row-major.
-#[derive(Debug, Clone, Copy)]
-pub enum TensorData<'a> {
-    /// Bytes.
-    U8(&'a [u8]),
-    /// 32-bit floats.
-    F32(&'a [f32]),
-}
-
 /// An output tensor, row-major.
 #[derive(Debug, Clone, PartialEq)]
 pub struct OutputTensor {
@@ -200,5 +197,5 @@ pub trait Engine: Send {
     ///
     /// # Errors
     /// When shape or type do not fit the model, or the runtime fails.
-    fn run(&mut self, shape: &[usize], data: TensorData<'_>) -> Result<Vec<OutputTensor>, EngineError>;
+    fn run(&mut self, shape: &[usize], values: TensorValues<'_>) -> Result<Vec<OutputTensor>, EngineError>;
 }

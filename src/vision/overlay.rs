@@ -10,7 +10,7 @@ use embedded_graphics::pixelcolor::BinaryColor;
 use super::findings::{above, effective_limit};
 use super::inspector::Inspection;
 use super::{AnomalyMap, Image};
-use crate::part::Verdict;
+use crate::part::{Finding, Verdict};
 
 /// Smaller images are enlarged by a whole factor until their longer side has this many pixels.
 const SIDE_MIN: usize = 384;
@@ -53,16 +53,19 @@ const VERMILLION: Rgb = [213, 94, 0];
 const YELLOW: Rgb = [240, 228, 66];
 const GREY: Rgb = [96, 102, 109];
 
-/// The picture of one inspection. `region` is the model's limit for pixels, in the unit of the map's scores.
+/// The picture of one inspection. `region` is the model's limit for pixels, in the unit of the map's scores; without one the limit of the image's
+/// score is taken.
 ///
 /// Two panels of the same size show the part: side by side, or stacked where it is much wider than tall. Small images are enlarged by a
 /// whole factor, large ones reduced by area average, so that a panel's longer side has 384 to 1024 pixels. The second panel adds heat,
 /// which begins a little below the region limit and is strongest a little above ([`HEAT`]), and a contour around each region of a part that is not Ok.
 ///
 /// A map that is not whole (too short, or holding anything but numbers) adds nothing; an image whose buffer does not fit its size is black.
-pub fn render(image: &Image, inspection: &Inspection, region: f32) -> Image {
+pub fn render(image: &Image, inspection: &Inspection, region: Option<f32>) -> Image {
     let part = fitted(image);
-    let scores = is_whole(&inspection.map).then(|| stretched(&inspection.map, part.width, part.height));
+    let region = region.unwrap_or(inspection.threshold);
+    let map = inspection.map.as_ref().filter(|map| is_whole(map));
+    let scores = map.map(|map| stretched(map, part.width, part.height));
     let mut hot = part.clone();
     if let Some(scores) = &scores {
         hot.add_heat(scores, region);
@@ -86,8 +89,12 @@ pub fn render(image: &Image, inspection: &Inspection, region: f32) -> Image {
     banner.draw(&mut picture, scale);
     picture.copy(&part, left, top);
     picture.copy(&hot, left + beside.0, top + beside.1);
-    if let Some(scores) = scores.filter(|_| inspection.verdict == Verdict::NotOk) {
-        let inside = regions(&inspection.map, &scores, &part, region);
+    let found = match (map, &scores) {
+        _ if inspection.verdict != Verdict::NotOk => None,
+        (Some(map), Some(scores)) => Some(regions(map, scores, &part, region)),
+        _ => Some(boxes(&inspection.findings, image, &part)),
+    };
+    if let Some(inside) = found {
         picture.draw_contours(&inside, part.width, left + beside.0, top + beside.1);
     }
     Image {
@@ -95,6 +102,20 @@ pub fn render(image: &Image, inspection: &Inspection, region: f32) -> Image {
         height: picture.height as u32,
         rgb: picture.pixels.into_flattened(),
     }
+}
+
+/// The pixels of a panel that lie in a finding, where there is no map to tell its outline.
+fn boxes(findings: &[Finding], image: &Image, part: &Canvas) -> Vec<bool> {
+    let across = |x: u32| (u64::from(x) * part.width as u64 / u64::from(image.width.max(1))) as usize;
+    let down = |y: u32| (u64::from(y) * part.height as u64 / u64::from(image.height.max(1))) as usize;
+    let mut inside = vec![false; part.width * part.height];
+    for finding in findings {
+        let columns = across(finding.x)..across(finding.x.saturating_add(finding.width)).min(part.width);
+        for row in down(finding.y)..down(finding.y.saturating_add(finding.height)).min(part.height) {
+            inside[row * part.width..][columns.clone()].fill(true);
+        }
+    }
+    inside
 }
 
 /// Whether the map has a number for every pixel.
@@ -455,14 +476,14 @@ mod tests {
             score: 12.0,
             threshold: LIMIT,
             findings: Vec::new(),
-            map,
+            map: Some(map),
             latency: Latency::default(),
         }
     }
 
     /// The second panel of the picture of a 40x40 image (10 times as large), margins included.
     fn second_panel(inspection: &Inspection) -> Vec<Vec<Rgb>> {
-        let picture = render(&grey(40, 40), inspection, LIMIT);
+        let picture = render(&grey(40, 40), inspection, Some(LIMIT));
         let rows: Vec<Vec<Rgb>> = picture
             .rgb
             .as_chunks::<3>()
@@ -549,7 +570,7 @@ mod tests {
     fn a_broken_map_adds_nothing() {
         for scores in [vec![], vec![20.0; 255], vec![f32::NAN; 256], vec![f32::INFINITY; 256]] {
             let mut broken = inspection(Verdict::NotOk, 16, scores);
-            broken.map.height = 16;
+            broken.map.iter_mut().for_each(|map| map.height = 16);
             assert!(
                 second_panel(&broken)
                     .concat()
@@ -572,7 +593,7 @@ mod tests {
     #[test]
     fn panels_are_stacked_when_the_part_is_much_wider_than_tall() {
         let of = |width, height| {
-            let picture = render(&grey(width, height), &inspection(Verdict::Ok, 1, vec![0.0]), LIMIT);
+            let picture = render(&grey(width, height), &inspection(Verdict::Ok, 1, vec![0.0]), Some(LIMIT));
             (picture.width, picture.height)
         };
         let margin = MARGIN as u32;
@@ -624,8 +645,8 @@ mod tests {
             let scores = scores[..map_width * map_height].to_vec();
             let map = AnomalyMap { width: map_width, height: map_height, scores };
             for region in [LIMIT, region] {
-                let inspection = Inspection { score, map: map.clone(), ..inspection(verdict, 1, Vec::new()) };
-                let picture = render(&image, &inspection, region);
+                let inspection = Inspection { score, map: Some(map.clone()), ..inspection(verdict, 1, Vec::new()) };
+                let picture = render(&image, &inspection, Some(region));
                 prop_assert_eq!(picture.rgb.len(), (picture.width * picture.height * 3) as usize);
             }
         }
