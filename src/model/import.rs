@@ -22,6 +22,7 @@ use super::manifest::{
 };
 use super::onnx::{GraphProto, ModelProto};
 use super::package::{GOLDEN, MODEL, Package, PackageError, check_place, write};
+use crate::part::Verdict;
 use crate::vision::decode::{DecodeError, list_images, read_image};
 use crate::vision::detect::nms::Scope;
 use crate::vision::detect::recognise::{Possible, recognise};
@@ -187,20 +188,19 @@ pub struct ImportedModel {
 /// Imports the model in `file` into a package at `out`, proven by the images in `golden`.
 ///
 /// # Errors
-/// With everything that has to be told, or with what is wrong. Nothing is left behind then.
+/// With everything that has to be told, or with what is wrong; nothing is written then. Only a package that does not pass its own gate once it is
+/// written stays, to be looked at.
 pub fn import(file: &Path, out: &Path, golden: &Path, wishes: &Wishes, overwrite: bool) -> Result<ImportedModel, ImportError> {
     check_place(out, overwrite)?;
     let (model, mut files) = read_model(file)?;
     let mut engine = OrtEngine::from_file(file, EngineOptions::default())?;
     let mut manifest = describe(file, &model, engine.inputs(), engine.outputs(), wishes)?;
     let mut prover = Prover::new(file, &manifest, &mut engine)?;
-    let mut labels = LabelCheck::new(&manifest, wishes);
     for (index, path) in chosen(golden)?.iter().enumerate() {
         let image = read_image(path)?;
         let (inspection, outputs) = prover.prove(&image)?;
-        labels
-            .hold(path, &inspection, &outputs, prover.engine.outputs())
-            .map_err(|reason| unusable(file, reason))?;
+        check_answer(&manifest, wishes, &inspection, &outputs, prover.engine.outputs())
+            .map_err(|reason| unusable(file, format!("of {} {reason}", path.display())))?;
         let name = format!("{GOLDEN}/{index}.png");
         manifest.golden.images.push(GoldenImage {
             file: name.clone(),
@@ -597,38 +597,28 @@ impl<'a> Prover<'a> {
     }
 }
 
-/// Whether the model's own labels, where it gives them, are takt's verdicts: if not, its threshold is another than the one that was assumed.
-struct LabelCheck {
-    is_assumed: bool,
-}
-
-impl LabelCheck {
-    fn new(manifest: &Manifest, wishes: &Wishes) -> Self {
-        Self {
-            is_assumed: manifest.kind == Kind::Anomaly && wishes.threshold.is_none(),
-        }
+/// Whether what a golden image gave can be relied on: a score, and the model's own label, where it gives one and its threshold was assumed.
+fn check_answer(
+    manifest: &Manifest,
+    wishes: &Wishes,
+    inspection: &Inspection,
+    outputs: &[OutputTensor],
+    ports: &[Port],
+) -> Result<(), String> {
+    if inspection.verdict == Verdict::NotDecidable {
+        return Err("its score is of no use; check --range, --colour and --size".into());
     }
-
-    fn hold(&mut self, path: &Path, inspection: &Inspection, outputs: &[OutputTensor], ports: &[Port]) -> Result<(), String> {
-        use crate::part::Verdict;
-
-        if inspection.verdict == Verdict::NotDecidable {
-            return Err(format!(
-                "it gives no usable score for {}; check --range, --colour and --size",
-                path.display()
-            ));
-        }
-        let label = ports.iter().position(|port| port.name == PRED_LABEL);
-        let label = label.and_then(|position| outputs.get(position)?.values.first().copied());
-        match label.filter(|_| self.is_assumed) {
-            Some(label) if (label > 0.5) != (inspection.verdict == Verdict::NotOk) => Err(format!(
-                "its own label for {} does not follow from its score of {:.4} and anomalib's threshold of {ANOMALIB_THRESHOLD}; give the threshold that it was exported with (--threshold)",
-                path.display(),
-                inspection.score
-            )),
-            _ => Ok(()),
-        }
+    let is_assumed = manifest.kind == Kind::Anomaly && wishes.threshold.is_none();
+    let label = ports.iter().position(|port| port.name == PRED_LABEL).filter(|_| is_assumed);
+    let label = label.and_then(|position| outputs.get(position)?.values.first());
+    if label.is_some_and(|label| (*label > 0.5) != (inspection.verdict == Verdict::NotOk)) {
+        return Err(format!(
+            "its own label does not follow from its score of {:.4} and anomalib's threshold of {ANOMALIB_THRESHOLD}; give the threshold that it was \
+             exported with (--threshold)",
+            inspection.score
+        ));
     }
+    Ok(())
 }
 
 /// What should be known of a model that was imported.
