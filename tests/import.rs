@@ -7,7 +7,9 @@ use std::process::Command;
 use image::RgbImage;
 use prost::Message;
 use serde_json::Value;
-use takt::model::onnx::{AttributeProto, FLOAT, GraphProto, ModelProto, NodeProto, OperatorSetId, ValueInfoProto};
+use takt::model::onnx::{
+    AttributeProto, FLOAT, GraphProto, INT64, ModelProto, NodeProto, OperatorSetId, StringStringEntry, TensorProto, ValueInfoProto,
+};
 
 use crate::parity::data;
 use crate::program::{Outcome, inspect, run, takt};
@@ -173,16 +175,20 @@ fn where_several_heads_fit_it_is_asked_which() {
     ]);
 }
 
-/// A network that tells the colours of an image: the mean of each channel is the logit of its class.
-fn colours(folder: &Path) -> PathBuf {
-    let node = NodeProto {
-        input: vec!["image".into()],
-        output: vec!["logits".into()],
-        name: "mean".into(),
-        op_type: "ReduceMean".into(),
-        attribute: vec![AttributeProto::ints("axes", &[2, 3]), AttributeProto::int("keepdims", 0)],
+/// What a graph computes, one line after the other.
+fn node(op_type: &str, input: &[&str], output: &str, attribute: Vec<AttributeProto>) -> NodeProto {
+    NodeProto {
+        input: input.iter().map(|name| (*name).to_owned()).collect(),
+        output: vec![output.into()],
+        name: output.into(),
+        op_type: op_type.into(),
+        attribute,
         ..NodeProto::default()
-    };
+    }
+}
+
+/// A file with this graph, and a folder of golden images beside it: one red, one green, one blue.
+fn written(folder: &Path, graph: GraphProto, metadata: &[(&str, &str)]) -> PathBuf {
     let model = ModelProto {
         ir_version: 8,
         producer_name: "a test".into(),
@@ -192,11 +198,15 @@ fn colours(folder: &Path) -> PathBuf {
         }],
         graph: Some(GraphProto {
             name: "colours".into(),
-            node: vec![node],
-            input: vec![ValueInfoProto::tensor("image", FLOAT, &[None, Some(3), Some(32), Some(32)])],
-            output: vec![ValueInfoProto::tensor("logits", FLOAT, &[None, Some(3)])],
-            ..GraphProto::default()
+            ..graph
         }),
+        metadata_props: metadata
+            .iter()
+            .map(|(key, value)| StringStringEntry {
+                key: (*key).to_owned(),
+                value: (*value).to_owned(),
+            })
+            .collect(),
         ..ModelProto::default()
     };
     let file = folder.join("colours.onnx");
@@ -211,7 +221,25 @@ fn colours(folder: &Path) -> PathBuf {
     file
 }
 
-const TOLD: [&str; 18] = [
+fn image_input(element: i32) -> ValueInfoProto {
+    ValueInfoProto::tensor("image", element, &[None, Some(3), Some(32), Some(32)])
+}
+
+/// A network that tells the colours of an image: the mean of each channel is the logit of its class.
+fn colours(folder: &Path) -> PathBuf {
+    let axes = vec![AttributeProto::ints("axes", &[2, 3]), AttributeProto::int("keepdims", 0)];
+    let graph = GraphProto {
+        node: vec![node("ReduceMean", &["image"], "logits", axes)],
+        input: vec![image_input(FLOAT)],
+        output: vec![ValueInfoProto::tensor("logits", FLOAT, &[None, Some(3)])],
+        ..GraphProto::default()
+    };
+    written(folder, graph, &[])
+}
+
+const TOLD: [&str; 20] = [
+    "--filter",
+    "bilinear",
     "--fit",
     "stretch",
     "--colour",
@@ -297,6 +325,10 @@ fn what_does_not_fit_is_refused_and_nothing_is_left() {
     let longer = |more: &[&'static str]| [TOLD.to_vec(), more.to_vec()].concat();
     for (told, words) in [
         (longer(&["--class", "yellow"]), &["other than the 4 classes"][..]),
+        (
+            longer(&["--ok-class", "green", "--ok-class", "blue"]),
+            &["no part could ever be rejected"],
+        ),
         (longer(&["--ok-class", "purple"]), &["--ok-class purple"]),
         (longer(&["--size", "64x64"]), &["has a width of 32", "leave --size out"]),
         (told(&[("0.6", "nan")]), &["finite"]),
@@ -313,4 +345,252 @@ fn what_does_not_fit_is_refused_and_nothing_is_left() {
     fs::write(&file, "no network").unwrap();
     run(import(&file, &folder.path().join("golden"), &folder.path().join("model")).args(TOLD)).refused(&["colours.onnx", "no ONNX model"]);
     assert!(!folder.path().join("model").exists());
+}
+
+/// `TensorProto.DataType.FLOAT16`.
+const FLOAT16: i32 = 10;
+
+#[test]
+fn half_precision_is_given_as_such() {
+    let folder = tempfile::tempdir().unwrap();
+    let axes = vec![AttributeProto::ints("axes", &[2, 3]), AttributeProto::int("keepdims", 0)];
+    let graph = GraphProto {
+        node: vec![
+            node("Cast", &["image"], "wide", vec![AttributeProto::int("to", FLOAT.into())]),
+            node("ReduceMean", &["wide"], "logits", axes),
+        ],
+        input: vec![image_input(FLOAT16)],
+        output: vec![ValueInfoProto::tensor("logits", FLOAT, &[None, Some(3)])],
+        ..GraphProto::default()
+    };
+    let file = written(folder.path(), graph, &[]);
+    run(import(&file, &folder.path().join("golden"), &folder.path().join("model")).args(TOLD)).done();
+    let found = run(&mut inspect(&folder.path().join("model"), &folder.path().join("golden")))
+        .done()
+        .json();
+    let [high, low] = [250.0_f64 / 255.0, 5.0 / 255.0].map(f64::exp);
+    let expected = (high + low) / (high + 2.0 * low);
+    // 11 bits of precision in the input.
+    assert!(
+        (found[0]["score"].as_f64().unwrap() - expected).abs() < 1e-3,
+        "{expected}: {}",
+        found[0]
+    );
+}
+
+#[test]
+fn shares_that_are_none_are_not_taken_for_some() {
+    let folder = tempfile::tempdir().unwrap();
+    // The means of the channels sum up to about 1 only where one of them is bright.
+    imported(folder.path(), &TOLD.map(|word| if word == "logits" { "shares" } else { word })).done();
+    let dull = folder.path().join("dull");
+    fs::create_dir(&dull).unwrap();
+    RgbImage::from_pixel(48, 40, image::Rgb([20, 20, 20]))
+        .save(dull.join("dull.png"))
+        .unwrap();
+    let found = run(&mut inspect(&folder.path().join("model"), &dull)).done().json();
+    assert_eq!(
+        (&found[0]["verdict"], &found[0]["reason"]),
+        (&"not_decidable".into(), &"model_output".into())
+    );
+}
+
+/// A network that tells the colour of each pixel: its channels, ten times as large, are the logits of the classes.
+fn pixel_logits() -> GraphProto {
+    GraphProto {
+        node: vec![node("Mul", &["image", "ten"], "pixels", Vec::new())],
+        initializer: vec![TensorProto::floats("ten", &[1], &[10.0])],
+        input: vec![image_input(FLOAT)],
+        output: vec![ValueInfoProto::tensor("pixels", FLOAT, &[None, Some(3), Some(32), Some(32)])],
+        ..GraphProto::default()
+    }
+}
+
+/// The same, as the number of the class; in maps of half the size.
+fn pixel_labels() -> GraphProto {
+    let axis = vec![AttributeProto::int("axis", 1), AttributeProto::int("keepdims", 0)];
+    let pool = vec![
+        AttributeProto::ints("kernel_shape", &[2, 2]),
+        AttributeProto::ints("strides", &[2, 2]),
+    ];
+    GraphProto {
+        node: vec![
+            node("AveragePool", &["image"], "small", pool),
+            node("ArgMax", &["small"], "labels", axis),
+        ],
+        input: vec![image_input(FLOAT)],
+        output: vec![ValueInfoProto::tensor("labels", INT64, &[None, Some(16), Some(16)])],
+        ..GraphProto::default()
+    }
+}
+
+/// A red picture with a green spot of 12 x 6 pixels at (24, 16).
+fn spotted(folder: &Path) -> PathBuf {
+    let spotted = folder.join("spotted");
+    fs::create_dir_all(&spotted).unwrap();
+    RgbImage::from_fn(96, 48, |x, y| {
+        let is_spot = (24..36).contains(&x) && (16..22).contains(&y);
+        image::Rgb(if is_spot { [5, 250, 5] } else { [250, 5, 5] })
+    })
+    .save(spotted.join("spot.png"))
+    .unwrap();
+    spotted
+}
+
+#[test]
+fn pixels_of_defects_are_found_where_they_are() {
+    let logits = ["--threshold", "0.5", "--scores", "logits"];
+    let cases = [
+        // A pixel of the map is 3 x 1.5 of the picture, then 3 x 3, then 6 x 3; one that shows more of the spot than of the rest is of the spot.
+        ("stretch", pixel_logits(), &logits[..], [24, 16, 12, 7]),
+        ("letterbox", pixel_logits(), &logits, [24, 15, 12, 6]),
+        ("stretch", pixel_labels(), &[], [24, 15, 12, 6]),
+    ];
+    for (fit, graph, told, expected) in cases {
+        let folder = tempfile::tempdir().unwrap();
+        let file = written(folder.path(), graph, &[]);
+        let package = folder.path().join("model");
+        let mut command = import(&file, &folder.path().join("golden"), &package);
+        command.args([
+            "--fit",
+            fit,
+            "--filter",
+            "area",
+            "--colour",
+            "rgb",
+            "--range",
+            "unit",
+            "--ok-class",
+            "red",
+        ]);
+        run(command.args(["--class", "red", "--class", "green", "--class", "blue"]).args(told)).done();
+        let found = run(&mut inspect(&package, &spotted(folder.path()))).done().json();
+        let findings = found[0]["findings"].as_array().unwrap();
+        assert_eq!(
+            (&found[0]["verdict"], &found[0]["reason"]),
+            (&"not_ok".into(), &"defect".into()),
+            "{fit}"
+        );
+        assert_eq!((findings.len(), &findings[0]["class"]), (1, &"green".into()), "{fit} {findings:?}");
+        let [left, top, right, bottom] = edges(&findings[0]);
+        assert_eq!([left, top, right - left, bottom - top], expected, "{fit} {told:?}");
+        run(&mut inspect(&package, &folder.path().join("golden/red.png"))).done();
+    }
+}
+
+#[test]
+fn what_is_not_known_of_pixels_is_asked() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), pixel_logits(), &[]);
+    let golden = folder.path().join("golden");
+    run(&mut import(&file, &golden, &folder.path().join("model"))).refused(&[
+        "--scores labels",
+        "its 3 classes",
+        "--threshold",
+        "--fit",
+        "--filter",
+        "--colour",
+        "--range",
+    ]);
+    let file = written(folder.path(), pixel_labels(), &[]);
+    let asked = run(&mut import(&file, &golden, &folder.path().join("model")));
+    assert!(
+        !asked.stderr.contains("--threshold") && !asked.stderr.contains("--scores"),
+        "{asked:#?}"
+    );
+}
+
+/// A detector as RT-DETR is deployed: it takes the size of the picture as a second input, and gives one box at the middle half of it, scored by
+/// its red.
+fn deployed() -> GraphProto {
+    let whole = |name: &str| vec![AttributeProto::int(name, 0)];
+    let mean = vec![AttributeProto::ints("axes", &[2, 3]), AttributeProto::int("keepdims", 0)];
+    let to_float = vec![AttributeProto::int("to", FLOAT.into())];
+    GraphProto {
+        node: vec![
+            node("Cast", &["orig_target_sizes"], "sizes", to_float),
+            node("Concat", &["sizes", "sizes"], "edges", vec![AttributeProto::int("axis", 1)]),
+            node("Mul", &["edges", "middle"], "flat", Vec::new()),
+            node("Unsqueeze", &["flat", "one"], "boxes", Vec::new()),
+            node("ReduceMean", &["image"], "means", mean),
+            node("Gather", &["means", "first"], "scores", vec![AttributeProto::int("axis", 1)]),
+            node("Identity", &["none"], "labels", whole("unused")[1..].to_vec()),
+        ],
+        initializer: vec![
+            TensorProto::floats("middle", &[1, 4], &[0.25, 0.25, 0.75, 0.75]),
+            TensorProto::ints("one", &[1], &[1]),
+            TensorProto::ints("first", &[1], &[0]),
+            TensorProto::ints("none", &[1, 1], &[0]),
+        ],
+        input: vec![
+            ValueInfoProto::tensor("image", FLOAT, &[Some(1), Some(3), Some(32), Some(64)]),
+            ValueInfoProto::tensor("orig_target_sizes", INT64, &[Some(1), Some(2)]),
+        ],
+        output: vec![
+            ValueInfoProto::tensor("labels", INT64, &[Some(1), Some(1)]),
+            ValueInfoProto::tensor("boxes", FLOAT, &[Some(1), Some(1), Some(4)]),
+            ValueInfoProto::tensor("scores", FLOAT, &[Some(1), Some(1)]),
+        ],
+        ..GraphProto::default()
+    }
+}
+
+#[test]
+fn the_size_that_a_deployed_detector_asks_for_is_written_into_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let file = written(folder.path(), deployed(), &[]);
+    let package = folder.path().join("model");
+    let mut command = import(&file, &folder.path().join("golden"), &package);
+    command.args(["--fit", "stretch", "--filter", "area", "--colour", "rgb", "--range", "unit"]);
+    run(command.args(["--class", "red", "--threshold", "0.5"])).done();
+    let found = run(&mut inspect(&package, &folder.path().join("golden"))).done().json();
+    let verdicts: Vec<&Value> = found.iter().map(|line| &line["verdict"]).collect();
+    assert_eq!(verdicts, ["ok", "ok", "not_ok"]);
+    assert_eq!(edges(&found[2]["findings"][0]), [12, 10, 36, 30]);
+}
+
+#[test]
+fn what_ultralytics_writes_into_its_exports_need_not_be_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let said = |task| {
+        [
+            ("author", "Ultralytics"),
+            ("license", "AGPL-3.0 License (https://ultralytics.com/license)"),
+            ("task", task),
+            ("imgsz", "[32, 32]"),
+            ("names", "{0: 'red', 1: \"worker's green\", 2: 'blue'}"),
+        ]
+    };
+    let axes = vec![AttributeProto::ints("axes", &[2, 3]), AttributeProto::int("keepdims", 0)];
+    let graph = |task| {
+        let graph = GraphProto {
+            node: vec![node("ReduceMean", &["image"], "output0", axes.clone())],
+            input: vec![image_input(FLOAT)],
+            output: vec![ValueInfoProto::tensor("output0", FLOAT, &[None, Some(3)])],
+            ..GraphProto::default()
+        };
+        written(folder.path(), graph, &said(task))
+    };
+    let (golden, package) = (folder.path().join("golden"), folder.path().join("model"));
+    run(&mut import(&graph("pose"), &golden, &package)).refused(&["\"pose\"", "detect, segment and classify"]);
+    let file = graph("classify");
+    let asked = run(&mut import(&file, &golden, &package));
+    for known in ["--class", "--colour", "--range", "--scores"] {
+        assert!(!asked.stderr.contains(&format!("{known} ")), "{known}: {asked:#?}");
+    }
+    let mut command = import(&file, &golden, &package);
+    let imported = run(command.args([
+        "--fit",
+        "stretch",
+        "--filter",
+        "bilinear",
+        "--ok-class",
+        "red",
+        "--threshold",
+        "0.5",
+    ]))
+    .done();
+    assert!(imported.stderr.contains("AGPL"), "{imported:#?}");
+    let found = run(&mut inspect(&package, &golden)).done().json();
+    assert_eq!(found[1]["findings"][0]["class"], "worker's green");
 }

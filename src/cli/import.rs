@@ -2,16 +2,17 @@
 
 use std::path::PathBuf;
 
-use clap::{ArgAction, Args, ValueEnum};
+use clap::{ArgAction, Args};
 use serde_json::json;
 
 use super::model::facts;
 use super::table::table;
 use super::{Exit, Format, print, print_json};
-use crate::model::import::{ImportedModel, Range, Wishes, import};
+use crate::model::import::{ImportedModel, Range, Told, import};
 use crate::model::manifest::Fit;
 use crate::vision::detect::HeadKind;
 use crate::vision::detect::nms::Scope;
+use crate::vision::pixels::ScoreForm;
 use crate::vision::preprocess::{Colour, Filter};
 
 #[derive(Debug, Args)]
@@ -51,9 +52,9 @@ pub(super) struct ImportArgs {
     /// A class that is no defect
     #[arg(long = "ok-class", value_name = "NAME")]
     ok_classes: Vec<String>,
-    /// What its scores of classes are
+    /// What its scores of classes, or of pixels, are
     #[arg(long, value_enum)]
-    scores: Option<Scores>,
+    scores: Option<ScoreForm>,
     /// Above which score a part is not Ok
     #[arg(long, value_name = "SCORE", value_parser = parse_score)]
     threshold: Option<f32>,
@@ -61,7 +62,7 @@ pub(super) struct ImportArgs {
     #[arg(long, value_enum)]
     head: Option<HeadKind>,
     /// Above which overlap (intersection over union) the worse of two boxes is dropped
-    #[arg(long, value_parser = parse_score)]
+    #[arg(long, value_parser = parse_share)]
     iou: Option<f32>,
     /// Among which boxes
     #[arg(long, value_enum, default_value_t = Scope::default())]
@@ -72,7 +73,7 @@ pub(super) struct ImportArgs {
     /// Level of the bars beside a letterboxed picture [default: 114]
     #[arg(long, value_name = "LEVEL")]
     fill: Option<u8>,
-    /// How pixels become fewer [default: bilinear]
+    /// How pixels became fewer where it was trained
     #[arg(long, value_enum)]
     filter: Option<Filter>,
     /// How to print the result
@@ -80,23 +81,22 @@ pub(super) struct ImportArgs {
     format: Format,
 }
 
-/// What a score of a class is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Scores {
-    /// Any number: the softmax is still to come.
-    Logits,
-    /// Shares that sum up to 1.
-    Shares,
-}
-
 fn parse_score(text: &str) -> Result<f32, String> {
     let score: f32 = text.parse().map_err(|_| format!("{text} is no number"))?;
     score.is_finite().then_some(score).ok_or_else(|| "give a finite number".to_owned())
 }
 
+fn parse_share(text: &str) -> Result<f32, String> {
+    let share = parse_score(text)?;
+    (0.0..=1.0)
+        .contains(&share)
+        .then_some(share)
+        .ok_or_else(|| "give a number from 0 to 1".to_owned())
+}
+
 pub(super) fn run(args: &ImportArgs) -> anyhow::Result<Exit> {
     let folder = args.out.file_name().unwrap_or_default().to_string_lossy();
-    let wishes = Wishes {
+    let told = Told {
         name: args.name.clone().unwrap_or_else(|| folder.into_owned()),
         version: args.version.clone(),
         licence: args.licence.clone(),
@@ -105,7 +105,7 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<Exit> {
         range: args.range,
         classes: args.classes.clone(),
         ok_classes: args.ok_classes.clone(),
-        are_logits: args.scores.map(|scores| scores == Scores::Logits),
+        scores: args.scores,
         threshold: args.threshold,
         head: args.head,
         iou: args.iou,
@@ -114,7 +114,7 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<Exit> {
         fill: args.fill,
         filter: args.filter,
     };
-    let imported = import(&args.file, &args.out, &args.golden, &wishes, args.overwrite)?;
+    let imported = import(&args.file, &args.out, &args.golden, &told, args.overwrite)?;
     for warning in &imported.warnings {
         eprintln!("warning: {warning}");
     }

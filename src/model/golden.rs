@@ -11,6 +11,14 @@ use crate::vision::{Engine, EngineError, Image, Provider};
 /// Tolerance for providers that the manifest does not name: that of full precision with another order of additions.
 const TOLERANCE_DEFAULT: f64 = 1e-3;
 
+/// Images whose score is nearer to the threshold than this share of it are not used: rounding could turn their verdict.
+const CLEARANCE: f32 = 0.02;
+
+/// Whether a score is so far from the threshold that rounding does not turn its verdict.
+pub fn is_clear(score: f32, threshold: f32) -> bool {
+    (score - threshold).abs() > CLEARANCE * threshold.abs()
+}
+
 /// What a golden image gave.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Gated {

@@ -11,6 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::part::Verdict;
 use crate::vision::detect::HeadKind;
 use crate::vision::detect::nms::Scope;
+use crate::vision::pixels::ScoreForm;
 use crate::vision::preprocess::{self, Colour, Element, Filter, InputTensor, Layout, Place, SpecError, TensorSpec};
 
 /// Version of the package format that this takt writes and reads.
@@ -256,6 +257,13 @@ pub enum OutputSpec {
         scores: String,
         /// Whether its values are logits, and not yet shares that sum up to 1.
         are_logits: bool,
+    },
+    /// A class per pixel: scores `[N, C, h, w]` or labels `[N, h, w]`, `[N, 1, h, w]`; its width and height are the input's or a share of it.
+    Pixels {
+        /// The tensor.
+        scores: String,
+        /// What its values are.
+        form: ScoreForm,
     },
 }
 
@@ -516,6 +524,10 @@ mod tests {
             OutputSpec::Classes {
                 scores: "logits".into(),
                 are_logits: true,
+            },
+            OutputSpec::Pixels {
+                scores: "labels".into(),
+                form: ScoreForm::Labels,
             },
         ];
         for outputs in heads {

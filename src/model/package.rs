@@ -232,6 +232,7 @@ impl Package {
             (Kind::Anomaly, OutputSpec::Anomaly { .. })
                 | (Kind::Detection, OutputSpec::Boxes { .. })
                 | (Kind::Classification, OutputSpec::Classes { .. })
+                | (Kind::Segmentation, OutputSpec::Pixels { .. })
         );
         if !is_read {
             return Err(format!(
@@ -250,6 +251,14 @@ impl Package {
         {
             return Err("its thresholds, scales and offsets are not all finite numbers".into());
         }
+        if input.scale.iter().flatten().any(|scale| *scale == 0.0) {
+            return Err("a scale of its input is 0, so it would see nothing".into());
+        }
+        if let OutputSpec::Boxes { iou, .. } = &manifest.outputs
+            && !(0.0..=1.0).contains(iou)
+        {
+            return Err(format!("its limit of overlaps is {iou}, none of 0 to 1"));
+        }
         Ok(())
     }
 
@@ -259,9 +268,7 @@ impl Package {
         let element = match input.dtype {
             Element::U8 => ElementType::U8,
             Element::F32 => ElementType::F32,
-            Element::F16 => {
-                return Err("its input has 16-bit floats, which this version of takt does not give; export it with 32-bit inputs".into());
-            }
+            Element::F16 => ElementType::F16,
         };
         let wanted = tensor.shape();
         let fits = |port: &Port| {

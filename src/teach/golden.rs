@@ -7,6 +7,7 @@ use super::TeachError;
 use super::detector::{Detector, Scores};
 use super::features::{Embeddings, FeatureExtractor};
 use super::progress::Silent;
+use crate::model::golden::is_clear;
 use crate::model::manifest::{GoldenImage, ThresholdSpec};
 use crate::model::package::GOLDEN;
 use crate::recipe;
@@ -24,9 +25,6 @@ pub fn tolerances() -> BTreeMap<String, f64> {
     .map(|(name, share)| (name.to_owned(), share))
     .into()
 }
-
-/// Images whose score is nearer to the threshold than this share of it are not used: rounding could turn their verdict.
-const CLEARANCE: f32 = 0.02;
 
 /// A golden image and what is expected of it.
 pub struct Sample {
@@ -74,7 +72,7 @@ pub fn choose(
             .map(|(at, pair)| (format!("damaged_{at}"), pair)),
     );
     candidates
-        .filter(|(_, (_, scores))| is_clear(scores.image, threshold))
+        .filter(|(_, (_, scores))| is_clear(scores.image, threshold.score))
         .map(|(name, (pixels, scores))| sample(&name, pixels, scores, threshold, (width as u32, height as u32)))
         .collect()
 }
@@ -96,10 +94,6 @@ fn sample(
         expected,
         png: encode_png(width, height, pixels)?,
     })
-}
-
-fn is_clear(score: f32, threshold: &ThresholdSpec) -> bool {
-    (score - threshold.score).abs() > CLEARANCE * threshold.score.abs()
 }
 
 /// A copy with a block in the middle, an eighth of the picture wide and high, inverted and struck through by a checker of 4 pixels.

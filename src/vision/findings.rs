@@ -2,7 +2,7 @@
 
 use super::AnomalyMap;
 use super::regions::label_regions;
-use crate::part::Finding;
+use crate::part::{Finding, Region};
 
 /// Findings kept per image; beyond that the part is hopeless, and nobody reads on.
 pub const FINDINGS_MAX: usize = 64;
@@ -16,7 +16,7 @@ const PEAK_SHARE: f32 = 0.9;
 /// The limit above which pixels belong to findings of an image that is not Ok: `limit`, or below the peak if the whole map stays under it, so
 /// that a rejected part always shows where.
 pub fn effective_limit(map: &AnomalyMap, limit: f32) -> f32 {
-    let peak = map.scores.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let peak = map.peak();
     if peak > limit { limit } else { PEAK_SHARE * peak }
 }
 
@@ -28,14 +28,21 @@ pub fn above(map: &AnomalyMap, limit: f32) -> Vec<bool> {
 /// The 8-connected regions of `map` above `limit`, scaled to an image of `width` x `height` pixels: those of at least `area_px_min` pixels, most
 /// anomalous first, at most [`FINDINGS_MAX`].
 pub fn find(map: &AnomalyMap, limit: f32, width: u32, height: u32, area_px_min: u32) -> Vec<Finding> {
-    let regions = label_regions(map.width, map.height, &above(map, limit));
+    let seen = Region { x: 0, y: 0, width, height };
+    of_class(ANOMALY, map, &above(map, limit), seen, area_px_min)
+}
+
+/// The 8-connected regions of the pixels that are flagged in `mine`, as findings of a class, in pixels of the frame of which the map shows what was
+/// `seen`: those of at least `area_px_min` pixels, highest scores first, at most [`FINDINGS_MAX`].
+pub fn of_class(class: &str, map: &AnomalyMap, mine: &[bool], seen: Region, area_px_min: u32) -> Vec<Finding> {
+    let regions = label_regions(map.width, map.height, mine);
     let mut boxes = vec![Extent::default(); regions.count as usize];
     for (index, label) in regions.labels.iter().enumerate().filter(|(_, label)| **label > 0) {
         boxes[*label as usize - 1].add(index % map.width, index / map.width, map.scores[index]);
     }
     boxes.sort_by(|a, b| b.score.total_cmp(&a.score));
     // Small ones are left out first: else many of them could hide a large one.
-    let findings = boxes.iter().map(|extent| extent.scaled(map, width, height));
+    let findings = boxes.iter().map(|extent| extent.scaled(class, map, seen));
     findings
         .filter(|finding| finding.area_px >= area_px_min)
         .take(FINDINGS_MAX)
@@ -77,17 +84,18 @@ impl Extent {
     }
 
     /// The smallest box of whole image pixels around it.
-    fn scaled(&self, map: &AnomalyMap, width: u32, height: u32) -> Finding {
+    fn scaled(&self, class: &str, map: &AnomalyMap, seen: Region) -> Finding {
+        let (width, height) = (seen.width, seen.height);
         let (across, down) = (width as f64 / map.width as f64, height as f64 / map.height as f64);
         let (x, y) = ((self.left as f64 * across).floor() as u32, (self.top as f64 * down).floor() as u32);
         let right = ((self.right as f64 * across).ceil() as u32).clamp(x + 1, width.max(x + 1));
         let bottom = ((self.bottom as f64 * down).ceil() as u32).clamp(y + 1, height.max(y + 1));
         let area_px = (self.area as f64 * across * down).round().max(1.0) as u32;
         Finding {
-            class: ANOMALY.into(),
+            class: class.into(),
             score: self.score,
-            x,
-            y,
+            x: seen.x + x,
+            y: seen.y + y,
             width: right - x,
             height: bottom - y,
             area_px,

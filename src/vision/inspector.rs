@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::decode::{DecodeError, read_image};
+use super::pixels::ClassMap;
 use super::preprocess::{Placement, PreprocessError};
 use super::{AnomalyMap, Engine, EngineError, Image};
 use crate::capture::Frame;
@@ -46,6 +47,8 @@ pub struct Inspection {
     pub findings: Vec<Finding>,
     /// Scores per pixel at the model's input size, where the model gives them.
     pub map: Option<AnomalyMap>,
+    /// The class of each pixel, where the model tells it.
+    pub classes: Option<ClassMap>,
     /// Time spent.
     pub latency: Latency,
 }

@@ -21,6 +21,7 @@ pub mod findings;
 pub mod inspector;
 pub mod ort;
 pub mod overlay;
+pub mod pixels;
 pub mod preprocess;
 pub mod reading;
 pub mod regions;
@@ -54,6 +55,13 @@ pub struct AnomalyMap {
     pub height: usize,
     /// `width * height` scores, row by row.
     pub scores: Vec<f32>,
+}
+
+impl AnomalyMap {
+    /// The highest score; minus infinity where there is none.
+    pub fn peak(&self) -> f32 {
+        self.scores.iter().copied().fold(f32::NEG_INFINITY, f32::max)
+    }
 }
 
 /// Ground truth per pixel: where the defect is.
@@ -114,6 +122,33 @@ pub enum ElementType {
     U8,
     /// 32-bit floats.
     F32,
+    /// 16-bit floats.
+    F16,
+    /// 64-bit whole numbers, as labels and sizes are.
+    I64,
+    /// 32-bit whole numbers.
+    I32,
+    /// Yes or no.
+    Bool,
+}
+
+impl ElementType {
+    /// The name in messages.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::U8 => "u8",
+            Self::F32 => "f32",
+            Self::F16 => "f16",
+            Self::I64 => "i64",
+            Self::I32 => "i32",
+            Self::Bool => "bool",
+        }
+    }
+
+    /// Whether values of it are whole numbers: labels rather than scores.
+    pub fn is_whole(self) -> bool {
+        !matches!(self, Self::F32 | Self::F16)
+    }
 }
 
 /// What a model says about one of its inputs or outputs.
@@ -129,11 +164,7 @@ pub struct Port {
 
 impl std::fmt::Display for Port {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let element = match self.element {
-            Some(ElementType::U8) => "u8",
-            Some(ElementType::F32) => "f32",
-            None => "an unsupported type",
-        };
+        let element = self.element.map_or("an unsupported type", ElementType::name);
         let dims: Vec<String> = self.shape.iter().map(|d| d.map_or_else(|| "?".into(), |d| d.to_string())).collect();
         write!(f, "\"{}\" {element} [{}]", self.name, dims.join(", "))
     }

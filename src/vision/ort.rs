@@ -219,6 +219,10 @@ fn element_type(ty: TensorElementType) -> Option<ElementType> {
     match ty {
         TensorElementType::Uint8 => Some(ElementType::U8),
         TensorElementType::Float32 => Some(ElementType::F32),
+        TensorElementType::Float16 => Some(ElementType::F16),
+        TensorElementType::Int64 => Some(ElementType::I64),
+        TensorElementType::Int32 => Some(ElementType::I32),
+        TensorElementType::Bool => Some(ElementType::Bool),
         _ => None,
     }
 }
@@ -250,13 +254,9 @@ impl Engine for OrtEngine {
             TensorValues::F32(values) => self
                 .session
                 .run(ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?]),
-            TensorValues::F16(_) => {
-                return Err(EngineError::Run {
-                    model: model.clone(),
-                    provider,
-                    reason: "16-bit inputs are not given yet; export the model with 32-bit inputs".into(),
-                });
-            }
+            TensorValues::F16(values) => self
+                .session
+                .run(ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?]),
         }
         .map_err(failed)?;
         outputs
@@ -291,6 +291,14 @@ fn extract(value: &ort::value::ValueRef<'_>) -> ort::Result<(Vec<usize>, Vec<f32
         TensorElementType::Int32 => {
             let (shape, values) = value.try_extract_tensor::<i32>()?;
             Ok((lengths(shape), values.iter().map(|whole| *whole as f32).collect()))
+        }
+        TensorElementType::Float16 => {
+            let (shape, values) = value.try_extract_tensor::<half::f16>()?;
+            Ok((lengths(shape), values.iter().map(|value| value.to_f32()).collect()))
+        }
+        TensorElementType::Uint8 => {
+            let (shape, values) = value.try_extract_tensor::<u8>()?;
+            Ok((lengths(shape), values.iter().map(|value| f32::from(*value)).collect()))
         }
         _ => {
             let (shape, values) = value.try_extract_tensor::<f32>()?;

@@ -477,6 +477,7 @@ mod tests {
             threshold: LIMIT,
             findings: Vec::new(),
             map: Some(map),
+            classes: None,
             latency: Latency::default(),
         }
     }

@@ -1,8 +1,10 @@
 //! How a model's outputs are read: tensors become a score, a verdict and findings, by what the package's manifest says of them. Pure.
 
+use super::detect::masks::instance_mask;
 use super::detect::nms::Scope;
-use super::detect::{self, Detection, Limits, Size, Tensor};
+use super::detect::{self, DetectError, Detection, Limits, Size, Tensor};
 use super::inspector::{Inspection, Latency, Overrides};
+use super::pixels::{self, PixelClasses, ScoreForm, Window, shares};
 use super::preprocess::Placement;
 use super::{AnomalyMap, OutputTensor, Port, findings};
 use crate::model::manifest::{Manifest, OutputSpec};
@@ -16,16 +18,12 @@ const BOX_SCORE_MIN: f32 = 0.05;
 #[derive(Debug, Clone)]
 pub struct Reader {
     head: Head,
-    classes: Vec<Class>,
+    /// Names of its classes.
+    classes: Vec<String>,
+    /// Which of them are no defects.
+    is_ok: Vec<bool>,
     threshold: f32,
     input: Size,
-}
-
-/// A class that a model knows.
-#[derive(Debug, Clone)]
-struct Class {
-    name: String,
-    is_ok: bool,
 }
 
 /// Where in the model's outputs its answer lies.
@@ -39,6 +37,10 @@ enum Head {
     Classes {
         scores: usize,
         are_logits: bool,
+    },
+    Pixels {
+        scores: usize,
+        form: ScoreForm,
     },
     Boxes {
         head: detect::Head,
@@ -71,6 +73,10 @@ impl Reader {
                 scores: find(scores)?,
                 are_logits: *are_logits,
             },
+            OutputSpec::Pixels { scores, form } => Head::Pixels {
+                scores: find(scores)?,
+                form: *form,
+            },
             OutputSpec::Boxes {
                 boxes,
                 tensors,
@@ -88,13 +94,10 @@ impl Reader {
                 scope: *scope,
             },
         };
-        let class = |name: &String| Class {
-            name: name.clone(),
-            is_ok: manifest.ok_classes.contains(name),
-        };
         Ok(Self {
             head,
-            classes: manifest.classes.iter().map(class).collect(),
+            classes: manifest.classes.clone(),
+            is_ok: manifest.classes.iter().map(|name| manifest.ok_classes.contains(name)).collect(),
             threshold: manifest.threshold.score,
             input: Size {
                 width: manifest.input.width,
@@ -106,10 +109,11 @@ impl Reader {
     /// What the outputs for a picture say that lies so in the model's input, in no time. Findings are in pixels of the whole frame.
     pub fn read(&self, mut outputs: Vec<OutputTensor>, placement: &Placement, overrides: Overrides) -> Inspection {
         let threshold = overrides.threshold.unwrap_or(self.threshold);
+        let mut classes = None;
         let (verdict, reason, score, findings, map) = match &self.head {
             Head::Anomaly { map, score, region } => {
                 let score = first_of(&outputs, *score).first().copied().unwrap_or(f32::NAN);
-                let map = map.map(|map| self.map(&mut outputs, map));
+                let map = map.map(|map| self.map(&mut outputs, map, placement));
                 let (verdict, reason, findings) = judge(map.as_ref(), score, threshold, *region, placement.region, overrides.min_area_px);
                 (verdict, reason, score, findings, map)
             }
@@ -118,6 +122,18 @@ impl Reader {
                 let (score, findings) = shares.map_or((f32::NAN, Vec::new()), |shares| self.worst_class(&shares, placement.region));
                 let (verdict, reason, findings) = decided(score, threshold, findings, 0);
                 (verdict, reason, score, findings, None)
+            }
+            Head::Pixels { scores, form } => {
+                let (score, findings, map) = match self.pixels(&outputs, *scores, *form, threshold, placement) {
+                    Some(pixels) => {
+                        let findings = pixels.findings(&self.classes, &self.is_ok, placement.region, overrides.min_area_px);
+                        classes = Some(pixels.classes);
+                        (pixels.defects.peak(), findings, Some(pixels.defects))
+                    }
+                    None => (f32::NAN, Vec::new(), None),
+                };
+                let (verdict, reason, findings) = decided(score, threshold, findings, overrides.min_area_px);
+                (verdict, reason, score, findings, map)
             }
             Head::Boxes { head, tensors, iou, scope } => {
                 let limits = Limits {
@@ -137,17 +153,18 @@ impl Reader {
             threshold,
             findings,
             map,
+            classes,
             latency: Latency::default(),
         }
     }
 
     /// Of an image that belongs to one of several classes: the share of all that are defects, and the worst of them.
     fn worst_class(&self, shares: &[f32], seen: Region) -> (f32, Vec<Finding>) {
-        let defects = || shares.iter().zip(&self.classes).filter(|(_, class)| !class.is_ok);
-        let score = defects().map(|(share, _)| share).sum();
-        let worst = defects().max_by(|(a, _), (b, _)| a.total_cmp(b));
-        let whole = |(share, class): (&f32, &Class)| Finding {
-            class: class.name.clone(),
+        let defects = || shares.iter().zip(&self.is_ok).enumerate().filter(|(_, (_, is_ok))| !**is_ok);
+        let score = defects().map(|(_, (share, _))| share).sum();
+        let worst = defects().max_by(|(_, (a, _)), (_, (b, _))| a.total_cmp(b));
+        let whole = |(class, (share, _)): (usize, (&f32, &bool))| Finding {
+            class: self.classes[class].clone(),
             score: *share,
             x: seen.x,
             y: seen.y,
@@ -179,30 +196,72 @@ impl Reader {
                 })
             })
             .collect();
-        let found = match detect::detect(head, &outputs, 0, self.input, limits) {
-            Ok(found) => found,
+        match self.defects(head, &outputs, limits, placement) {
+            Ok(findings) => (findings.first().map_or(0.0, |best| best.score), findings),
             Err(error) => {
                 tracing::warn!(%error, "the model's boxes cannot be read; the part is not decidable");
-                return (f32::NAN, Vec::new());
+                (f32::NAN, Vec::new())
             }
-        };
-        let defects = found.kept.iter().filter_map(|detection| {
-            let class = self.classes.get(detection.class).filter(|class| !class.is_ok)?;
-            finding(detection, class, placement)
-        });
-        let findings: Vec<Finding> = defects.collect();
-        (findings.first().map_or(0.0, |best| best.score), findings)
+        }
     }
 
-    /// The map of the first image.
-    fn map(&self, outputs: &mut [OutputTensor], at: usize) -> AnomalyMap {
+    fn defects(
+        &self,
+        head: &detect::Head,
+        outputs: &[Tensor<'_>],
+        limits: &Limits,
+        placement: &Placement,
+    ) -> Result<Vec<Finding>, DetectError> {
+        let found = detect::detect(head, outputs, 0, self.input, limits)?;
+        let mut findings = Vec::new();
+        for detection in &found.kept {
+            let (Some(name), Some(false)) = (self.classes.get(detection.class), self.is_ok.get(detection.class)) else {
+                continue;
+            };
+            let Some(finding) = finding(detection, name, placement) else {
+                continue;
+            };
+            let area_px = self.area_px(head, outputs, detection, placement, &finding)?;
+            findings.push(Finding { area_px, ..finding });
+        }
+        Ok(findings)
+    }
+
+    /// The area of an instance: of its mask where the model gives masks, and this one is not empty, else of its box.
+    fn area_px(
+        &self,
+        head: &detect::Head,
+        outputs: &[Tensor<'_>],
+        detection: &Detection,
+        placement: &Placement,
+        finding: &Finding,
+    ) -> Result<u32, DetectError> {
+        if head.coefficients == 0 {
+            return Ok(finding.area_px);
+        }
+        let mask = instance_mask(head, outputs, 0, detection, (placement, self.input))?;
+        Ok(mask.map_or(finding.area_px, |mask| mask.area_px))
+    }
+
+    /// The classes of the pixels of the picture.
+    fn pixels(&self, outputs: &[OutputTensor], at: usize, form: ScoreForm, threshold: f32, placement: &Placement) -> Option<PixelClasses> {
+        let pixels = pixels::read(outputs.get(at)?, form, &self.is_ok, threshold)?;
+        let window = Window::of(placement, self.input, pixels.classes.width, pixels.classes.height);
+        Some(window.pixels(pixels))
+    }
+
+    /// The map of the first image, of the picture without the bars beside it.
+    fn map(&self, outputs: &mut [OutputTensor], at: usize, placement: &Placement) -> AnomalyMap {
         let (width, height) = (self.input.width as usize, self.input.height as usize);
         let mut scores = outputs
             .get_mut(at)
             .map(|output| std::mem::take(&mut output.values))
             .unwrap_or_default();
         scores.truncate(width * height);
-        AnomalyMap { width, height, scores }
+        if scores.len() < width * height {
+            return AnomalyMap { width, height, scores };
+        }
+        Window::of(placement, self.input, width, height).map(AnomalyMap { width, height, scores })
     }
 }
 
@@ -241,21 +300,6 @@ fn judge(
     (verdict, reason, found)
 }
 
-/// Shares that sum up to 1, of logits (softmax) or as they are; `None` where they are no such thing.
-fn shares(given: &[f32], are_logits: bool) -> Option<Vec<f32>> {
-    if given.is_empty() || !given.iter().all(|value| value.is_finite()) {
-        return None;
-    }
-    if !are_logits {
-        return Some(given.to_vec());
-    }
-    // The largest is taken off first, so that none is beyond what a float holds.
-    let largest = given.iter().copied().fold(f32::MIN, f32::max);
-    let powers: Vec<f32> = given.iter().map(|value| (value - largest).exp()).collect();
-    let sum: f32 = powers.iter().sum();
-    Some(powers.iter().map(|power| power / sum).collect())
-}
-
 /// The verdict on findings of known classes: those that count, and are large enough.
 fn decided(score: f32, threshold: f32, found: Vec<Finding>, min_area_px: u32) -> (Verdict, Option<Reason>, Vec<Finding>) {
     let (verdict, reason) = recipe::judge(score, threshold);
@@ -273,7 +317,7 @@ fn decided(score: f32, threshold: f32, found: Vec<Finding>, min_area_px: u32) ->
 }
 
 /// A box in pixels of the whole frame, cut off where it leaves what was seen; none where nothing is left.
-fn finding(detection: &Detection, class: &Class, placement: &Placement) -> Option<Finding> {
+fn finding(detection: &Detection, class: &str, placement: &Placement) -> Option<Finding> {
     let seen = placement.region;
     let (left, top) = placement.to_frame(f64::from(detection.x0), f64::from(detection.y0));
     let (right, bottom) = placement.to_frame(f64::from(detection.x1), f64::from(detection.y1));
@@ -282,7 +326,7 @@ fn finding(detection: &Detection, class: &Class, placement: &Placement) -> Optio
     let (top, bottom) = (inside(top, seen.y, seen.height).floor(), inside(bottom, seen.y, seen.height).ceil());
     let (width, height) = ((right - left) as u32, (bottom - top) as u32);
     (width > 0 && height > 0).then(|| Finding {
-        class: class.name.clone(),
+        class: class.to_owned(),
         score: detection.score,
         x: left as u32,
         y: top as u32,

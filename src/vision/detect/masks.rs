@@ -8,7 +8,8 @@
 
 use super::heads::Dim;
 use super::sparse::sigmoid;
-use super::{DetectError, Detection, Fit, Head, HeadKind, Quantity, Tensor};
+use super::{DetectError, Detection, Head, HeadKind, Quantity, Size, Tensor};
+use crate::vision::preprocess::Placement;
 
 /// Values above this belong to the instance.
 const INSIDE_ABOVE: f32 = 0.5;
@@ -16,9 +17,9 @@ const INSIDE_ABOVE: f32 = 0.5;
 /// The pixels of an instance, within the smallest rectangle that holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InstanceMask {
-    /// First column, pixels of the picture.
+    /// First column, pixels of the frame.
     pub x: u32,
-    /// First row, pixels of the picture.
+    /// First row, pixels of the frame.
     pub y: u32,
     /// Columns, at least 1.
     pub width: u32,
@@ -41,8 +42,8 @@ struct Prototypes<'a> {
     values: &'a [f32],
 }
 
-/// The mask of a detection of image `image`, in pixels of the picture that `fit` says; `None` where no pixel belongs to it. `outputs` are the
-/// tensors of `head`, and `detection` is one that [`super::detect`] read from them, in pixels of the model's input.
+/// The mask of a detection of image `image`, in pixels of the frame of which a part lies so in the model's input; `None` where no pixel belongs to
+/// it. `outputs` are the tensors of `head`, and `detection` is one that [`super::detect`] read from them, in pixels of the model's input.
 ///
 /// # Errors
 /// When the head has no masks, a tensor does not have its shape, or a value that is needed is not finite.
@@ -51,7 +52,7 @@ pub fn instance_mask(
     outputs: &[Tensor<'_>],
     image: usize,
     detection: &Detection,
-    fit: &Fit,
+    (placement, input): (&Placement, Size),
 ) -> Result<Option<InstanceMask>, DetectError> {
     let [predictions, prototypes] = outputs else {
         return Err(DetectError::Outputs {
@@ -63,7 +64,7 @@ pub fn instance_mask(
     let coefficients = coefficients(head, predictions, image, detection.anchor)?;
     let planes = Prototypes::of(head, prototypes, image)?;
     planes
-        .mask(&coefficients, detection, fit)
+        .mask(&coefficients, detection, placement, input)
         .map_err(|index| prototypes.not_finite(Quantity::Mask, index))
 }
 
@@ -98,11 +99,11 @@ struct Place {
     share: f32,
 }
 
-/// One axis of a box: the pixels it touches and their places among `cells` prototypes.
+/// One axis of a box: the first of the pixels it touches, and the places of all of them among `cells` prototypes.
 fn places(low: f32, high: f32, axis: Axis, cells: usize) -> (u32, Vec<Place>) {
     let to_source = |edge: f32| (edge - axis.offset) / axis.scale;
-    let first = (to_source(low).floor().max(0.0) as u32).min(axis.source);
-    let end = (to_source(high).ceil().max(0.0) as u32).min(axis.source);
+    let first = (to_source(low).floor().max(0.0) as u32).min(axis.pixels);
+    let end = (to_source(high).ceil().max(0.0) as u32).min(axis.pixels);
     let step = cells as f32 / axis.input;
     let place = |pixel: u32| {
         let input = (pixel as f32 + 0.5) * axis.scale + axis.offset;
@@ -116,10 +117,10 @@ fn places(low: f32, high: f32, axis: Axis, cells: usize) -> (u32, Vec<Place>) {
     (first, (first..end).map(place).collect())
 }
 
-/// How pixels of the picture lie in the input, along one axis.
+/// How pixels of what was seen lie in the input, along one axis.
 #[derive(Debug, Clone, Copy)]
 struct Axis {
-    source: u32,
+    pixels: u32,
     input: f32,
     offset: f32,
     scale: f32,
@@ -138,19 +139,19 @@ impl<'a> Prototypes<'a> {
     }
 
     /// The mask of one instance; the index of a value that is not finite where there is one.
-    fn mask(&self, coefficients: &[f32], detection: &Detection, fit: &Fit) -> Result<Option<InstanceMask>, usize> {
-        let (across, down) = fit.scale();
+    fn mask(&self, coefficients: &[f32], detection: &Detection, placement: &Placement, input: Size) -> Result<Option<InstanceMask>, usize> {
+        let (across, down) = placement.scale();
         let horizontal = Axis {
-            source: fit.source().width,
-            input: fit.input().width as f32,
-            offset: fit.left() as f32,
-            scale: across,
+            pixels: placement.region.width,
+            input: input.width as f32,
+            offset: placement.left as f32,
+            scale: across as f32,
         };
         let vertical = Axis {
-            source: fit.source().height,
-            input: fit.input().height as f32,
-            offset: fit.top() as f32,
-            scale: down,
+            pixels: placement.region.height,
+            input: input.height as f32,
+            offset: placement.top as f32,
+            scale: down as f32,
         };
         let (x, columns) = places(detection.x0, detection.x1, horizontal, self.width);
         let (y, rows) = places(detection.y0, detection.y1, vertical, self.height);
@@ -182,7 +183,7 @@ impl<'a> Prototypes<'a> {
                 mix(between[at], between[at + right_of], column.share) > INSIDE_ABOVE
             }));
         }
-        Ok(tight(x, y, columns.len(), &inside))
+        Ok(tight(placement.region.x + x, placement.region.y + y, columns.len(), &inside))
     }
 
     /// Values after the sigmoid of a window (first column, first row, end column, end row) of the prototypes.
@@ -233,7 +234,8 @@ fn tight(x: u32, y: u32, columns: usize, inside: &[bool]) -> Option<InstanceMask
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::vision::detect::{Content, HeadKind, Placement, Size};
+    use crate::part::Region;
+    use crate::vision::detect::HeadKind;
     use proptest::prelude::*;
 
     const INPUT: Size = Size { width: 32, height: 32 };
@@ -242,6 +244,26 @@ mod tests {
         classes: 1,
         coefficients: 2,
     };
+
+    /// A picture of this size that fills the input, or fills it one way and has bars the other.
+    fn placed(width: u32, height: u32, stretch: bool) -> Placement {
+        let scale = (32.0 / f64::from(width)).min(32.0 / f64::from(height));
+        let side = |pixels: u32| {
+            if stretch {
+                32
+            } else {
+                ((f64::from(pixels) * scale) as u32).clamp(1, 32)
+            }
+        };
+        let (across, down) = (side(width), side(height));
+        Placement {
+            region: Region { x: 0, y: 0, width, height },
+            left: (32 - across) / 2,
+            top: (32 - down) / 2,
+            width: across,
+            height: down,
+        }
+    }
 
     fn detection(x0: f32, y0: f32, x1: f32, y1: f32) -> Detection {
         Detection {
@@ -256,7 +278,12 @@ mod tests {
     }
 
     /// One anchor with these coefficients, 2 prototypes of 8x8.
-    fn decode(coefficients: [f32; 2], planes: &[f32], detection: &Detection, fit: &Fit) -> Result<Option<InstanceMask>, DetectError> {
+    fn decode(
+        coefficients: [f32; 2],
+        planes: &[f32],
+        detection: &Detection,
+        placement: &Placement,
+    ) -> Result<Option<InstanceMask>, DetectError> {
         let values = [&[16.0, 16.0, 8.0, 8.0, 0.9], &coefficients[..]].concat();
         let predictions = Tensor {
             name: "output0",
@@ -268,7 +295,7 @@ mod tests {
             shape: &[1, 2, 8, 8],
             values: planes,
         };
-        instance_mask(&HEAD, &[predictions, prototypes], 0, detection, fit)
+        instance_mask(&HEAD, &[predictions, prototypes], 0, detection, (placement, INPUT))
     }
 
     fn plane(value: impl Fn(usize, usize) -> f32) -> Vec<f32> {
@@ -277,29 +304,29 @@ mod tests {
     }
 
     /// The definition, for every pixel of the picture, in f64: the value, and whether the pixel touches the box.
-    fn reference(coefficients: [f32; 2], planes: &[f32], detection: &Detection, fit: &Fit) -> Vec<(f64, bool)> {
+    fn reference(coefficients: [f32; 2], planes: &[f32], detection: &Detection, placement: &Placement) -> Vec<(f64, bool)> {
         let at = |x: usize, y: usize| {
             let sum: f64 = (0..2)
                 .map(|m| f64::from(coefficients[m]) * f64::from(planes[m * 64 + y * 8 + x]))
                 .sum();
             1.0 / (1.0 + (-sum).exp())
         };
-        let (across, down) = fit.scale();
+        let (across, down) = placement.scale();
         let mut pixels = Vec::new();
-        for y in 0..fit.source().height {
-            for x in 0..fit.source().width {
-                let input = |pixel: f64, scale: f32, offset: u32| pixel * f64::from(scale) + f64::from(offset);
-                let cell = |pixel: u32, scale, offset| (input(f64::from(pixel) + 0.5, scale, offset) / 4.0 - 0.5).clamp(0.0, 7.0);
-                let (u, v) = (cell(x, across, fit.left()), cell(y, down, fit.top()));
+        for y in 0..placement.region.height {
+            for x in 0..placement.region.width {
+                let input = |pixel: f64, scale: f64, offset: u32| pixel * scale + f64::from(offset);
+                let cell = |pixel: u32, scale: f64, offset: u32| (input(f64::from(pixel) + 0.5, scale, offset) / 4.0 - 0.5).clamp(0.0, 7.0);
+                let (u, v) = (cell(x, across, placement.left), cell(y, down, placement.top));
                 let (i, j) = (u.floor().min(6.0), v.floor().min(6.0));
                 let (f, g, i, j) = (u - i, v - j, i as usize, j as usize);
                 let value = (at(i, j) * (1.0 - f) + at(i + 1, j) * f) * (1.0 - g) + (at(i, j + 1) * (1.0 - f) + at(i + 1, j + 1) * f) * g;
-                let touches = |low: f32, high: f32, pixel: u32, scale, offset| {
+                let touches = |low: f32, high: f32, pixel: u32, scale: f64, offset: u32| {
                     input(f64::from(pixel) + 1.0, scale, offset) > f64::from(low)
                         && input(f64::from(pixel), scale, offset) < f64::from(high)
                 };
-                let across = touches(detection.x0, detection.x1, x, across, fit.left());
-                pixels.push((value, across && touches(detection.y0, detection.y1, y, down, fit.top())));
+                let across = touches(detection.x0, detection.x1, x, across, placement.left);
+                pixels.push((value, across && touches(detection.y0, detection.y1, y, down, placement.top)));
             }
         }
         pixels
@@ -309,7 +336,7 @@ mod tests {
     fn a_half_plane_ends_where_its_value_crosses_a_half() {
         // Prototype columns 0..4 say +8, the others -8: the value is a half at the border between them, column 16 of 32.
         let planes = plane(|x, _| if x < 4 { 8.0 } else { -8.0 });
-        let mask = decode([1.0, 0.0], &planes, &detection(2.0, 4.0, 30.0, 10.0), &Fit::stretch(INPUT, INPUT))
+        let mask = decode([1.0, 0.0], &planes, &detection(2.0, 4.0, 30.0, 10.0), &placed(32, 32, true))
             .unwrap()
             .unwrap();
         assert_eq!((mask.x, mask.y, mask.width, mask.height, mask.area_px), (2, 4, 14, 6, 84));
@@ -319,40 +346,49 @@ mod tests {
     #[test]
     fn an_instance_smaller_than_a_prototype_is_not_lost() {
         let planes = plane(|_, _| 5.0);
-        let mask = decode([1.0, 0.0], &planes, &detection(13.2, 13.2, 13.9, 13.9), &Fit::stretch(INPUT, INPUT))
+        let mask = decode([1.0, 0.0], &planes, &detection(13.2, 13.2, 13.9, 13.9), &placed(32, 32, true))
             .unwrap()
             .unwrap();
         assert_eq!((mask.x, mask.y, mask.area_px), (13, 13, 1));
     }
 
     #[test]
+    fn a_mask_lies_in_the_frame() {
+        let mut placement = placed(32, 32, true);
+        (placement.region.x, placement.region.y) = (100, 50);
+        let mask = decode([1.0, 0.0], &plane(|_, _| 5.0), &detection(2.0, 4.0, 30.0, 10.0), &placement);
+        let mask = mask.unwrap().unwrap();
+        assert_eq!((mask.x, mask.y, mask.width, mask.height), (102, 54, 28, 6));
+    }
+
+    #[test]
     fn nothing_inside_is_no_mask() {
-        let fit = Fit::stretch(INPUT, INPUT);
+        let placement = placed(32, 32, true);
         assert_eq!(
-            decode([1.0, 0.0], &plane(|_, _| -5.0), &detection(0.0, 0.0, 32.0, 32.0), &fit),
+            decode([1.0, 0.0], &plane(|_, _| -5.0), &detection(0.0, 0.0, 32.0, 32.0), &placement),
             Ok(None)
         );
         assert_eq!(
-            decode([1.0, 0.0], &plane(|_, _| 5.0), &detection(-9.0, -9.0, -1.0, -1.0), &fit),
+            decode([1.0, 0.0], &plane(|_, _| 5.0), &detection(-9.0, -9.0, -1.0, -1.0), &placement),
             Ok(None)
         );
         assert_eq!(
-            decode([1.0, 0.0], &plane(|_, _| 5.0), &detection(40.0, 0.0, 50.0, 9.0), &fit),
+            decode([1.0, 0.0], &plane(|_, _| 5.0), &detection(40.0, 0.0, 50.0, 9.0), &placement),
             Ok(None)
         );
     }
 
     #[test]
     fn values_that_are_no_numbers_are_errors() {
-        let fit = Fit::stretch(INPUT, INPUT);
+        let placement = placed(32, 32, true);
         let whole = detection(0.0, 0.0, 32.0, 32.0);
-        let error = decode([f32::NAN, 0.0], &plane(|_, _| 5.0), &whole, &fit).unwrap_err();
+        let error = decode([f32::NAN, 0.0], &plane(|_, _| 5.0), &whole, &placement).unwrap_err();
         assert_eq!(
             error.to_string(),
             "failed to decode output \"output0\": the mask of entry 0 is not a finite number"
         );
         let planes = plane(|x, y| if (x, y) == (3, 2) { f32::INFINITY } else { 1.0 });
-        let error = decode([1.0, 0.0], &planes, &whole, &fit).unwrap_err();
+        let error = decode([1.0, 0.0], &planes, &whole, &placement).unwrap_err();
         assert_eq!(
             error.to_string(),
             "failed to decode output \"output1\": the mask of entry 19 is not a finite number"
@@ -367,13 +403,13 @@ mod tests {
             shape: &[1, 7, 1],
             values: &[0.0; 7],
         };
-        let error = instance_mask(&HEAD, &[predictions, none], 0, &whole, &fit).unwrap_err();
+        let error = instance_mask(&HEAD, &[predictions, none], 0, &whole, (&placement, INPUT)).unwrap_err();
         assert!(
             error.to_string().ends_with("found shape [1, 2, 0, 8], expected [N, 2, h, w]"),
             "{error}"
         );
         let far = Detection { anchor: 1, ..whole };
-        assert!(decode([1.0, 0.0], &plane(|_, _| 5.0), &far, &fit).is_err());
+        assert!(decode([1.0, 0.0], &plane(|_, _| 5.0), &far, &placement).is_err());
     }
 
     proptest! {
@@ -382,25 +418,24 @@ mod tests {
             coefficients in prop::array::uniform2(-3.0_f32..3.0), planes in prop::collection::vec(-4.0_f32..4.0, 128),
             corner in (-5.0_f32..34.0, -5.0_f32..34.0), extent in (0.0_f32..40.0, 0.0_f32..40.0), source in (1_u32..70, 1_u32..70), stretch: bool,
         ) {
-            let source = Size { width: source.0, height: source.1 };
-            let fit = if stretch { Fit::stretch(source, INPUT) } else { Fit::letterbox(source, INPUT, Placement::Centred, Content::Rounded) };
+            let placement = placed(source.0, source.1, stretch);
             let detection = detection(corner.0, corner.1, corner.0 + extent.0, corner.1 + extent.1);
-            let expected = reference(coefficients, &planes, &detection, &fit);
-            let mask = decode(coefficients, &planes, &detection, &fit).unwrap();
+            let expected = reference(coefficients, &planes, &detection, &placement);
+            let mask = decode(coefficients, &planes, &detection, &placement).unwrap();
             let set = |index: usize| mask.as_ref().is_some_and(|mask| {
-                let (x, y) = (index as u32 % source.width, index as u32 / source.width);
+                let (x, y) = (index as u32 % placement.region.width, index as u32 / placement.region.width);
                 let (column, row) = (x.wrapping_sub(mask.x), y.wrapping_sub(mask.y));
                 column < mask.width && row < mask.height && mask.inside[(row * mask.width + column) as usize]
             });
             // Pixels that only touch the box by rounding, and values at the limit, may go either way.
             let edges_are_clear = {
-                let (across, down) = fit.scale();
-                let clear = |edge: f32, scale: f32, offset: u32| {
-                    let at = (edge - offset as f32) / scale;
+                let (across, down) = placement.scale();
+                let clear = |edge: f32, scale: f64, offset: u32| {
+                    let at = (f64::from(edge) - f64::from(offset)) / scale;
                     (at - at.round()).abs() >= 1e-3
                 };
-                let columns = [detection.x0, detection.x1].into_iter().all(|edge| clear(edge, across, fit.left()));
-                columns && [detection.y0, detection.y1].into_iter().all(|edge| clear(edge, down, fit.top()))
+                let columns = [detection.x0, detection.x1].into_iter().all(|edge| clear(edge, across, placement.left));
+                columns && [detection.y0, detection.y1].into_iter().all(|edge| clear(edge, down, placement.top))
             };
             if edges_are_clear {
                 for (index, (value, touches)) in expected.iter().enumerate() {
@@ -416,7 +451,7 @@ mod tests {
                 let rows: Vec<&[bool]> = mask.inside.chunks(mask.width as usize).collect();
                 prop_assert!(rows[0].contains(&true) && rows[rows.len() - 1].contains(&true));
                 prop_assert!(rows.iter().any(|row| row[0]) && rows.iter().any(|row| row[row.len() - 1]));
-                prop_assert!(mask.x + mask.width <= source.width && mask.y + mask.height <= source.height);
+                prop_assert!(mask.x + mask.width <= placement.region.width && mask.y + mask.height <= placement.region.height);
             }
         }
     }

@@ -8,13 +8,11 @@
 //! | `sparse.rs` | heads that list few boxes: end-to-end exports, RT-DETR, D-FINE |
 //! | `recognise.rs` | which heads the outputs of a model could be |
 //! | `nms.rs` | of boxes that overlap the best one stays |
-//! | `fit.rs` | pixels of the model's input back to pixels of the picture |
 //! | `masks.rs` | masks of instances from prototypes |
 //!
 //! Nothing here panics on what a model says. A score that is no number, or a box that is none although its score counts, is an error: such a
 //! part is NotDecidable, it is not a part without findings.
 
-pub mod fit;
 pub mod heads;
 pub mod masks;
 pub mod nms;
@@ -22,7 +20,6 @@ pub mod recognise;
 mod sparse;
 mod yolo;
 
-pub use fit::{Content, Fit, Placement};
 pub use heads::{Head, HeadKind};
 
 use nms::Scope;

@@ -182,7 +182,7 @@ impl Asked {
         if known.windows(2).any(|pair| pair[0] != pair[1]) || !few(*rows) || !can_be(*four, 4) {
             return Vec::new();
         }
-        let float = |index: usize| outputs[index].element == Some(ElementType::F32);
+        let float = |index: usize| outputs[index].element.is_some_and(|element| !ElementType::is_whole(element));
         let named = |index: usize, word: &str| outputs[index].name.to_lowercase().contains(word);
         let labels_first = |labels: usize, scores: usize| {
             if float(labels) == float(scores) {
