@@ -1,18 +1,16 @@
 //! Masks of instances: a model gives prototypes for the whole image and a few coefficients per detection (Bolya et al. 2019, YOLACT).
 //!
-//! A prototype pixel's value is the sigmoid of the coefficients times the prototypes; these are interpolated (bilinear, centre to centre, as
-//! `align_corners=False`) at the centre of each pixel of the picture; a pixel belongs to the instance where the value is above 0.5 and the pixel
-//! touches the box. This is the order of Ultralytics' `process_mask_native` (`retina_masks=True`), whose newer releases interpolate before the
-//! sigmoid. By default (`process_mask`) it crops first, in prototype pixels of 4x4 input pixels: there an instance smaller than these can vanish,
-//! here it does not.
+//! A prototype pixel's logit is the sum of the coefficients times the prototypes; logits are interpolated (bilinear, centre to centre, as
+//! `align_corners=False`) at the centre of each pixel of the picture; a pixel belongs to the instance where its logit is above 0 and the pixel
+//! touches the box. This is what Ultralytics' `process_mask_native` (`retina_masks=True`) does since it interpolates before the sigmoid. By default
+//! (`process_mask`) it crops first, in prototype pixels of 4x4 input pixels: there an instance smaller than these can vanish, here it does not.
 
 use super::heads::Dim;
-use super::sparse::sigmoid;
 use super::{DetectError, Detection, Head, HeadKind, Quantity, Size, Tensor};
 use crate::vision::preprocess::Placement;
 
-/// Values above this belong to the instance.
-const INSIDE_ABOVE: f32 = 0.5;
+/// Logits above this belong to the instance: a sigmoid above a half.
+const INSIDE_ABOVE: f32 = 0.0;
 
 /// The pixels of an instance, within the smallest rectangle that holds them.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -165,7 +163,7 @@ impl<'a> Prototypes<'a> {
             (right.low + 2).min(self.width),
             (bottom.low + 2).min(self.height),
         );
-        let shares = self.shares(coefficients, window)?;
+        let logits = self.logits(coefficients, window)?;
         let pitch = window.2 - window.0;
         // With one row or column of prototypes there is none behind it, and the share is 0.
         let (right_of, below) = (usize::from(pitch > 1), if window.3 - window.1 > 1 { pitch } else { 0 });
@@ -174,7 +172,7 @@ impl<'a> Prototypes<'a> {
         let mut between = vec![0.0; pitch];
         for row in &rows {
             let start = (row.low - window.1) * pitch;
-            let (above, beneath) = (&shares[start..start + pitch], &shares[start + below..start + below + pitch]);
+            let (above, beneath) = (&logits[start..start + pitch], &logits[start + below..start + below + pitch]);
             for (value, (above, beneath)) in between.iter_mut().zip(above.iter().zip(beneath)) {
                 *value = mix(*above, *beneath, row.share);
             }
@@ -186,8 +184,8 @@ impl<'a> Prototypes<'a> {
         Ok(tight(placement.region.x + x, placement.region.y + y, columns.len(), &inside))
     }
 
-    /// Values after the sigmoid of a window (first column, first row, end column, end row) of the prototypes.
-    fn shares(&self, coefficients: &[f32], (left, top, right, bottom): (usize, usize, usize, usize)) -> Result<Vec<f32>, usize> {
+    /// The logits of a window (first column, first row, end column, end row) of the prototypes.
+    fn logits(&self, coefficients: &[f32], (left, top, right, bottom): (usize, usize, usize, usize)) -> Result<Vec<f32>, usize> {
         let (columns, plane) = (right - left, self.width * self.height);
         let mut sums = vec![0.0_f32; columns * (bottom - top)];
         for (coefficient, values) in coefficients.iter().zip(self.values.chunks_exact(plane)) {
@@ -201,7 +199,7 @@ impl<'a> Prototypes<'a> {
         if let Some(index) = sums.iter().position(|sum| !sum.is_finite()) {
             return Err((top + index / columns) * self.width + left + index % columns);
         }
-        Ok(sums.into_iter().map(sigmoid).collect())
+        Ok(sums)
     }
 }
 
@@ -306,10 +304,9 @@ mod tests {
     /// The definition, for every pixel of the picture, in f64: the value, and whether the pixel touches the box.
     fn reference(coefficients: [f32; 2], planes: &[f32], detection: &Detection, placement: &Placement) -> Vec<(f64, bool)> {
         let at = |x: usize, y: usize| {
-            let sum: f64 = (0..2)
+            (0..2)
                 .map(|m| f64::from(coefficients[m]) * f64::from(planes[m * 64 + y * 8 + x]))
-                .sum();
-            1.0 / (1.0 + (-sum).exp())
+                .sum::<f64>()
         };
         let (across, down) = placement.scale();
         let mut pixels = Vec::new();
@@ -334,7 +331,7 @@ mod tests {
 
     #[test]
     fn a_half_plane_ends_where_its_value_crosses_a_half() {
-        // Prototype columns 0..4 say +8, the others -8: the value is a half at the border between them, column 16 of 32.
+        // Prototype columns 0..4 say +8, the others -8: the value is 0 at the border between them, column 16 of 32.
         let planes = plane(|x, _| if x < 4 { 8.0 } else { -8.0 });
         let mask = decode([1.0, 0.0], &planes, &detection(2.0, 4.0, 30.0, 10.0), &placed(32, 32, true))
             .unwrap()
@@ -439,8 +436,8 @@ mod tests {
             };
             if edges_are_clear {
                 for (index, (value, touches)) in expected.iter().enumerate() {
-                    if (value - 0.5).abs() > 1e-4 {
-                        prop_assert_eq!(set(index), *touches && *value > 0.5, "pixel {} value {}", index, value);
+                    if value.abs() > 1e-4 {
+                        prop_assert_eq!(set(index), *touches && *value > 0.0, "pixel {} value {}", index, value);
                     }
                 }
             }
