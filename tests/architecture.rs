@@ -24,6 +24,7 @@ const PURE: &[&str] = &[
     "historian/ingest.rs",
     "historian/rollups.rs",
     "line/",
+    "model/quantise/",
     "plc/signals.rs",
     "plc/modbus/frame.rs",
     "plc/modbus/registers.rs",

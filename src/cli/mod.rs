@@ -18,6 +18,7 @@ mod model;
 mod page;
 mod pki;
 mod progress;
+mod quantise;
 mod query;
 mod run;
 mod table;

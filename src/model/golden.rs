@@ -101,7 +101,7 @@ fn check_one(
     })?;
     let inspection = reader.read(outputs, &placement, Overrides::default());
     let (score, verdict) = (inspection.score, inspection.verdict);
-    let precision = format!("{}_f32", provider.name());
+    let precision = format!("{}_{}", provider.name(), manifest.precision().name());
     let relative = manifest.golden.tolerance.get(&precision).copied().unwrap_or(TOLERANCE_DEFAULT);
     let tolerance = relative * f64::from(golden.score.abs().max(manifest.threshold.score.abs()));
     // Written so that a score that is no number fails.

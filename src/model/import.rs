@@ -299,6 +299,7 @@ fn describe(file: &Path, model: &ModelProto, inputs: &[Port], outputs: &[Port], 
             producer: format!("{} {}", model.producer_name, model.producer_version).trim().to_owned(),
             takt_version: env!("CARGO_PKG_VERSION").into(),
         }),
+        quantisation: None,
         files: BTreeMap::new(),
         golden: Golden {
             tolerance: BTreeMap::from([("cpu_f32".to_owned(), TOLERANCE)]),
