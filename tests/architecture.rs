@@ -52,6 +52,7 @@ const PURE: &[&str] = &[
     "vision/overlay.rs",
     "vision/preprocess.rs",
     "vision/preprocess/",
+    "vision/providers.rs",
     "vision/reading.rs",
     "vision/regions.rs",
     "vision/stamp.rs",

@@ -262,6 +262,17 @@ pub enum OutputSpec {
     },
 }
 
+impl OutputSpec {
+    /// The output tensors that are read.
+    pub fn tensors(&self) -> Vec<&str> {
+        match self {
+            Self::Anomaly { anomaly_map, pred_score } => anomaly_map.iter().chain([pred_score]).map(String::as_str).collect(),
+            Self::Boxes { tensors, .. } => tensors.iter().map(String::as_str).collect(),
+            Self::Classes { scores, .. } => vec![scores],
+        }
+    }
+}
+
 /// Limits and how they were chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ThresholdSpec {

@@ -491,3 +491,145 @@ fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
             .collect(),
     )
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, node};
+    use super::*;
+
+    fn planned(nodes: Vec<NodeProto>) -> Result<Plan, NotQuantisable> {
+        Plan::of(&samples::model(nodes))
+    }
+
+    fn joined(plan: &Plan) -> Vec<usize> {
+        let is_joining = |(place, operation): (&usize, &Operation)| (*operation == Operation::Joining).then_some(*place);
+        plan.operations.iter().filter_map(is_joining).collect()
+    }
+
+    #[test]
+    fn a_cut_at_zero_disappears_into_the_convolution_before_it() {
+        for cut in [
+            node("Relu", &["a"], "b"),
+            node("Clip", &["a", "zero", "six"], "b"),
+            node("Clip", &["a", "zero"], "b"),
+        ] {
+            let plan = planned(vec![node("Conv", &["x", "w"], "a"), cut, node("Conv", &["b", "w"], "y")]).unwrap();
+            assert_eq!((plan.absorbed.clone(), plan.quantised()), (BTreeSet::from([1]), 2));
+            assert_eq!(plan.observed().collect::<Vec<_>>(), ["b", "x", "y"]);
+        }
+    }
+
+    #[test]
+    fn a_cut_that_bytes_would_not_make_stays() {
+        // Above one, with both signs, and where the value before it is taken as well.
+        for (cut, more) in [
+            (node("Clip", &["a", "one", "six"], "b"), None),
+            (node("Clip", &["a", "x", "six"], "b"), None),
+            (node("Relu", &["a"], "b"), Some(node("Neg", &["a"], "y2"))),
+        ] {
+            let mut nodes = vec![node("Conv", &["x", "w"], "a"), cut, node("Conv", &["b", "w"], "y")];
+            nodes.extend(more);
+            assert!(planned(nodes).unwrap().absorbed.is_empty());
+        }
+    }
+
+    #[test]
+    fn sums_between_convolutions_join_and_the_last_before_a_head_does_not() {
+        let inner = planned(vec![
+            node("Conv", &["x", "w"], "a"),
+            node("Conv", &["a", "w"], "b"),
+            node("Add", &["a", "b"], "c"),
+            node("Relu", &["c"], "d"),
+            node("Conv", &["d", "w"], "y"),
+        ])
+        .unwrap();
+        assert_eq!((joined(&inner), inner.absorbed.clone()), (vec![2], BTreeSet::from([3])));
+        let last = planned(vec![
+            node("Conv", &["x", "w"], "a"),
+            node("Conv", &["a", "w"], "b"),
+            node("Add", &["a", "b"], "c"),
+            node("Relu", &["c"], "y"),
+        ])
+        .unwrap();
+        assert_eq!((joined(&last), last.absorbed.clone()), (vec![], BTreeSet::new()));
+        let shared = planned(vec![
+            node("Conv", &["x", "w"], "a"),
+            node("Conv", &["a", "w"], "b"),
+            node("Add", &["a", "b"], "c"),
+            node("Conv", &["c", "w"], "y"),
+            node("Neg", &["c"], "feature"),
+        ])
+        .unwrap();
+        assert_eq!(joined(&shared), [0; 0], "what is a feature too stays exact");
+    }
+
+    #[test]
+    fn a_product_that_only_picks_is_told_from_one_whose_numbers_count() {
+        let conv = node("Conv", &["x", "w"], "y");
+        let gemm = samples::gemm("q", "r");
+        let top = |values: &str| samples::top("r", values, "picked");
+        let plan = planned(vec![conv.clone(), gemm.clone(), top("unused")]).unwrap();
+        let Some(Operation::Pick(weights)) = plan.operations.get(&1) else {
+            panic!("{plan:?}");
+        };
+        // The factor of -2 is among the weights.
+        assert_eq!(
+            (weights.values.as_slice(), weights.bias.as_slice()),
+            (&[-2.0, -4.0][..], &[5.0, 6.0][..])
+        );
+        let counted = planned(vec![conv.clone(), gemm.clone(), top("used"), node("Neg", &["used"], "n")]).unwrap();
+        assert!(!counted.operations.contains_key(&1));
+        let taken = planned(vec![conv, gemm, top("unused"), node("Neg", &["r"], "n")]).unwrap();
+        assert!(!taken.operations.contains_key(&1));
+    }
+
+    #[test]
+    fn pixels_that_are_centred_and_scaled_alike_are_bytes_already() {
+        let plan = |divisor: &str, centre: &str| {
+            planned(vec![
+                node("Transpose", &["pixels"], "planes"),
+                samples::cast("planes", "floats"),
+                node("Sub", &["floats", centre], "centred"),
+                node("Div", &["centred", divisor], "scaled"),
+                node("Conv", &["scaled", "w"], "y"),
+            ])
+            .unwrap()
+        };
+        let levels = plan("eight", "six").values.get("scaled").cloned();
+        let activation = Activation {
+            scale: 0.125,
+            zero_point: 6,
+        };
+        let source = "planes".to_owned();
+        assert_eq!(levels, Some(Levels::Are { source, activation }));
+        for (divisor, centre) in [("eight", "half"), ("zero", "six"), ("eight", "mixed"), ("eight", "minus")] {
+            assert_eq!(
+                plan(divisor, centre).values.get("scaled"),
+                Some(&Levels::Observed),
+                "{divisor}, {centre}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_quantised_is_named() {
+        let conv = || node("Conv", &["x", "w"], "y");
+        assert_eq!(planned(vec![node("Neg", &["x"], "y")]), Err(NotQuantisable::NoConvolutions));
+        assert_eq!(planned(vec![node("Conv", &["x", "x"], "y")]), Err(NotQuantisable::NoConvolutions));
+        let already = planned(vec![conv(), node("DequantizeLinear", &["x"], "z")]);
+        assert_eq!(already, Err(NotQuantisable::Already("DequantizeLinear".into())));
+        let older = |version, nodes| {
+            let mut model = samples::model(nodes);
+            model.opset_import[0].version = version;
+            Plan::of(&model)
+        };
+        assert!(older(11, vec![conv()]).is_ok());
+        let found = |found, because: Option<&str>| {
+            let because = because.map(str::to_owned);
+            Err(NotQuantisable::OperatorSet { found, because })
+        };
+        assert_eq!(older(10, vec![conv()]), found(10, None));
+        assert_eq!(older(12, vec![conv(), node("Softmax", &["y"], "z")]), found(12, Some("Softmax")));
+        assert_eq!(Plan::of(&ModelProto::default()), Err(NotQuantisable::Empty));
+    }
+}

@@ -290,3 +290,115 @@ fn inner_names(node: &NodeProto) -> Vec<String> {
         .flat_map(|graph| super::plan::names(graph).into_iter().map(str::to_owned).collect::<Vec<_>>())
         .collect()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, node};
+    use super::*;
+
+    fn bytes_of(nodes: Vec<NodeProto>) -> GraphProto {
+        let model = samples::model(nodes);
+        let plan = Plan::of(&model).unwrap();
+        let range = Range { low: -1.0, high: 3.0 };
+        let ranges = plan.observed().map(|value| (value.to_owned(), range)).collect();
+        rewritten(&model, &plan, &ranges).unwrap().graph.unwrap()
+    }
+
+    fn operators(graph: &GraphProto) -> Vec<&str> {
+        graph.node.iter().map(|node| node.op_type.as_str()).collect()
+    }
+
+    /// Every value is made once, before it is taken.
+    fn assert_sound(graph: &GraphProto) {
+        let inputs = graph.input.iter().map(|input| input.name.as_str());
+        let mut known: HashSet<&str> = inputs.chain(graph.initializer.iter().map(|tensor| tensor.name.as_str())).collect();
+        for node in &graph.node {
+            for input in &node.input {
+                assert!(known.contains(input.as_str()), "{input} is taken before it is made");
+            }
+            for output in &node.output {
+                assert!(known.insert(output), "{output} is made twice");
+            }
+        }
+        assert!(graph.output.iter().all(|output| known.contains(output.name.as_str())));
+    }
+
+    #[test]
+    fn bytes_stand_around_each_convolution_and_nothing_else_stays_of_what_they_replace() {
+        let graph = bytes_of(vec![
+            node("Conv", &["x", "w", "bias"], "a"),
+            node("Relu", &["a"], "b"),
+            node("Conv", &["b", "w"], "y"),
+        ]);
+        assert_sound(&graph);
+        let (q, dq) = ("QuantizeLinear", "DequantizeLinear");
+        assert_eq!(operators(&graph), [q, dq, dq, dq, "Conv", q, dq, dq, "Conv", q, dq]);
+        assert!(
+            graph.initializer.iter().all(|tensor| tensor.name.starts_with(PREFIX)),
+            "plain weights are gone"
+        );
+        assert_eq!(graph.output[0].name, "y");
+    }
+
+    #[test]
+    fn plain_nodes_find_a_value_as_it_was() {
+        let graph = bytes_of(vec![
+            node("Neg", &["x"], "a"),
+            node("Conv", &["a", "w"], "b"),
+            node("Add", &["a", "b"], "y"),
+        ]);
+        assert_sound(&graph);
+        let add = graph.node.iter().find(|node| node.op_type == "Add").unwrap();
+        assert_eq!(add.input, ["a", "b"]);
+        let conv = graph.node.iter().find(|node| node.op_type == "Conv").unwrap();
+        assert_eq!(conv.input[0], "int8/a/near");
+    }
+
+    #[test]
+    fn a_choice_of_bytes_keeps_their_levels() {
+        let model = samples::model(vec![
+            node("Conv", &["x", "w"], "a"),
+            node("MaxPool", &["a"], "b"),
+            node("Conv", &["b", "w"], "y"),
+        ]);
+        let plan = Plan::of(&model).unwrap();
+        assert_eq!(plan.observed().collect::<Vec<_>>(), ["a", "x", "y"]);
+        let range = |high| Range { low: 0.0, high };
+        let ranges = [("a", 3.0), ("x", 1.0), ("y", 2.0)].map(|(value, high)| (value.to_owned(), range(high)));
+        let graph = rewritten(&model, &plan, &BTreeMap::from(ranges)).unwrap().graph.unwrap();
+        assert_sound(&graph);
+        let scale = |value: &str| {
+            let name = format!("{PREFIX}{value}/scale");
+            graph
+                .initializer
+                .iter()
+                .find(|tensor| tensor.name == name)
+                .unwrap()
+                .raw_data
+                .clone()
+        };
+        assert_eq!(scale("a"), scale("b"));
+        assert_ne!(scale("a"), scale("y"));
+    }
+
+    #[test]
+    fn a_range_that_was_not_seen_is_named() {
+        let model = samples::model(vec![node("Conv", &["x", "w"], "y")]);
+        let plan = Plan::of(&model).unwrap();
+        let ranges = BTreeMap::from([("x".to_owned(), Range { low: 0.0, high: 1.0 })]);
+        assert_eq!(rewritten(&model, &plan, &ranges), Err(RewriteError::Range("y".into())));
+    }
+
+    #[test]
+    fn each_value_that_has_to_be_known_is_an_output_twice() {
+        let model = samples::model(vec![node("Conv", &["x", "w"], "a"), node("Relu", &["a"], "y")]);
+        let (observing, observed) = observing(&model, &Plan::of(&model).unwrap());
+        assert_eq!(
+            observed.iter().map(|observed| observed.value.as_str()).collect::<Vec<_>>(),
+            ["x", "y"]
+        );
+        let graph = observing.graph.unwrap();
+        assert_sound(&graph);
+        assert_eq!(graph.output.len(), 1 + 2 * observed.len());
+    }
+}
