@@ -10,6 +10,8 @@
 //! | `config.rs` | configuration files are read as their version says; `validate` tells what is wrong |
 //! | `docs.rs` | tables in the documentation are what the code says |
 //! | `doctor.rs` | what is wrong with a box is found, said, and nothing disturbed by it |
+//! | `quantise.rs` | packages that compute with bytes judge as those at full precision do |
+//! | `providers.rs` | providers in order: what stands in is told, what is required is not replaced |
 //! | `package.rs` | the Debian package: what is in it, what its scripts take away, and which systems the program runs on |
 //! | `engine.rs` | a missing or wrong runtime library is said |
 //! | `capture.rs` | cameras through GStreamer, shared memory and folders; what is killed comes back |
@@ -48,6 +50,8 @@ mod parts;
 mod played_line;
 mod power_loss;
 mod program;
+mod providers;
+mod quantise;
 mod record;
 mod security;
 mod service;

@@ -109,7 +109,7 @@ fn vision(args: &VisionArgs) -> anyhow::Result<VisionBench> {
     };
     let model = match &args.model {
         Some(model) => activate(model, engine)?,
-        None => taught_from_rendered_parts()?.activate(engine.into())?,
+        None => taught_from_rendered_parts()?.activate(EngineOptions::from(engine))?,
     };
     let manifest = model.package.manifest.clone();
     let Some(teaching) = manifest.provenance.teaching() else {

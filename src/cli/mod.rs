@@ -18,6 +18,7 @@ mod model;
 mod page;
 mod pki;
 mod progress;
+mod quantise;
 mod query;
 mod run;
 mod table;
@@ -194,7 +195,7 @@ fn is_usage(error: &anyhow::Error) -> bool {
 
 /// Opens a package, proves it and returns it ready to run.
 fn activate(model: &Path, engine: EngineArgs) -> anyhow::Result<ActiveModel> {
-    Ok(Package::open(model)?.activate(engine.into())?)
+    Ok(Package::open(model)?.activate(EngineOptions::from(engine))?)
 }
 
 /// Writes to standard output; a reader that went away (`| head`) is no failure.

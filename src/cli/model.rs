@@ -6,6 +6,7 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::import::{self, ImportArgs};
+use super::quantise::{self, QuantiseArgs};
 use super::table::{percent, table};
 use super::{EngineArgs, Exit, Format, activate, print, print_json, shortest};
 use crate::model::manifest::{Manifest, Provenance, Teaching};
@@ -38,6 +39,9 @@ enum ModelCommand {
     },
     /// Make a package of a model that somebody else trained
     Import(Box<ImportArgs>),
+    /// Make a package that computes with bytes, faster on processors with VNNI, if scores and verdicts stay what they are
+    #[command(visible_alias = "quantize")]
+    Quantise(QuantiseArgs),
     /// Check every file of a package, load it and run its golden images
     Verify {
         /// The package
@@ -55,6 +59,7 @@ pub(super) fn run(args: &ModelArgs) -> anyhow::Result<Exit> {
         ModelCommand::List { folder, format } => list_packages(folder, *format),
         ModelCommand::Show { package, format } => show(package, *format),
         ModelCommand::Import(args) => import::run(args),
+        ModelCommand::Quantise(args) => quantise::run(args),
         ModelCommand::Verify { package, format, engine } => verify(package, *format, *engine),
     }
 }
@@ -161,6 +166,17 @@ pub(super) fn facts(manifest: &Manifest) -> Vec<(&'static str, String)> {
         Provenance::Taught(teaching) => &teaching.takt_version,
         Provenance::Imported(imported) => &imported.takt_version,
     };
+    if let Some(quantisation) = &manifest.quantisation {
+        let (some, all) = (
+            quantisation.convolutions,
+            quantisation.convolutions + quantisation.convolutions_plain,
+        );
+        let (precision, images) = (quantisation.precision.name(), quantisation.images);
+        facts.push((
+            "precision",
+            format!("{precision} in {some} of {all} convolutions, ranges from {images} good images"),
+        ));
+    }
     facts.extend([
         ("licence", manifest.licence.clone()),
         ("takt", takt.clone()),

@@ -17,6 +17,7 @@ use crate::line::event::CameraIndex;
 use crate::line::tags::TagPlan;
 use crate::part::Region;
 use crate::vision::EngineOptions;
+use crate::vision::providers::ProviderOrder;
 pub use crate::vision::stamp::StampPlace;
 
 /// Folders that are emptied when the machine starts, or sooner.
@@ -196,8 +197,12 @@ pub struct InspectionConfig {
 /// Where models run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineConfig {
-    /// Provider and threads of one inference.
+    /// The provider that is wanted, and threads of one inference.
     pub options: EngineOptions,
+    /// The same, and what may stand in for it.
+    pub order: ProviderOrder,
+    /// Whether nothing may: then the station does not inspect without it.
+    pub is_required: bool,
     /// Inferences at a time, 1 to 16.
     pub workers: usize,
 }

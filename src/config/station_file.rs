@@ -19,6 +19,7 @@ use super::value::{
 use crate::capture::PixelFormat;
 use crate::line::config::{ResultMode, TriggerSource};
 use crate::part::Region;
+use crate::vision::providers::ProviderOrder;
 use crate::vision::{EngineOptions, Provider};
 
 /// Most cameras of a station.
@@ -396,15 +397,30 @@ fn read_inspection(table: &mut Table<'_>, folder: &Path, cameras: &[&str], model
 }
 
 fn read_engine(table: &mut Table<'_>) -> Answer<EngineConfig> {
-    let providers = [Provider::Cpu, Provider::Cuda, Provider::TensorRt].map(|provider| (provider.name(), provider));
-    let provider = table.or("provider", Provider::Cpu, one_of(providers));
+    let known = [Provider::Cpu, Provider::Cuda, Provider::TensorRt].map(|provider| (provider.name(), provider));
+    let providers = if table.has("providers") {
+        let listed = table.list("providers", known.len(), one_of(known));
+        match table.optional("provider", one_of(known)) {
+            Ok(Some(_)) => Err(table.refuse("provider", "provider and providers are both there; keep providers")),
+            _ => listed,
+        }
+    } else {
+        table.or("provider", Provider::Cpu, one_of(known)).map(|provider| vec![provider])
+    };
+    let is_required = table.or("required", false, flag);
+    let fp16 = table.or("fp16", false, flag);
     let threads = table.or("threads", 1, whole(0..=256));
     let workers = table.or("workers", 1, whole(1..=16));
+    let (is_required, threads) = (is_required?, threads? as usize);
+    let order = ProviderOrder::of(&providers?, is_required, threads, fp16?);
+    let order = order.ok_or_else(|| table.refuse("providers", "providers is empty; name one"))?;
     Ok(EngineConfig {
         options: EngineOptions {
-            provider: provider?,
-            threads: threads? as usize,
+            provider: order.first,
+            threads,
         },
+        order,
+        is_required,
         workers: workers? as usize,
     })
 }

@@ -138,12 +138,12 @@ pub fn models(config: &StationConfig) -> Vec<Finding> {
 
 /// Model packages: their golden gates, on the provider that is configured. Takes the processor for a while.
 pub fn golden_gates(config: &StationConfig) -> Vec<Finding> {
-    let options = config.engine.options;
+    let order = config.engine.order;
     let gates = packages(config).into_iter().map(|package| {
-        let activated = Package::open(&package).and_then(|opened| opened.activate(options));
+        let activated = Package::open(&package).and_then(|opened| opened.activate(order));
         let gate = Gate::Tried(
             activated
-                .map(|active| (active.gated.len(), options.provider))
+                .map(|active| (active.gated.len(), active.engine.provider()))
                 .map_err(|error| chain(&error)),
         );
         engine::golden_gate(Some(&package), &gate)
@@ -168,7 +168,8 @@ pub fn runs_this_program(tree: &SystemTree, config: &StationConfig) -> bool {
     let is_same = std::env::current_exe()
         .ok()
         .is_some_and(|program| tree.program_of(process) == Some(program));
-    let is_proven = |said: &Said| said.error_code != ErrorCode::ModelsNotReady.code();
+    let unproven = [ErrorCode::ModelsNotReady, ErrorCode::ProviderMissing].map(ErrorCode::code);
+    let is_proven = |said: &Said| !unproven.contains(&said.error_code);
     is_same && said(config).and_then(Result::ok).as_ref().is_some_and(is_proven)
 }
 

@@ -58,6 +58,8 @@ error_codes! {
     ConfigInvalid = 12, "config_invalid", Error, false, "run takt validate at the station, and start it again";
     /// The disk takes nothing that the station must keep, so it does not run; a stand-in answers that passes no part.
     StateUnavailable = 13, "state_unavailable", Error, false, "free or mend the disk that holds state_directory; takt doctor tells which";
+    /// The provider that the configuration requires does not run the models.
+    ProviderMissing = 14, "provider_missing", Error, false, "see the log; mend the GPU's driver or library, or allow another provider in [engine], then restart the station";
     /// A camera does not deliver.
     CameraLost = 20, "camera_lost", Error, false, "check cable and power of the camera named in the log";
     /// The PLC's heartbeat stopped.
@@ -80,6 +82,8 @@ error_codes! {
     JournalFailing = 52, "journal_failing", Error, false, "check the disk that holds journal.directory; the log has the reason";
     /// A stage of the station failed and was restarted.
     StageRestarted = 60, "stage_restarted", Warning, true, "see the log and report it, then ClearError";
+    /// Models run on another provider than the first one, which cannot be had: slower, perhaps.
+    ProviderStandsIn = 61, "provider_stands_in", Warning, false, "see the log; mend the GPU's driver or library, then restart the station";
     /// A part was seen that nobody announced.
     FrameWithoutTrigger = 70, "frame_without_trigger", Warning, true, "check the PLC's part sensor, then ClearError";
     /// The journal has little space left and nothing more can be removed.

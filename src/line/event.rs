@@ -72,12 +72,26 @@ pub enum Event {
     RecordsKept(RecordsKept),
     /// Whether the historian refuses this station.
     HistorianRefuses(bool),
+    /// On which provider the models run.
+    Provider(ProviderStanding),
     /// Whether the clock on the wall can be right.
     ClockPlausible(bool),
     /// The station is to stop: no new parts; the open ones run to their outcome.
     Stop,
     /// The station stops now: what is open is not decidable.
     Abort,
+}
+
+/// Whether models run where they should.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ProviderStanding {
+    /// On the provider that is wanted.
+    #[default]
+    AsWanted,
+    /// On another one, at least one of them.
+    StoodIn,
+    /// Not at all: nothing may stand in for the one that is wanted.
+    Missing,
 }
 
 /// How the journal is.

@@ -41,7 +41,7 @@ use std::time::Duration;
 use config::{LineConfig, ResultMode, TriggerSource};
 use correlation::{Correlation, Match};
 use error_code::{ErrorCode, Level};
-use event::{Commit, Event, Job, MissCause, Note, Opened, RecordsKept, Sequence};
+use event::{Commit, Event, Job, MissCause, Note, Opened, ProviderStanding, RecordsKept, Sequence};
 use handshake::{Answer, Handshake, Heard};
 use history::{Fingerprint, History, UsedCycle};
 use image::{Counts, PlcImage, StationImage, StationMode, WINDOW_SLOTS, control};
@@ -105,6 +105,7 @@ struct Surroundings {
     records_kept: RecordsKept,
     historian_refuses: bool,
     clock_implausible: bool,
+    provider: ProviderStanding,
 }
 
 impl Surroundings {
@@ -118,7 +119,12 @@ impl Surroundings {
         };
         let historian = self.historian_refuses.then_some(ErrorCode::HistorianRefuses);
         let clock = self.clock_implausible.then_some(ErrorCode::ClockNotSet);
-        [journal, historian, clock].into_iter().flatten()
+        let provider = match self.provider {
+            ProviderStanding::AsWanted => None,
+            ProviderStanding::StoodIn => Some(ErrorCode::ProviderStandsIn),
+            ProviderStanding::Missing => Some(ErrorCode::ProviderMissing),
+        };
+        [journal, historian, clock, provider].into_iter().flatten()
     }
 }
 
@@ -385,6 +391,7 @@ impl Line {
                 self.result_below = result_below;
             }
             Event::RecordsKept(kept) => self.surroundings.records_kept = kept,
+            Event::Provider(standing) => self.surroundings.provider = standing,
             Event::HistorianRefuses(refuses) => self.surroundings.historian_refuses = refuses,
             Event::ClockPlausible(plausible) => self.surroundings.clock_implausible = !plausible,
             Event::Stop => self.stopping = true,
@@ -863,7 +870,11 @@ impl Line {
     /// Latched errors, and those whose cause is there now.
     fn active_errors(&self) -> impl Iterator<Item = ErrorCode> + '_ {
         let causes = [
-            (ErrorCode::ModelsNotReady, !self.models_ready),
+            (
+                ErrorCode::ModelsNotReady,
+                // Which provider is missing tells more.
+                !self.models_ready && self.surroundings.provider != ProviderStanding::Missing,
+            ),
             (ErrorCode::CameraLost, !self.cameras_down.is_empty()),
             (
                 ErrorCode::BufferedUnavailable,

@@ -74,24 +74,31 @@ pub enum GoldenError {
     },
 }
 
-/// Runs all golden images of `package` through `engine`, whose outputs `reader` reads.
+/// Runs all golden images of `package` through `engine`, which computes with `precision` (`f32`, `f16`, `int8`), and whose outputs `reader` reads.
 ///
 /// # Errors
 /// At the first image that is not answered as expected.
-pub fn check(package: &Package, engine: &mut dyn Engine, tensor: &mut InputTensor, reader: &Reader) -> Result<Vec<Gated>, GoldenError> {
+pub fn check(
+    package: &Package,
+    engine: &mut dyn Engine,
+    precision: &str,
+    tensor: &mut InputTensor,
+    reader: &Reader,
+) -> Result<Vec<Gated>, GoldenError> {
     let images = &package.manifest.golden.images;
     if images.is_empty() {
         return Err(GoldenError::None(engine.provider()));
     }
     images
         .iter()
-        .map(|image| check_one(package, engine, tensor, reader, image))
+        .map(|image| check_one(package, engine, precision, tensor, reader, image))
         .collect()
 }
 
 fn check_one(
     package: &Package,
     engine: &mut dyn Engine,
+    precision: &str,
     tensor: &mut InputTensor,
     reader: &Reader,
     golden: &GoldenImage,
@@ -109,8 +116,8 @@ fn check_one(
     })?;
     let inspection = reader.read(outputs, &placement, Overrides::default());
     let (score, verdict) = (inspection.score, inspection.verdict);
-    let precision = format!("{}_f32", provider.name());
-    let relative = manifest.golden.tolerance.get(&precision).copied().unwrap_or(TOLERANCE_DEFAULT);
+    let way = format!("{}_{precision}", provider.name());
+    let relative = manifest.golden.tolerance.get(&way).copied().unwrap_or(TOLERANCE_DEFAULT);
     let tolerance = relative * f64::from(golden.score.abs().max(manifest.threshold.score.abs()));
     // Written so that a score that is no number fails.
     let close = (f64::from(score) - f64::from(golden.score)).abs() <= tolerance;

@@ -47,6 +47,9 @@ pub struct Manifest {
     pub threshold: ThresholdSpec,
     /// How the model was made.
     pub provenance: Provenance,
+    /// How it came to compute with bytes; absent where it computes with 32-bit numbers.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub quantisation: Option<Quantisation>,
     /// SHA-256 of each file of the package but this one, by its path inside the package.
     pub files: BTreeMap<String, String>,
     /// What the model must answer before it may be used.
@@ -267,6 +270,17 @@ pub enum OutputSpec {
     },
 }
 
+impl OutputSpec {
+    /// The output tensors that are read.
+    pub fn tensors(&self) -> Vec<&str> {
+        match self {
+            Self::Anomaly { anomaly_map, pred_score } => anomaly_map.iter().chain([pred_score]).map(String::as_str).collect(),
+            Self::Boxes { tensors, .. } => tensors.iter().map(String::as_str).collect(),
+            Self::Classes { scores, .. } | Self::Pixels { scores, .. } => vec![scores],
+        }
+    }
+}
+
 /// Limits and how they were chosen.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ThresholdSpec {
@@ -383,6 +397,40 @@ pub struct BackboneSpec {
     pub provenance: String,
 }
 
+words! {
+    /// What a model computes with.
+    Precision {
+        /// 32-bit floating point.
+        F32 = "f32",
+        /// Bytes, in its convolutions at least.
+        Int8 = "int8",
+    }
+}
+
+/// How a model came to compute with bytes.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Quantisation {
+    /// What it computes with.
+    pub precision: Precision,
+    /// Who quantised it.
+    pub quantised_by: String,
+    /// When, unix nanoseconds.
+    pub quantised_unix_ns: i64,
+    /// The folder of good images that its ranges were taken from.
+    pub quantised_from: String,
+    /// How many of them.
+    pub images: usize,
+    /// Convolutions that compute with bytes.
+    pub convolutions: usize,
+    /// Convolutions that do not.
+    pub convolutions_plain: usize,
+    /// SHA-256 of the `model.onnx` that it was made of.
+    pub model_sha256: String,
+    /// Version of takt.
+    pub takt_version: String,
+}
+
 /// What a model must answer before it may be used.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -427,6 +475,13 @@ pub enum ManifestError {
 }
 
 impl Manifest {
+    /// What the model computes with.
+    pub fn precision(&self) -> Precision {
+        self.quantisation
+            .as_ref()
+            .map_or(Precision::F32, |quantisation| quantisation.precision)
+    }
+
     /// The manifest as text, sealed by its own hash.
     ///
     /// # Errors

@@ -12,3 +12,4 @@ pub mod import;
 pub mod manifest;
 pub mod onnx;
 pub mod package;
+pub mod quantise;

@@ -257,6 +257,32 @@ const ATTRIBUTE_INT: i32 = 2;
 /// `AttributeProto.AttributeType.INTS`.
 const ATTRIBUTE_INTS: i32 = 7;
 
+/// Dimensions that a model leaves open in one of its inputs, by name, with the lengths that they have in `shape`; without those that would have
+/// two lengths at once.
+pub fn open_dimensions(model: &[u8], input: &str, shape: &[usize]) -> Vec<(String, usize)> {
+    let inputs = ModelProto::decode(model)
+        .ok()
+        .and_then(|model| model.graph)
+        .map(|graph| graph.input);
+    let input = inputs.unwrap_or_default().into_iter().find(|value| value.name == input);
+    let dims = input
+        .and_then(|input| input.r#type?.tensor_type?.shape)
+        .map(|shape| shape.dim)
+        .unwrap_or_default();
+    let mut open: Vec<(String, usize)> = Vec::new();
+    let mut torn = Vec::new();
+    for (dim, length) in dims.into_iter().zip(shape) {
+        let Some(DimensionValue::Symbol(name)) = dim.value else { continue };
+        match open.iter().find(|(known, _)| *known == name) {
+            Some((_, known)) if known != length => torn.push(name),
+            Some(_) => {}
+            None => open.push((name, *length)),
+        }
+    }
+    open.retain(|(name, _)| !torn.contains(name));
+    open
+}
+
 impl TensorProto {
     /// A constant of 32-bit floats.
     pub fn floats(name: &str, dims: &[usize], values: &[f32]) -> Self {
@@ -336,5 +362,47 @@ impl ValueInfoProto {
             name: name.into(),
             r#type: Some(TypeProto { tensor_type }),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn open_dimensions_get_the_lengths_of_the_tensor_unless_they_contradict() {
+        let symbol = |name: &str| Dimension {
+            value: Some(DimensionValue::Symbol(name.into())),
+        };
+        let length = |length| Dimension {
+            value: Some(DimensionValue::Length(length)),
+        };
+        let model = |dim| {
+            let mut input = ValueInfoProto::tensor("images", FLOAT, &[]);
+            input.r#type = Some(TypeProto {
+                tensor_type: Some(TensorTypeProto {
+                    elem_type: FLOAT,
+                    shape: Some(TensorShapeProto { dim }),
+                }),
+            });
+            let graph = GraphProto {
+                input: vec![input],
+                ..GraphProto::default()
+            };
+            let graph = Some(graph);
+            ModelProto {
+                graph,
+                ..ModelProto::default()
+            }
+            .encode_to_vec()
+        };
+        let open = model(vec![symbol("batch"), length(3), symbol("height"), symbol("width")]);
+        let expected = [("batch".to_owned(), 1), ("height".to_owned(), 320), ("width".to_owned(), 640)];
+        assert_eq!(open_dimensions(&open, "images", &[1, 3, 320, 640]), expected);
+        let torn = model(vec![symbol("n"), length(3), symbol("side"), symbol("side")]);
+        assert_eq!(open_dimensions(&torn, "images", &[1, 3, 320, 640]), [("n".to_owned(), 1)]);
+        assert_eq!(open_dimensions(&torn, "images", &[1, 3, 320, 320]).len(), 2);
+        assert_eq!(open_dimensions(&torn, "other", &[1, 3, 320, 320]), []);
+        assert_eq!(open_dimensions(b"no model", "images", &[1]), []);
     }
 }

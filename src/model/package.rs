@@ -6,11 +6,13 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 
 use super::golden::{self, Gated, GoldenError};
-use super::manifest::{Kind, Manifest, ManifestError, OutputSpec, sha256_hex};
-use crate::vision::ort::OrtEngine;
+use super::manifest::{Kind, Manifest, ManifestError, OutputSpec, Precision, sha256_hex};
+use super::onnx::open_dimensions;
+use crate::vision::ort::{OrtEngine, Source};
 use crate::vision::preprocess::{Element, InputTensor};
+use crate::vision::providers::{Attempt, ProviderOrder, Tried, first_that_works};
 use crate::vision::reading::Reader;
-use crate::vision::{ElementType, Engine, EngineError, EngineOptions, Port};
+use crate::vision::{ElementType, Engine, EngineError, Port, Provider};
 
 /// The manifest's file name.
 pub const MANIFEST: &str = "model.toml";
@@ -128,6 +130,22 @@ pub struct ActiveModel {
     pub engine: Box<dyn Engine>,
     /// What the golden images gave.
     pub gated: Vec<Gated>,
+    /// The provider that was wanted, where another one had to stand in for it.
+    pub stands_in_for: Option<Provider>,
+}
+
+/// A model that answered its golden images.
+struct Proven {
+    engine: OrtEngine,
+    tensor: InputTensor,
+    reader: Reader,
+    gated: Vec<Gated>,
+}
+
+/// An error with what caused it.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }
 
 impl Package {
@@ -174,47 +192,94 @@ impl Package {
         })
     }
 
-    /// Loads the model where it is to run and proves it there by its golden images.
+    /// Loads the model where it is to run and proves it there by its golden images: on the first provider of the order that takes it and gives
+    /// what is expected. What did not work before it is logged.
     ///
     /// # Errors
-    /// When the model does not load or fit its manifest, or a golden image is not answered as expected.
-    pub fn activate(self, options: EngineOptions) -> Result<ActiveModel, PackageError> {
+    /// When the model does not load or fit its manifest, or a golden image is not answered as expected, on the last provider of the order.
+    pub fn activate(self, order: impl Into<ProviderOrder>) -> Result<ActiveModel, PackageError> {
         self.check_spec().map_err(|reason| self.unusable(reason))?;
-        let mut loaded = self.load(options)?;
-        let mut tensor = self.manifest.input.tensor().map_err(|error| self.unusable(error.to_string()))?;
-        self.check_input(&loaded, &tensor).map_err(|reason| self.unusable(reason))?;
-        let reader = Reader::new(&self.manifest, loaded.outputs()).map_err(|reason| self.unusable(reason))?;
-        let gated = golden::check(&self, &mut loaded, &mut tensor, &reader).map_err(|source| PackageError::Golden {
-            package: self.path.clone(),
-            source,
-        })?;
+        let order = order.into();
+        let attempts = order.attempts(self.manifest.precision() == Precision::F32);
+        let may_help = |error: &PackageError| matches!(error, PackageError::Engine { .. } | PackageError::Golden { .. });
+        let tried = first_that_works(&attempts, |attempt| self.proven(attempt), may_help);
+        let Some(Tried { outcome, failed }) = tried else {
+            return Err(self.unusable("no provider was named to run it on".into()));
+        };
+        for (attempt, error) in &failed {
+            tracing::warn!(model = %self.path.display(), provider = %attempt, error = %told(error), "the model does not run there");
+        }
+        let (
+            attempt,
+            Proven {
+                engine,
+                tensor,
+                reader,
+                gated,
+            },
+        ) = outcome?;
         Ok(ActiveModel {
             tensor,
             reader,
-            engine: Box::new(loaded),
+            engine: Box::new(engine),
             package: self,
+            gated,
+            stands_in_for: (attempt.options.provider != order.first).then_some(order.first),
+        })
+    }
+
+    /// The model, loaded in this way, its golden images answered as expected.
+    fn proven(&self, attempt: Attempt) -> Result<Proven, PackageError> {
+        let mut tensor = self.manifest.input.tensor().map_err(|error| self.unusable(error.to_string()))?;
+        let mut engine = self.load(attempt, &tensor)?;
+        self.check_input(&engine, &tensor).map_err(|reason| self.unusable(reason))?;
+        // What is missing among the outputs is told by the reader, which then sees all of them.
+        engine
+            .ask_only_for(&self.manifest.outputs.tensors())
+            .map_err(|source| self.failed(source))?;
+        let reader = Reader::new(&self.manifest, engine.outputs()).map_err(|reason| self.unusable(reason))?;
+        let precision = if attempt.fp16 { "f16" } else { self.manifest.precision().name() };
+        let gated = golden::check(self, &mut engine, precision, &mut tensor, &reader).map_err(|source| PackageError::Golden {
+            package: self.path.clone(),
+            source,
+        })?;
+        Ok(Proven {
+            engine,
+            tensor,
+            reader,
             gated,
         })
     }
 
     /// Loads the model where it is to run, not yet proven.
-    fn load(&self, options: EngineOptions) -> Result<OrtEngine, PackageError> {
+    fn load(&self, attempt: Attempt, tensor: &InputTensor) -> Result<OrtEngine, PackageError> {
         let bytes = self.files.get(MODEL).ok_or_else(|| self.unusable(format!("it holds no {MODEL}")))?;
         let file = self.path.join(MODEL);
         // With weights in other files the runtime has to find them; all were hashed a moment ago.
-        let has_data = self
-            .files
-            .keys()
-            .any(|name| name != MODEL && !name.starts_with(&format!("{GOLDEN}/")));
-        let loaded = if has_data {
-            OrtEngine::from_file(&file, options)
-        } else {
-            OrtEngine::from_bytes(&file.display().to_string(), bytes, options)
+        let is_weight = |name: &&String| *name != MODEL && !name.starts_with(&format!("{GOLDEN}/"));
+        let has_data = self.files.keys().any(|name| is_weight(&name));
+        let hashes = self.manifest.files.iter().filter(|(name, _)| *name == MODEL || is_weight(name));
+        let hashes: String = hashes.map(|(_, hash)| hash.as_str()).collect();
+        let pinned = match attempt.options.provider {
+            Provider::TensorRt => open_dimensions(bytes, &self.manifest.input.name, &tensor.shape()),
+            Provider::Cpu | Provider::Cuda => Vec::new(),
         };
-        loaded.map_err(|source| PackageError::Engine {
+        let source = Source {
+            name: &file.display().to_string(),
+            bytes,
+            file: has_data.then_some(file.as_path()),
+            sha256: &sha256_hex(hashes.as_bytes()),
+            int8: self.manifest.precision() == Precision::Int8,
+            pinned: &pinned,
+        };
+        OrtEngine::from_source(source, attempt).map_err(|source| self.failed(source))
+    }
+
+    fn failed(&self, source: EngineError) -> PackageError {
+        PackageError::Engine {
             package: self.path.clone(),
             source,
-        })
+        }
     }
 
     fn unusable(&self, reason: String) -> PackageError {

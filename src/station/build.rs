@@ -30,6 +30,7 @@ use crate::journal::evidence::FramePlaces;
 use crate::journal::log::RecordLog;
 use crate::journal::numbers::{Numbers, NumbersError};
 use crate::line::config::TriggerSource;
+use crate::line::event::ProviderStanding;
 use crate::line::image::StationImage;
 use crate::line::tags::TagSource;
 use crate::line::{Line, Memory};
@@ -42,6 +43,7 @@ use crate::rpc::station_service::{self, Events, ServeError, StationFacts, Statio
 use crate::rpc::tls::SecurityError;
 use crate::telemetry::endpoint::{self, EndpointError};
 use crate::telemetry::{LineEvents, Metrics, systemd};
+use crate::vision::Provider;
 use crate::vision::inspector::Overrides;
 
 /// Things that may wait for the line thread. It never stands still, so senders wait for microseconds at most.
@@ -151,6 +153,10 @@ pub struct Station {
     departures: Departures,
     workers_starting: usize,
     probes: Vec<Probe>,
+    metrics: Arc<Metrics>,
+    /// What models run on, for people, and whether nothing else may.
+    provider: Provider,
+    is_provider_required: bool,
 }
 
 /// What an earlier life left, open for this one.
@@ -286,7 +292,7 @@ pub fn start(
         numbers,
         departures: departures.clone(),
         events: LineEvents::new(camera_names.clone(), Arc::clone(&metrics)),
-        metrics,
+        metrics: Arc::clone(&metrics),
         camera_names,
         views: config.recipe.inspections.iter().map(|inspection| inspection.camera).collect(),
         ok_share: config.journal.ok_share,
@@ -306,6 +312,9 @@ pub fn start(
         departures,
         workers_starting: config.engine.workers,
         probes,
+        metrics,
+        provider: config.engine.options.provider,
+        is_provider_required: config.engine.is_required,
     })
 }
 
@@ -336,10 +345,18 @@ impl Station {
                 Some(Control::Worker(WorkerState::Ready)) => {
                     self.workers_starting = self.workers_starting.saturating_sub(1);
                     if self.workers_starting == 0 {
+                        self.metrics.models_loading(0);
                         let _ = self.inputs.send(LineInput::ModelsReady(true));
                         // The PLC's port is served since before there were engines.
                         systemd::ready("models proven, PLC served");
                     }
+                }
+                Some(Control::Worker(WorkerState::Loading { model, number, of })) => self.loading(&model, number, of),
+                Some(Control::Worker(WorkerState::Failed(error))) if self.is_provider_required && error.is_of_provider() => {
+                    // Nothing is inspected, and whoever looks at the PLC is told why: more than an end of the process would say.
+                    tracing::error!(error = %told(&error), "the provider that [engine] requires does not run the models");
+                    systemd::status("the provider that [engine] requires does not run the models; nothing is inspected");
+                    let _ = self.inputs.send(LineInput::Provider(ProviderStanding::Missing));
                 }
                 Some(Control::Worker(WorkerState::Failed(error))) => {
                     failure = Some(error);
@@ -364,6 +381,14 @@ impl Station {
             (None, Some(stage)) => Ok(Ended::Failed(stage)),
             (None, None) => Ok(ended),
         }
+    }
+
+    /// A model is being loaded: minutes, where a GPU's compiler has not seen it before.
+    fn loading(&self, model: &Path, number: usize, of: usize) {
+        let (model, provider) = (model.display(), self.provider);
+        tracing::info!(%model, number, of, %provider, "loading a model and proving it");
+        systemd::status(&format!("loading model {number} of {of} on {provider}: {model}"));
+        self.metrics.models_loading(of + 1 - number);
     }
 
     /// No new parts; open ones to their outcome; then everything ends, and whoever does not is named.
@@ -412,6 +437,12 @@ impl Station {
         }
         ended
     }
+}
+
+/// An error with what caused it.
+fn told(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |cause| cause.source());
+    causes.fold(error.to_string(), |told, cause| format!("{told}: {cause}"))
 }
 
 /// Waits until the line thread says that it ended.
@@ -658,7 +689,7 @@ fn workers(
         let thread = engines::start(
             (index + 1, probe.clone()),
             Arc::clone(&plans),
-            config.engine.options,
+            config.engine.order,
             jobs.clone(),
             line.clone(),
             state,

@@ -1,6 +1,6 @@
 //! Worker threads that own the models. Each has a session of every model, takes the next frame, and tells the line what it saw.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -11,11 +11,11 @@ use super::line_thread::LineInput;
 use super::probe::{PROBE_EVERY, Probe, Stage};
 use crate::capture::Frame;
 use crate::flow::{self, NothingReceived, Receiver, Sender};
-use crate::line::event::{Inspected, Job};
+use crate::line::event::{Inspected, Job, ProviderStanding};
 use crate::model::package::{Package, PackageError};
 use crate::part::{Nanos, Reason, Region, Verdict, View};
-use crate::vision::EngineOptions;
 use crate::vision::inspector::{InspectError, Inspection, Inspector, Overrides};
+use crate::vision::providers::ProviderOrder;
 use crate::vision::stamp::{self, StampPlace};
 
 /// A frame to judge.
@@ -79,9 +79,25 @@ pub enum EngineStartError {
     },
 }
 
+impl EngineStartError {
+    /// Whether another provider might do what this one does not.
+    pub fn is_of_provider(&self) -> bool {
+        matches!(self, Self::Package(PackageError::Engine { .. } | PackageError::Golden { .. }))
+    }
+}
+
 /// What a worker says of itself.
 #[derive(Debug)]
 pub enum WorkerState {
+    /// It loads a model, which may take minutes where a GPU's compiler runs.
+    Loading {
+        /// The package.
+        model: PathBuf,
+        /// Its number, from 1.
+        number: usize,
+        /// How many there are.
+        of: usize,
+    },
     /// Every model is loaded and has proven itself.
     Ready,
     /// A model does not load or does not prove itself; the worker has ended.
@@ -96,20 +112,23 @@ pub enum WorkerState {
 pub fn start(
     (number, probe): (usize, Probe),
     plans: Arc<Vec<InspectionPlan>>,
-    options: EngineOptions,
+    order: ProviderOrder,
     jobs: Receiver<EngineJob>,
     line: Sender<LineInput>,
     state: impl Fn(WorkerState) -> bool + Send + 'static,
 ) -> Result<JoinHandle<()>, EngineStartError> {
     let name = format!("engine-{number}");
     let work = move || {
-        let mut worker = match Worker::load(plans, options, probe) {
+        let mut worker = match Worker::load(plans, order, probe, &state) {
             Ok(worker) => worker,
             Err(error) => {
                 state(WorkerState::Failed(error));
                 return;
             }
         };
+        if worker.is_stood_in() {
+            let _ = line.send(LineInput::Provider(ProviderStanding::StoodIn));
+        }
         if !state(WorkerState::Ready) {
             return;
         }
@@ -123,7 +142,7 @@ pub fn start(
 
 struct Worker {
     plans: Arc<Vec<InspectionPlan>>,
-    options: EngineOptions,
+    order: ProviderOrder,
     inspectors: BTreeMap<PathBuf, Inspector>,
     /// How long a frame takes, smoothed.
     typical: Duration,
@@ -131,21 +150,39 @@ struct Worker {
 }
 
 impl Worker {
-    fn load(plans: Arc<Vec<InspectionPlan>>, options: EngineOptions, probe: Probe) -> Result<Self, EngineStartError> {
+    fn load(
+        plans: Arc<Vec<InspectionPlan>>,
+        order: ProviderOrder,
+        probe: Probe,
+        state: &impl Fn(WorkerState) -> bool,
+    ) -> Result<Self, EngineStartError> {
         let mut inspectors = BTreeMap::new();
-        for plan in plans.iter() {
-            if !inspectors.contains_key(&plan.model) {
-                let model = Package::open(&plan.model)?.activate(options)?;
-                inspectors.insert(plan.model.clone(), Inspector::new(model));
+        let models: BTreeSet<&PathBuf> = plans.iter().map(|plan| &plan.model).collect();
+        for (number, &model) in models.iter().enumerate() {
+            state(WorkerState::Loading {
+                model: model.clone(),
+                number: number + 1,
+                of: models.len(),
+            });
+            let active = Package::open(model)?.activate(order)?;
+            if let Some(wanted) = active.stands_in_for {
+                let (model, provider) = (model.display(), active.engine.provider());
+                tracing::error!(%model, %wanted, %provider, "another provider stands in for the one that is wanted; inspecting may be slower");
             }
+            inspectors.insert(model.clone(), Inspector::new(active));
         }
         Ok(Self {
             plans,
-            options,
+            order,
             inspectors,
             typical: Duration::ZERO,
             probe,
         })
+    }
+
+    /// Whether a model runs on another provider than the one that is wanted.
+    fn is_stood_in(&self) -> bool {
+        self.inspectors.values().any(|inspector| inspector.model().stands_in_for.is_some())
     }
 
     /// Works until the queue closes, or the line is gone.
@@ -230,7 +267,7 @@ impl Worker {
         };
         self.inspectors.remove(&model);
         self.probe.loading(flow::now());
-        let loaded = Package::open(&model).and_then(|package| package.activate(self.options));
+        let loaded = Package::open(&model).and_then(|package| package.activate(self.order));
         match loaded {
             Ok(loaded) => {
                 self.inspectors.insert(model, Inspector::new(loaded));

@@ -15,7 +15,7 @@ use crate::journal::black_box::BlackBox;
 use crate::journal::evidence::{Evidence, FramePlaces, Why, is_sampled};
 use crate::journal::numbers::{BLOCK, Numbers};
 use crate::line::Line;
-use crate::line::event::{CameraIndex, Commit, Event, FrameId, Inspected, InspectionIndex, Job, RecordsKept, Sequence};
+use crate::line::event::{CameraIndex, Commit, Event, FrameId, Inspected, InspectionIndex, Job, ProviderStanding, RecordsKept, Sequence};
 use crate::line::image::Counts;
 use crate::part::{CycleId, Disposition, Nanos, PartRecord, Verdict};
 use crate::plc::{PlcEvent, Shown, grpc};
@@ -49,6 +49,8 @@ pub enum LineInput {
     RecordsKept(RecordsKept),
     /// Whether the historian refuses this station.
     HistorianRefuses(bool),
+    /// On which provider the models run.
+    Provider(ProviderStanding),
     /// No new parts; open ones run to their outcome, then the thread ends.
     Stop,
     /// Open parts are not decidable; the thread ends.
@@ -274,6 +276,7 @@ impl LineThread {
             }
             Some(LineInput::RecordsKept(kept)) => Event::RecordsKept(kept),
             Some(LineInput::HistorianRefuses(refuses)) => Event::HistorianRefuses(refuses),
+            Some(LineInput::Provider(standing)) => Event::Provider(standing),
             Some(LineInput::Stop) => {
                 state.stopping = true;
                 Event::Stop

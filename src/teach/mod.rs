@@ -549,6 +549,7 @@ fn manifest(
                 provenance: backbone.manifest.provenance.clone(),
             },
         })),
+        quantisation: None,
         files: BTreeMap::new(),
         golden,
     }

@@ -52,6 +52,7 @@ pub struct Metrics {
     records: Counter,
     error_code: Gauge,
     ready: Gauge,
+    models_loading: Gauge,
     ready_flag: AtomicU64,
 }
 
@@ -72,6 +73,7 @@ impl Metrics {
             records: Counter::default(),
             error_code: Gauge::default(),
             ready: Gauge::default(),
+            models_loading: Gauge::default(),
             ready_flag: AtomicU64::new(0),
         };
         let registry = &mut metrics.registry;
@@ -106,6 +108,11 @@ impl Metrics {
         }
         registry.register("records", "Records committed to the journal", metrics.records.clone());
         registry.register("error_code", "Lowest active ErrorCode, 0 for none", metrics.error_code.clone());
+        registry.register(
+            "models_loading",
+            "Models that are not loaded and proven yet, of the engine that started last",
+            metrics.models_loading.clone(),
+        );
         registry.register("ready", "Whether the station inspects", metrics.ready.clone());
         metrics
     }
@@ -178,6 +185,11 @@ impl Metrics {
         self.error_code.set(i64::from(error_code));
         self.ready.set(i64::from(ready));
         self.ready_flag.store(u64::from(ready), std::sync::atomic::Ordering::Relaxed);
+    }
+
+    /// So many models are still to be loaded and proven.
+    pub fn models_loading(&self, count: usize) {
+        self.models_loading.set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 
     /// Whether the station inspects.

@@ -5,7 +5,9 @@
 //! | `decode.rs` | an image file becomes 8-bit RGB pixels |
 //! | `preprocess.rs`, `preprocess/` | pixels become the tensor that a model takes |
 //! | `mod.rs` | the port [`Engine`]: a model that runs |
+//! | `providers.rs` | in which order providers are tried |
 //! | `ort.rs` | the adapter to ONNX Runtime |
+//! | `engine_cache.rs` | where engines are kept that TensorRT compiled |
 //! | `detect/` | a detector's outputs become boxes and masks |
 //! | `findings.rs` | an anomaly map becomes findings |
 //! | `reading.rs` | a model's outputs become a score, a verdict, findings |
@@ -17,12 +19,14 @@
 pub mod decode;
 pub mod detect;
 pub mod encode;
+pub mod engine_cache;
 pub mod findings;
 pub mod inspector;
 pub mod ort;
 pub mod overlay;
 pub mod pixels;
 pub mod preprocess;
+pub mod providers;
 pub mod reading;
 pub mod regions;
 pub mod stamp;

@@ -9,11 +9,13 @@ use std::sync::{Mutex, OnceLock, PoisonError};
 
 use ort::environment::Environment;
 use ort::ep::{CPU, CUDA, ExecutionProvider as _, ExecutionProviderDispatch, TensorRT};
-use ort::session::Session;
 use ort::session::builder::GraphOptimizationLevel;
+use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
+use super::engine_cache::{self, EngineKey};
 use super::preprocess::TensorValues;
+use super::providers::Attempt;
 use super::{ElementType, Engine, EngineError, EngineOptions, OutputTensor, Port, Provider};
 
 static ENVIRONMENT: OnceLock<Environment> = OnceLock::new();
@@ -114,9 +116,29 @@ fn load_library() -> Result<Environment, EngineError> {
     Err(EngineError::Library { tried: tried.join(", ") })
 }
 
+/// A model that is proven wherever it runs, and may therefore run on any provider.
+#[derive(Debug, Clone, Copy)]
+pub struct Source<'a> {
+    /// Names it in messages.
+    pub name: &'a str,
+    /// The model.
+    pub bytes: &'a [u8],
+    /// Its file, where its weights lie beside it.
+    pub file: Option<&'a Path>,
+    /// SHA-256 of the model and of its weights.
+    pub sha256: &'a str,
+    /// Whether it computes with bytes, where its own nodes say so.
+    pub int8: bool,
+    /// Lengths of dimensions that the model leaves open, by their names: what a compiler for a GPU must know, so that nothing is compiled anew
+    /// while parts run. Other providers leave them open.
+    pub pinned: &'a [(String, usize)],
+}
+
 /// A model loaded into ONNX Runtime.
 pub struct OrtEngine {
     session: Session,
+    /// Which outputs are asked for, where not all are.
+    asked_for: Option<RunOptions<HasSelectedOutputs>>,
     model: String,
     provider: Provider,
     inputs: Vec<Port>,
@@ -130,7 +152,46 @@ impl OrtEngine {
     /// When the library is missing, the file is no usable ONNX model, or the provider is not available.
     pub fn from_file(file: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let model = file.display().to_string();
-        Self::load(model, options, |builder| builder.commit_from_file(file))
+        Self::load(model, Setup::plain(options), |builder| builder.commit_from_file(file))
+    }
+
+    /// Loads a model as `attempt` says. On TensorRT this may take minutes, the first time.
+    ///
+    /// # Errors
+    /// As [`OrtEngine::from_file`].
+    pub fn from_source(source: Source<'_>, attempt: Attempt) -> Result<Self, EngineError> {
+        let setup = Setup::of(source, attempt);
+        Self::load(source.name.to_owned(), setup, |builder| match source.file {
+            Some(file) => builder.commit_from_file(file),
+            None => builder.commit_from_memory(source.bytes),
+        })
+    }
+
+    /// Asks for these outputs only, of those that there are: others are neither copied nor, where nothing else needs them, computed.
+    ///
+    /// # Errors
+    /// When the runtime does not take the wish.
+    pub fn ask_only_for(&mut self, names: &[&str]) -> Result<(), EngineError> {
+        let kept: Vec<Port> = self
+            .outputs
+            .iter()
+            .filter(|port| names.contains(&port.name.as_str()))
+            .cloned()
+            .collect();
+        if kept.is_empty() || kept.len() == self.outputs.len() {
+            return Ok(());
+        }
+        let selected = kept
+            .iter()
+            .fold(OutputSelector::no_default(), |selected, port| selected.with(port.name.as_str()));
+        let options = RunOptions::new().map_err(|error| EngineError::Load {
+            model: self.model.clone(),
+            provider: self.provider,
+            reason: error.to_string(),
+        })?;
+        self.asked_for = Some(options.with_outputs(selected));
+        self.outputs = kept;
+        Ok(())
     }
 
     /// Loads the model in `bytes`; `model` names it in messages.
@@ -138,17 +199,17 @@ impl OrtEngine {
     /// # Errors
     /// As [`OrtEngine::from_file`].
     pub fn from_bytes(model: &str, bytes: &[u8], options: EngineOptions) -> Result<Self, EngineError> {
-        Self::load(model.to_owned(), options, |builder| builder.commit_from_memory(bytes))
+        Self::load(model.to_owned(), Setup::plain(options), |builder| builder.commit_from_memory(bytes))
     }
 
     fn load(
         model: String,
-        options: EngineOptions,
+        setup: Setup<'_>,
         commit: impl FnOnce(&mut ort::session::builder::SessionBuilder) -> ort::Result<Session>,
     ) -> Result<Self, EngineError> {
         let environment = environment()?;
-        let provider = options.provider;
-        let session = session_builder(environment, options).and_then(|mut builder| commit(&mut builder));
+        let provider = setup.options.provider;
+        let session = session_builder(environment, &setup).and_then(|mut builder| commit(&mut builder));
         let session = session.map_err(|error| EngineError::Load {
             model: model.clone(),
             provider,
@@ -158,6 +219,7 @@ impl OrtEngine {
         let outputs = session.outputs().iter().map(port).collect();
         Ok(Self {
             session,
+            asked_for: None,
             model,
             provider,
             inputs,
@@ -178,29 +240,129 @@ fn remedy(provider: Provider) -> String {
     }
 }
 
-fn session_builder(environment: &Environment, options: EngineOptions) -> ort::Result<ort::session::builder::SessionBuilder> {
-    let threads = if options.threads == 0 {
+/// How a session is set up.
+struct Setup<'a> {
+    options: EngineOptions,
+    fp16: bool,
+    int8: bool,
+    /// Where TensorRT keeps what it compiles, if it may.
+    engines: Option<PathBuf>,
+    pinned: &'a [(String, usize)],
+}
+
+impl<'a> Setup<'a> {
+    fn plain(options: EngineOptions) -> Self {
+        Self {
+            options,
+            fp16: false,
+            int8: false,
+            engines: None,
+            pinned: &[],
+        }
+    }
+
+    fn of(source: Source<'a>, attempt: Attempt) -> Self {
+        if attempt.options.provider != Provider::TensorRt {
+            return Self::plain(attempt.options);
+        }
+        Self {
+            options: attempt.options,
+            fp16: attempt.fp16,
+            int8: source.int8,
+            engines: engines_folder(source, attempt),
+            pinned: source.pinned,
+        }
+    }
+}
+
+/// The folder of the engines that TensorRT compiled of this model before. Without one it compiles at each start, which is slow and right.
+fn engines_folder(source: Source<'_>, attempt: Attempt) -> Option<PathBuf> {
+    let shapes: Vec<String> = source.pinned.iter().map(|(name, length)| format!("{name}={length}")).collect();
+    let key = EngineKey {
+        model_sha256: source.sha256.to_owned(),
+        runtime: candidates().iter().find_map(|file| version_of(file)).unwrap_or_default(),
+        tensorrt: tensorrt_version().unwrap_or_default(),
+        gpu: engine_cache::gpu(Path::new("/")),
+        precision: match (attempt.fp16, source.int8) {
+            (_, true) => "int8",
+            (true, false) => "f16",
+            (false, false) => "f32",
+        },
+        shapes: shapes.join(","),
+    };
+    let root = engine_cache::root()?;
+    match engine_cache::prepare(&root, &key) {
+        Ok(folder) => Some(folder),
+        Err(error) => {
+            tracing::warn!(%error, folder = %root.display(), "TensorRT's engines cannot be kept; they are compiled anew at each start");
+            None
+        }
+    }
+}
+
+/// The version of the TensorRT that the runtime will load, `10.3.0`; `None` where there is none.
+fn tensorrt_version() -> Option<String> {
+    /// `getInferLibVersion` of `NvInferRuntime.h`.
+    type Version = unsafe extern "C" fn() -> i32;
+    let library = ["libnvinfer.so.10", "libnvinfer.so.8", "libnvinfer.so"].iter().find_map(|name| {
+        // SAFETY: the runtime loads this very library a moment later; its initialisers expect nothing.
+        unsafe { libloading::Library::new(*name) }.ok()
+    })?;
+    // SAFETY: the symbol has this type in every TensorRT since 5.
+    let version = unsafe { library.get::<Version>(b"getInferLibVersion\0") }.ok()?;
+    // SAFETY: it takes nothing and returns a number.
+    let number = unsafe { version() };
+    Some(tensorrt_version_of(number))
+}
+
+/// Versions were four digits up to 9, and have two for each part since (`NV_TENSORRT_VERSION`).
+fn tensorrt_version_of(number: i32) -> String {
+    let major = if number >= 10_000 { 10_000 } else { 1000 };
+    format!("{}.{}.{}", number / major, number % major / 100, number % 100)
+}
+
+fn session_builder(environment: &Environment, setup: &Setup<'_>) -> ort::Result<ort::session::builder::SessionBuilder> {
+    let threads = if setup.options.threads == 0 {
         std::thread::available_parallelism().map_or(1, usize::from)
     } else {
-        options.threads
+        setup.options.threads
     };
     // Spinning would burn the cores that capture and PLC I/O need.
-    Ok(Session::builder(environment)?
+    let mut builder = Session::builder(environment)?
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(threads)?
-        .with_intra_op_spinning(false)?
-        .with_execution_providers([dispatch(options.provider)])?)
+        .with_intra_op_spinning(false)?;
+    for (name, length) in setup.pinned {
+        builder = builder.with_dimension_override(name, i64::try_from(*length).unwrap_or(i64::MAX))?;
+    }
+    Ok(builder.with_execution_providers([dispatch(setup)])?)
 }
 
 /// A provider that cannot be had is an error: a station must never run slower than it was proven without anybody knowing.
-fn dispatch(provider: Provider) -> ExecutionProviderDispatch {
-    match provider {
+fn dispatch(setup: &Setup<'_>) -> ExecutionProviderDispatch {
+    match setup.options.provider {
         // The arena keeps its memory: without it each run takes megabytes from the system and returns them, page by page.
         Provider::Cpu => CPU::default().with_arena_allocator(true).build(),
         Provider::Cuda => CUDA::default().build(),
-        Provider::TensorRt => TensorRT::default().build(),
+        Provider::TensorRt => tensorrt(setup).build(),
     }
     .error_on_failure()
+}
+
+fn tensorrt(setup: &Setup<'_>) -> TensorRT {
+    // Without nodes that say what is bytes, TensorRT would ask for a calibration of its own.
+    let provider = TensorRT::default().with_fp16(setup.fp16).with_int8(setup.int8);
+    match &setup.engines {
+        Some(folder) => {
+            let folder = folder.display().to_string();
+            provider
+                .with_engine_cache(true)
+                .with_engine_cache_path(&folder)
+                .with_timing_cache(true)
+                .with_timing_cache_path(folder)
+        }
+        None => provider,
+    }
 }
 
 fn port(outlet: &Outlet) -> Port {
@@ -247,16 +409,14 @@ impl Engine for OrtEngine {
             provider,
             reason: error.to_string(),
         };
-        let outputs = match values {
-            TensorValues::U8(values) => self
-                .session
-                .run(ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?]),
-            TensorValues::F32(values) => self
-                .session
-                .run(ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?]),
-            TensorValues::F16(values) => self
-                .session
-                .run(ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?]),
+        let inputs = match values {
+            TensorValues::U8(values) => ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?],
+            TensorValues::F32(values) => ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?],
+            TensorValues::F16(values) => ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?],
+        };
+        let outputs = match &self.asked_for {
+            Some(options) => self.session.run_with_options(inputs, options),
+            None => self.session.run(inputs),
         }
         .map_err(failed)?;
         outputs
@@ -310,6 +470,13 @@ fn extract(value: &ort::value::ValueRef<'_>) -> ort::Result<(Vec<usize>, Vec<f32
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn versions_of_tensorrt_are_read_as_they_are_written() {
+        assert_eq!(tensorrt_version_of(8_601), "8.6.1");
+        assert_eq!(tensorrt_version_of(100_300), "10.3.0");
+        assert_eq!(tensorrt_version_of(101_305), "10.13.5");
+    }
 
     #[test]
     fn the_library_is_looked_for_where_packages_and_builds_put_it() {

@@ -1,7 +1,7 @@
 //! The rules of the PLC interface, one by one: triggers, results, sessions, errors.
 
 use super::super::error_code::ErrorCode;
-use super::super::event::{Event, MissCause, Note, RecordsKept};
+use super::super::event::{Event, MissCause, Note, ProviderStanding, RecordsKept};
 use super::super::history::{Fingerprint, UsedCycle};
 use super::super::image::{PlcImage, StationMode, WINDOW_SLOTS, control};
 use super::super::tags::{TagPlan, TagSource};
@@ -334,6 +334,18 @@ fn exposure_complete_is_cleared_with_the_acknowledgement_even_if_the_frame_was_f
 }
 
 #[test]
+fn a_provider_that_is_missing_is_told_before_models_that_are_not_ready() {
+    let mut bench = Bench::single(PLC);
+    bench.event(Event::ModelsReady(false));
+    assert_eq!(bench.error(), ErrorCode::ModelsNotReady.code());
+    bench.event(Event::Provider(ProviderStanding::Missing));
+    assert_eq!(
+        (bench.error(), bench.image().trigger_ready, bench.image().station_mode),
+        (ErrorCode::ProviderMissing.code(), false, StationMode::Preoperational)
+    );
+}
+
+#[test]
 fn exposure_complete_also_when_the_part_ends_without_frames() {
     let mut bench = Bench::single(PLC);
     bench.trigger(1).release();
@@ -350,6 +362,7 @@ fn what_is_wrong_around_the_line_is_shown_and_only_a_journal_that_takes_nothing_
         (Event::ClockPlausible(false), ErrorCode::ClockNotSet, true),
         (Event::HistorianRefuses(true), ErrorCode::HistorianRefuses, true),
         (Event::RecordsKept(RecordsKept::Barely), ErrorCode::JournalNearlyFull, true),
+        (Event::Provider(ProviderStanding::StoodIn), ErrorCode::ProviderStandsIn, true),
         (Event::RecordsKept(RecordsKept::Failing), ErrorCode::JournalFailing, false),
         (Event::RecordsKept(RecordsKept::Full), ErrorCode::JournalFull, false),
     ] {
@@ -358,6 +371,7 @@ fn what_is_wrong_around_the_line_is_shown_and_only_a_journal_that_takes_nothing_
     }
     bench.event(Event::RecordsKept(RecordsKept::Safely));
     bench.event(Event::HistorianRefuses(false));
+    bench.event(Event::Provider(ProviderStanding::AsWanted));
     assert_eq!(bench.error(), ErrorCode::ClockNotSet.code());
     bench.event(Event::ClockPlausible(true));
     assert_eq!((bench.error(), bench.image().trigger_ready), (0, true));

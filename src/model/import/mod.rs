@@ -230,6 +230,7 @@ fn describe(file: &ModelFile<'_>, inputs: &[Port], outputs: &[Port], told: &Told
                 .to_owned(),
             takt_version: env!("CARGO_PKG_VERSION").into(),
         }),
+        quantisation: None,
         files: BTreeMap::new(),
         golden: Golden {
             tolerance: BTreeMap::from([("cpu_f32".to_owned(), TOLERANCE)]),

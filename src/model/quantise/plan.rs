@@ -1,0 +1,635 @@
+//! Which nodes of a graph are to compute with bytes, and which values become bytes for that. Pure.
+//!
+//! | node | computes with bytes |
+//! |---|---|
+//! | `Conv` with constant weights | always: that is where the time goes |
+//! | `Relu`, `Clip` from 0, behind one of these | disappears: a level below zero does not exist |
+//! | `Add`, `Mul`, `Sigmoid`, `Concat`, `MaxPool` between convolutions | where all that goes in and all that takes it are bytes |
+//! | `Gemm` that only picks: all that is taken of it are the positions that `TopK` finds | always: the distances that count are measured anew |
+//! | everything else, the last sums before a head included | never |
+//!
+//! Bytes from a camera that are centred and scaled alike in all channels are bytes already: their `Cast`, `Sub` and `Div` disappear, and nothing
+//! is lost.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use super::levels::Activation;
+use crate::model::onnx::{FLOAT, GraphProto, ModelProto, NodeProto, TensorProto, UINT8};
+
+/// What the names of all values that quantisation adds begin with.
+pub(super) const PREFIX: &str = "int8/";
+
+/// The operator set that `DequantizeLinear` with a scale for each channel came with.
+pub(super) const OPERATOR_SET: i64 = 13;
+
+/// The oldest operator set whose graphs are raised to that one.
+const OPERATOR_SET_MIN: i64 = 11;
+
+/// Operators whose form changed between the two.
+const CHANGED: &[&str] = &[
+    "Dropout",
+    "Hardmax",
+    "LogSoftmax",
+    "ReduceSum",
+    "Softmax",
+    "Split",
+    "Squeeze",
+    "Unsqueeze",
+];
+
+/// Operators that go along with the convolutions around them.
+const JOINING: &[&str] = &["Add", "Concat", "MaxPool", "Mul", "Sigmoid"];
+
+/// Why a graph cannot be quantised; completes "failed to quantise ...: ...".
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum NotQuantisable {
+    /// No graph.
+    #[error("its ONNX file holds no graph; restore it from a copy")]
+    Empty,
+    /// It has nodes for bytes.
+    #[error("it computes with bytes already ({0}); give the model that it was made of")]
+    Already(String),
+    /// An operator set from before scales for each channel.
+    #[error(
+        "it is written in operator set {found}, which knows no scales for each channel{}; export it with operator set {OPERATOR_SET} or later",
+        .because.as_ref().map(|operator| format!(", and uses {operator}, which changed since")).unwrap_or_default()
+    )]
+    OperatorSet {
+        /// The version found.
+        found: i64,
+        /// An operator that keeps it from being raised.
+        because: Option<String>,
+    },
+    /// Something that takt does not look into.
+    #[error("it has {0}, which takt does not look into; export it without")]
+    Opaque(&'static str),
+    /// Nothing that bytes would help.
+    #[error("it has no convolution with constant 32-bit weights, so bytes would not make it faster; use it as it is")]
+    NoConvolutions,
+}
+
+/// A constant matrix or kernel, its output channels first, and what is added for each channel.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Weights {
+    pub(super) dims: Vec<i64>,
+    pub(super) values: Vec<f32>,
+    /// Empty without one.
+    pub(super) bias: Vec<f32>,
+}
+
+/// What a node does with bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Operation {
+    /// A convolution; what it gives is bytes.
+    Convolution(Weights),
+    /// A product that only picks; what it gives are plain numbers.
+    Pick(Weights),
+    /// Goes along with its neighbours.
+    Joining,
+}
+
+/// Where the levels of a value come from.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) enum Levels {
+    /// The range that it takes on good parts.
+    Observed,
+    /// Those of another value, of which it is a choice.
+    Of(String),
+    /// It is bytes by itself: this value is.
+    Are {
+        /// The bytes.
+        source: String,
+        /// What they stand for.
+        activation: Activation,
+    },
+}
+
+/// What of a graph becomes bytes.
+#[derive(Debug, Clone, PartialEq)]
+pub(super) struct Plan {
+    /// Nodes that compute with bytes, by their place.
+    pub(super) operations: BTreeMap<usize, Operation>,
+    /// What each of those gives: its own output, or that of the node it absorbs.
+    pub(super) results: BTreeMap<usize, String>,
+    /// Nodes that disappear into the one before.
+    pub(super) absorbed: BTreeSet<usize>,
+    /// Values that become bytes.
+    pub(super) values: BTreeMap<String, Levels>,
+    /// Convolutions of the graph, those that stay as they are included.
+    pub(super) convolutions: usize,
+}
+
+impl Plan {
+    /// What of a model's graph becomes bytes.
+    ///
+    /// # Errors
+    /// When nothing can.
+    pub(super) fn of(model: &ModelProto) -> Result<Self, NotQuantisable> {
+        let graph = model.graph.as_ref().ok_or(NotQuantisable::Empty)?;
+        check(model, graph)?;
+        let index = Index::new(graph);
+        let mut plan = Self {
+            operations: BTreeMap::new(),
+            results: BTreeMap::new(),
+            absorbed: BTreeSet::new(),
+            values: BTreeMap::new(),
+            convolutions: graph.node.iter().filter(|node| is(node, "Conv")).count(),
+        };
+        for (place, node) in graph.node.iter().enumerate() {
+            if let Some(weights) = index.convolution(node) {
+                plan.add(&index, place, Operation::Convolution(weights));
+            } else if let Some(weights) = index.pick(node) {
+                plan.operations.insert(place, Operation::Pick(weights));
+            }
+        }
+        if plan.results.is_empty() {
+            return Err(NotQuantisable::NoConvolutions);
+        }
+        plan.join(&index);
+        plan.collect(&index);
+        Ok(plan)
+    }
+
+    /// Convolutions that will compute with bytes.
+    pub(super) fn quantised(&self) -> usize {
+        let is_convolution = |operation: &&Operation| matches!(operation, Operation::Convolution(_));
+        self.operations.values().filter(is_convolution).count()
+    }
+
+    /// Values whose ranges have to be known.
+    pub(super) fn observed(&self) -> impl Iterator<Item = &str> {
+        let observed = self.values.iter().filter(|(_, levels)| **levels == Levels::Observed);
+        observed.map(|(value, _)| value.as_str())
+    }
+
+    /// Whether a value comes out of a node that computes with bytes.
+    pub(super) fn is_result(&self, value: &str) -> bool {
+        self.results.values().any(|result| result == value)
+    }
+
+    fn add(&mut self, index: &Index<'_>, place: usize, operation: Operation) {
+        let output = index.graph.node[place].output[0].as_str();
+        let result = match index.cut_at_zero(output) {
+            Some(cut) => {
+                self.absorbed.insert(cut);
+                index.graph.node[cut].output[0].clone()
+            }
+            None => output.to_owned(),
+        };
+        self.operations.insert(place, operation);
+        self.results.insert(place, result);
+    }
+
+    /// Adds the nodes between convolutions.
+    fn join(&mut self, index: &Index<'_>) {
+        let nodes = &index.graph.node;
+        let is_joining = |node: &NodeProto| JOINING.iter().any(|operator| is(node, operator)) && node.output.len() == 1;
+        // Values that only convolutions take in the end.
+        let mut inner: HashSet<&str> = HashSet::new();
+        for (value, takers) in &index.consumers {
+            let by_bytes =
+                |taker: &usize| self.operations.contains_key(taker) || is_joining(&nodes[*taker]) || self.absorbed.contains(taker);
+            if !index.kept.contains(value) && takers.iter().all(by_bytes) {
+                inner.insert(value);
+            }
+        }
+        let mut bytes: HashSet<String> = HashSet::new();
+        for (place, node) in nodes.iter().enumerate() {
+            if let Some(result) = self.results.get(&place) {
+                bytes.insert(result.clone());
+            } else if is_joining(node) && node.input.iter().all(|input| bytes.contains(input)) {
+                let output = node.output[0].as_str();
+                let result = index
+                    .cut_at_zero(output)
+                    .map_or(output, |cut| index.graph.node[cut].output[0].as_str());
+                if inner.contains(result) {
+                    bytes.insert(result.to_owned());
+                    self.add(index, place, Operation::Joining);
+                }
+            }
+        }
+        self.leave_what_leads_nowhere(index);
+    }
+
+    /// A joining node that no convolution follows makes nothing faster, and a head less exact.
+    fn leave_what_leads_nowhere(&mut self, index: &Index<'_>) {
+        let mut leads: HashSet<String> = HashSet::new();
+        for (place, node) in index.graph.node.iter().enumerate().rev() {
+            match self.operations.get(&place) {
+                Some(Operation::Convolution(_) | Operation::Pick(_)) => {
+                    leads.insert(node.input[0].clone());
+                }
+                Some(Operation::Joining) if self.results.get(&place).is_some_and(|result| leads.contains(result)) => {
+                    leads.extend(node.input.iter().cloned());
+                }
+                Some(Operation::Joining) => {
+                    let output = node.output[0].as_str();
+                    if let Some(cut) = index.cut_at_zero(output) {
+                        self.absorbed.remove(&cut);
+                    }
+                    self.operations.remove(&place);
+                    self.results.remove(&place);
+                }
+                None => {}
+            }
+        }
+    }
+
+    /// Collects the values that go in and come out.
+    fn collect(&mut self, index: &Index<'_>) {
+        for (place, operation) in &self.operations {
+            let node = &index.graph.node[*place];
+            let is_choice = is(node, "MaxPool");
+            let inputs = match operation {
+                Operation::Joining => node.input.as_slice(),
+                Operation::Convolution(_) | Operation::Pick(_) => &node.input[..1],
+            };
+            for input in inputs {
+                let levels = index.bytes_behind(input, &self.operations);
+                self.values.entry(input.clone()).or_insert(levels.unwrap_or(Levels::Observed));
+            }
+            if let Some(result) = self.results.get(place) {
+                let levels = if is_choice {
+                    Levels::Of(inputs[0].clone())
+                } else {
+                    Levels::Observed
+                };
+                self.values.insert(result.clone(), levels);
+            }
+        }
+    }
+}
+
+fn is(node: &NodeProto, operator: &str) -> bool {
+    node.domain.is_empty() && node.op_type == operator
+}
+
+fn check(model: &ModelProto, graph: &GraphProto) -> Result<(), NotQuantisable> {
+    if !model.functions.is_empty() {
+        return Err(NotQuantisable::Opaque("functions of its own"));
+    }
+    if !graph.sparse_initializer.is_empty() {
+        return Err(NotQuantisable::Opaque("sparse constants"));
+    }
+    let is_quantised = |node: &&NodeProto| {
+        node.op_type.contains("QuantizeLinear") || node.op_type.starts_with("QLinear") || node.op_type.ends_with("Integer")
+    };
+    if let Some(node) = graph.node.iter().find(is_quantised) {
+        return Err(NotQuantisable::Already(node.op_type.clone()));
+    }
+    let found = model
+        .opset_import
+        .iter()
+        .find(|set| set.domain.is_empty())
+        .map_or(1, |set| set.version);
+    if found >= OPERATOR_SET {
+        return Ok(());
+    }
+    let changed = graph.node.iter().find(|node| CHANGED.contains(&node.op_type.as_str()));
+    let because = changed.map(|node| node.op_type.clone());
+    if found >= OPERATOR_SET_MIN && because.is_none() {
+        return Ok(());
+    }
+    Err(NotQuantisable::OperatorSet { found, because })
+}
+
+/// Who makes and who takes each value of a graph.
+struct Index<'a> {
+    graph: &'a GraphProto,
+    producers: HashMap<&'a str, usize>,
+    consumers: HashMap<&'a str, Vec<usize>>,
+    /// Values that go out of the graph, or into a graph inside of it.
+    kept: HashSet<&'a str>,
+    constants: HashMap<&'a str, &'a TensorProto>,
+}
+
+impl<'a> Index<'a> {
+    fn new(graph: &'a GraphProto) -> Self {
+        let mut index = Self {
+            graph,
+            producers: HashMap::new(),
+            consumers: HashMap::new(),
+            kept: graph.output.iter().map(|output| output.name.as_str()).collect(),
+            constants: graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect(),
+        };
+        for (place, node) in graph.node.iter().enumerate() {
+            for output in &node.output {
+                index.producers.insert(output, place);
+            }
+            for input in &node.input {
+                index.consumers.entry(input).or_default().push(place);
+            }
+            for inner in node
+                .attribute
+                .iter()
+                .flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
+            {
+                index.kept.extend(names(inner));
+            }
+            let value = node.attribute.iter().find(|attribute| attribute.name == "value");
+            if let (true, Some(tensor), Some(output)) =
+                (is(node, "Constant"), value.and_then(|value| value.t.as_ref()), node.output.first())
+            {
+                index.constants.insert(output, tensor);
+            }
+        }
+        // A constant that may be given from outside is none.
+        for input in &graph.input {
+            index.constants.remove(input.name.as_str());
+        }
+        index
+    }
+
+    /// The node that a value comes from, if it has this operator.
+    fn made_by(&self, value: &str, operator: &str) -> Option<&'a NodeProto> {
+        let node = &self.graph.node[*self.producers.get(value)?];
+        is(node, operator).then_some(node)
+    }
+
+    fn floats(&self, value: &str) -> Option<(Vec<i64>, Vec<f32>)> {
+        let tensor = self.constants.get(value)?;
+        let values = floats(tensor)?;
+        let count: i64 = tensor.dims.iter().product();
+        (usize::try_from(count).ok()? == values.len()).then(|| (tensor.dims.clone(), values))
+    }
+
+    /// A constant whose values are all the same.
+    fn one_float(&self, value: &str) -> Option<f32> {
+        let (_, values) = self.floats(value)?;
+        let first = *values.first()?;
+        values.iter().all(|value| value.to_bits() == first.to_bits()).then_some(first)
+    }
+
+    /// The weights of a convolution that are constant.
+    fn convolution(&self, node: &NodeProto) -> Option<Weights> {
+        if !is(node, "Conv") || node.output.len() != 1 {
+            return None;
+        }
+        let (dims, values) = self.floats(node.input.get(1)?)?;
+        let bias = match node.input.get(2).filter(|name| !name.is_empty()) {
+            Some(name) => self.floats(name)?.1,
+            None => Vec::new(),
+        };
+        let channels = usize::try_from(*dims.first()?).ok()?;
+        let is_whole = dims.len() >= 3 && channels > 0 && !values.is_empty() && (bias.is_empty() || bias.len() == channels);
+        is_whole.then_some(Weights { dims, values, bias })
+    }
+
+    /// The constant matrix of a product that only picks, its factor included.
+    fn pick(&self, node: &NodeProto) -> Option<Weights> {
+        let number = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
+        let is_plain = is(node, "Gemm")
+            && number("transB").is_some_and(|attribute| attribute.i == 1)
+            && number("transA").is_none_or(|attribute| attribute.i == 0)
+            && number("beta").is_none_or(|attribute| attribute.f == 1.0);
+        let output = node.output.first().filter(|_| is_plain)?;
+        let [taker] = self.consumers.get(output.as_str())?.as_slice() else {
+            return None;
+        };
+        let taker = &self.graph.node[*taker];
+        let scores = taker.output.first().filter(|_| is(taker, "TopK"))?.as_str();
+        if self.kept.contains(output.as_str()) || self.kept.contains(scores) || self.consumers.contains_key(scores) {
+            return None;
+        }
+        let (dims, values) = self.floats(node.input.get(1)?)?;
+        let (_, bias) = self.floats(node.input.get(2)?)?;
+        let factor = number("alpha").map_or(1.0, |attribute| attribute.f);
+        let is_whole = dims.len() == 2 && usize::try_from(dims[0]).ok()? == bias.len() && !values.is_empty();
+        is_whole.then(|| Weights {
+            dims,
+            values: values.iter().map(|value| factor * value).collect(),
+            bias,
+        })
+    }
+
+    /// The node that cuts a value off at zero, if nothing else takes it: with a zero point of 0, bytes do the same.
+    fn cut_at_zero(&self, value: &str) -> Option<usize> {
+        let [taker] = self.consumers.get(value)?.as_slice() else {
+            return None;
+        };
+        let node = &self.graph.node[*taker];
+        let constant = |place: usize| node.input.get(place).filter(|name| !name.is_empty());
+        let cuts = match node.op_type.as_str() {
+            "Relu" => true,
+            // Above, too, bytes end where the values did that were observed.
+            "Clip" => {
+                constant(1).and_then(|low| self.one_float(low)) == Some(0.0)
+                    && constant(2).is_none_or(|high| self.one_float(high).is_some_and(|high| high > 0.0))
+            }
+            _ => false,
+        };
+        (cuts && node.domain.is_empty() && !self.kept.contains(value) && node.output.len() == 1).then_some(*taker)
+    }
+
+    /// The bytes of a picture that a value is made of by one centre and one scale, if nothing but nodes that compute with bytes takes it.
+    fn bytes_behind(&self, value: &str, operations: &BTreeMap<usize, Operation>) -> Option<Levels> {
+        let takers = self.consumers.get(value)?;
+        if self.kept.contains(value) || !takers.iter().all(|taker| operations.contains_key(taker)) {
+            return None;
+        }
+        let scaled = self.made_by(value, "Div")?;
+        let divisor = self.one_float(scaled.input.get(1)?)?;
+        let centred = self.made_by(scaled.input.first()?, "Sub")?;
+        let centre = self.one_float(centred.input.get(1)?)?;
+        let cast = self.made_by(centred.input.first()?, "Cast")?;
+        let to_floats = cast
+            .attribute
+            .iter()
+            .any(|attribute| attribute.name == "to" && attribute.i == i64::from(FLOAT));
+        let source = cast.input.first().filter(|source| to_floats && self.is_picture(source))?;
+        let is_level = centre.fract() == 0.0 && (0.0..=255.0).contains(&centre);
+        let scale = divisor.recip();
+        (is_level && scale.is_normal() && scale > 0.0).then(|| Levels::Are {
+            source: source.clone(),
+            activation: Activation {
+                scale,
+                zero_point: centre as u8,
+            },
+        })
+    }
+
+    /// Whether a value is an input of bytes, in whatever order of dimensions.
+    fn is_picture(&self, value: &str) -> bool {
+        if let Some(turned) = self.made_by(value, "Transpose") {
+            return turned.input.first().is_some_and(|input| self.is_input_of_bytes(input));
+        }
+        self.is_input_of_bytes(value)
+    }
+
+    fn is_input_of_bytes(&self, value: &str) -> bool {
+        let element = |name: &str| {
+            let input = self.graph.input.iter().find(|input| input.name == name)?;
+            Some(input.r#type.as_ref()?.tensor_type.as_ref()?.elem_type)
+        };
+        element(value) == Some(UINT8)
+    }
+}
+
+/// All names that a graph inside of a graph uses; its own among them, which does no harm.
+pub(super) fn names(graph: &GraphProto) -> Vec<&str> {
+    let outputs = graph.output.iter().map(|output| output.name.as_str());
+    let inputs = graph.node.iter().flat_map(|node| node.input.iter().map(String::as_str));
+    let attributes = graph.node.iter().flat_map(|node| &node.attribute);
+    let inner = attributes
+        .flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
+        .flat_map(names);
+    outputs.chain(inputs).chain(inner).collect()
+}
+
+/// The values of a tensor of 32-bit floats.
+fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
+    if tensor.data_type != FLOAT || tensor.data_location != 0 {
+        return None;
+    }
+    if tensor.raw_data.is_empty() {
+        return Some(tensor.float_data.clone());
+    }
+    let values = tensor.raw_data.chunks_exact(4);
+    Some(
+        values
+            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
+            .collect(),
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::samples::{self, node};
+    use super::*;
+
+    fn planned(nodes: Vec<NodeProto>) -> Result<Plan, NotQuantisable> {
+        Plan::of(&samples::model(nodes))
+    }
+
+    fn joined(plan: &Plan) -> Vec<usize> {
+        let is_joining = |(place, operation): (&usize, &Operation)| (*operation == Operation::Joining).then_some(*place);
+        plan.operations.iter().filter_map(is_joining).collect()
+    }
+
+    #[test]
+    fn a_cut_at_zero_disappears_into_the_convolution_before_it() {
+        for cut in [
+            node("Relu", &["a"], "b"),
+            node("Clip", &["a", "zero", "six"], "b"),
+            node("Clip", &["a", "zero"], "b"),
+        ] {
+            let plan = planned(vec![node("Conv", &["x", "w"], "a"), cut, node("Conv", &["b", "w"], "y")]).unwrap();
+            assert_eq!((plan.absorbed.clone(), plan.quantised()), (BTreeSet::from([1]), 2));
+            assert_eq!(plan.observed().collect::<Vec<_>>(), ["b", "x", "y"]);
+        }
+    }
+
+    #[test]
+    fn a_cut_that_bytes_would_not_make_stays() {
+        // Above one, with both signs, and where the value before it is taken as well.
+        for (cut, more) in [
+            (node("Clip", &["a", "one", "six"], "b"), None),
+            (node("Clip", &["a", "x", "six"], "b"), None),
+            (node("Relu", &["a"], "b"), Some(node("Neg", &["a"], "y2"))),
+        ] {
+            let mut nodes = vec![node("Conv", &["x", "w"], "a"), cut, node("Conv", &["b", "w"], "y")];
+            nodes.extend(more);
+            assert!(planned(nodes).unwrap().absorbed.is_empty());
+        }
+    }
+
+    #[test]
+    fn sums_between_convolutions_join_and_the_last_before_a_head_does_not() {
+        let inner = planned(vec![
+            node("Conv", &["x", "w"], "a"),
+            node("Conv", &["a", "w"], "b"),
+            node("Add", &["a", "b"], "c"),
+            node("Relu", &["c"], "d"),
+            node("Conv", &["d", "w"], "y"),
+        ])
+        .unwrap();
+        assert_eq!((joined(&inner), inner.absorbed.clone()), (vec![2], BTreeSet::from([3])));
+        let last = planned(vec![
+            node("Conv", &["x", "w"], "a"),
+            node("Conv", &["a", "w"], "b"),
+            node("Add", &["a", "b"], "c"),
+            node("Relu", &["c"], "y"),
+        ])
+        .unwrap();
+        assert_eq!((joined(&last), last.absorbed.clone()), (vec![], BTreeSet::new()));
+        let shared = planned(vec![
+            node("Conv", &["x", "w"], "a"),
+            node("Conv", &["a", "w"], "b"),
+            node("Add", &["a", "b"], "c"),
+            node("Conv", &["c", "w"], "y"),
+            node("Neg", &["c"], "feature"),
+        ])
+        .unwrap();
+        assert_eq!(joined(&shared), [0; 0], "what is a feature too stays exact");
+    }
+
+    #[test]
+    fn a_product_that_only_picks_is_told_from_one_whose_numbers_count() {
+        let conv = node("Conv", &["x", "w"], "y");
+        let gemm = samples::gemm("q", "r");
+        let top = |values: &str| samples::top("r", values, "picked");
+        let plan = planned(vec![conv.clone(), gemm.clone(), top("unused")]).unwrap();
+        let Some(Operation::Pick(weights)) = plan.operations.get(&1) else {
+            panic!("{plan:?}");
+        };
+        // The factor of -2 is among the weights.
+        assert_eq!(
+            (weights.values.as_slice(), weights.bias.as_slice()),
+            (&[-2.0, -4.0][..], &[5.0, 6.0][..])
+        );
+        let counted = planned(vec![conv.clone(), gemm.clone(), top("used"), node("Neg", &["used"], "n")]).unwrap();
+        assert!(!counted.operations.contains_key(&1));
+        let taken = planned(vec![conv, gemm, top("unused"), node("Neg", &["r"], "n")]).unwrap();
+        assert!(!taken.operations.contains_key(&1));
+    }
+
+    #[test]
+    fn pixels_that_are_centred_and_scaled_alike_are_bytes_already() {
+        let plan = |divisor: &str, centre: &str| {
+            planned(vec![
+                node("Transpose", &["pixels"], "planes"),
+                samples::cast("planes", "floats"),
+                node("Sub", &["floats", centre], "centred"),
+                node("Div", &["centred", divisor], "scaled"),
+                node("Conv", &["scaled", "w"], "y"),
+            ])
+            .unwrap()
+        };
+        let levels = plan("eight", "six").values.get("scaled").cloned();
+        let activation = Activation {
+            scale: 0.125,
+            zero_point: 6,
+        };
+        let source = "planes".to_owned();
+        assert_eq!(levels, Some(Levels::Are { source, activation }));
+        for (divisor, centre) in [("eight", "half"), ("zero", "six"), ("eight", "mixed"), ("eight", "minus")] {
+            assert_eq!(
+                plan(divisor, centre).values.get("scaled"),
+                Some(&Levels::Observed),
+                "{divisor}, {centre}"
+            );
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_quantised_is_named() {
+        let conv = || node("Conv", &["x", "w"], "y");
+        assert_eq!(planned(vec![node("Neg", &["x"], "y")]), Err(NotQuantisable::NoConvolutions));
+        assert_eq!(planned(vec![node("Conv", &["x", "x"], "y")]), Err(NotQuantisable::NoConvolutions));
+        let already = planned(vec![conv(), node("DequantizeLinear", &["x"], "z")]);
+        assert_eq!(already, Err(NotQuantisable::Already("DequantizeLinear".into())));
+        let older = |version, nodes| {
+            let mut model = samples::model(nodes);
+            model.opset_import[0].version = version;
+            Plan::of(&model)
+        };
+        assert!(older(11, vec![conv()]).is_ok());
+        let found = |found, because: Option<&str>| {
+            let because = because.map(str::to_owned);
+            Err(NotQuantisable::OperatorSet { found, because })
+        };
+        assert_eq!(older(10, vec![conv()]), found(10, None));
+        assert_eq!(older(12, vec![conv(), node("Softmax", &["y"], "z")]), found(12, Some("Softmax")));
+        assert_eq!(Plan::of(&ModelProto::default()), Err(NotQuantisable::Empty));
+    }
+}
