@@ -10,6 +10,8 @@ use takt::config::twin::Rate;
 use takt::config::{StationConfig, TwinConfig};
 use takt::line::config::{ResultMode, TriggerSource};
 use takt::part::Region;
+use takt::recipe::Rules;
+use takt::recipe::area::Area;
 use takt::twin::schedule::Faults;
 use takt::vision::Provider;
 
@@ -69,25 +71,32 @@ fn a_station_of_version_1_is_still_read() {
     };
     assert_eq!((clock, frames_held_max), (CameraClock::Pipeline, 8));
 
-    assert_eq!((station.recipe.number, station.recipe.name.as_str()), (1, "flange"));
-    let [surface, thread] = station.recipe.inspections.as_slice() else {
-        panic!("{:?}", station.recipe)
+    let [recipe] = station.recipes.as_slice() else {
+        panic!("{:?}", station.recipes)
+    };
+    assert_eq!((recipe.number, recipe.revision.as_str(), recipe.name.as_str()), (1, "", "flange"));
+    let [surface, thread] = recipe.inspections.as_slice() else {
+        panic!("{recipe:?}")
     };
     assert_eq!((surface.camera, thread.camera), (0, 1));
+    let region = Region {
+        x: 0,
+        y: 32,
+        width: 640,
+        height: 448,
+    };
+    let rules = Rules {
+        area: Area::of_region(Some(region)),
+        threshold: Some(12.5),
+        min_area_px: 20,
+        defect_code: 7,
+        ..Rules::default()
+    };
+    assert_eq!(surface.rules, rules);
     assert_eq!(
-        surface.region,
-        Some(Region {
-            x: 0,
-            y: 32,
-            width: 640,
-            height: 448
-        })
+        (thread.model.as_path(), &thread.rules),
+        (Path::new("/models/thread"), &Rules::default())
     );
-    assert_eq!(
-        (surface.threshold, surface.min_area_px, surface.defect_code),
-        (Some(12.5), Some(20), 7)
-    );
-    assert_eq!((thread.model.as_path(), thread.defect_code), (Path::new("/models/thread"), 1));
     let engine = &station.engine;
     assert_eq!(
         (engine.options.provider, engine.options.threads, engine.workers),

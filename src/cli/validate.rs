@@ -15,6 +15,8 @@ use crate::config::StationConfig;
 use crate::config::timing::{Limit, Term, ms};
 use crate::journal::retention::{Load, RECORD_BYTES, quota_for};
 use crate::model::package::Package;
+use crate::recipe::{Abilities, Rules};
+use crate::vision::reading;
 
 #[derive(Debug, Args)]
 pub(super) struct ValidateArgs {
@@ -28,7 +30,7 @@ pub(super) struct ValidateArgs {
 
 pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let opened = OpenedOnce::default();
-    let config = match StationConfig::read_with_models(&args.config, &|model| opened.check(model)) {
+    let config = match StationConfig::read_with_models(&args.config, &|model, rules| opened.check(model, rules)) {
         Ok(config) => config,
         Err(errors) => {
             // Each line starts with its place, so that an editor can go there.
@@ -54,13 +56,14 @@ const IMAGE_BYTES: u64 = 100 << 10;
 
 /// Model packages are large and may be named more than once; each is opened once.
 #[derive(Default)]
-struct OpenedOnce(RefCell<BTreeMap<PathBuf, Result<(), String>>>);
+struct OpenedOnce(RefCell<BTreeMap<PathBuf, Result<Abilities, String>>>);
 
 impl OpenedOnce {
-    fn check(&self, model: &Path) -> Result<(), String> {
+    fn check(&self, model: &Path, rules: &Rules) -> Result<(), String> {
         let mut opened = self.0.borrow_mut();
-        let open = || Package::open(model).map(drop).map_err(|error| error.to_string());
-        opened.entry(model.to_owned()).or_insert_with(open).clone()
+        let open = || Package::open(model).map_err(|error| error.to_string());
+        let able = || open().map(|package| reading::abilities(&package.manifest));
+        rules.check(opened.entry(model.to_owned()).or_insert_with(able).as_ref().map_err(Clone::clone)?)
     }
 }
 

@@ -1,4 +1,4 @@
-//! How a model's outputs are read: tensors become a score, a verdict and findings, by what the package's manifest says of them. Pure.
+//! How a model's outputs are read: tensors become scores and findings, by what the package's manifest says of them; the recipe judges them. Pure.
 
 use super::detect::nms::Scope;
 use super::detect::{self, Detection, Limits, Size, Tensor};
@@ -6,8 +6,10 @@ use super::inspector::{Inspection, Latency, Overrides};
 use super::preprocess::Placement;
 use super::{AnomalyMap, OutputTensor, Port, findings};
 use crate::model::manifest::{Manifest, OutputSpec};
-use crate::part::{Finding, Reason, Region, Verdict};
-use crate::recipe;
+use crate::part::{Finding, Measures, Region};
+use crate::recipe::area::PlacedArea;
+use crate::recipe::measure::diagonal_px;
+use crate::recipe::{self, Abilities, PlacedRules, Rules, Seen};
 
 /// Boxes that score less are not looked at: they would tell nothing about a part, and cost time.
 const BOX_SCORE_MIN: f32 = 0.05;
@@ -19,6 +21,19 @@ pub struct Reader {
     classes: Vec<Class>,
     threshold: f32,
     input: Size,
+}
+
+/// What a model can tell of a picture, by its manifest.
+pub fn abilities(manifest: &Manifest) -> Abilities {
+    let classes = manifest.classes.iter().filter(|class| !manifest.ok_classes.contains(class));
+    Abilities {
+        classes: classes.cloned().collect(),
+        is_located: match &manifest.outputs {
+            OutputSpec::Anomaly { anomaly_map, .. } => anomaly_map.is_some(),
+            OutputSpec::Classes { .. } => false,
+            OutputSpec::Boxes { .. } => true,
+        },
+    }
 }
 
 /// A class that a model knows.
@@ -104,69 +119,88 @@ impl Reader {
     }
 
     /// What the outputs for a picture say that lies so in the model's input, in no time. Findings are in pixels of the whole frame.
-    pub fn read(&self, mut outputs: Vec<OutputTensor>, placement: &Placement, overrides: Overrides) -> Inspection {
-        let threshold = overrides.threshold.unwrap_or(self.threshold);
-        let (verdict, reason, score, findings, map) = match &self.head {
+    pub fn read(&self, outputs: Vec<OutputTensor>, placement: &Placement, overrides: Overrides) -> Inspection {
+        let rules = Rules {
+            threshold: overrides.threshold,
+            min_area_px: overrides.min_area_px,
+            ..Rules::default()
+        };
+        self.read_by(outputs, placement, &rules.in_picture(placement.region))
+    }
+
+    /// The same, by the rules of an inspection.
+    pub fn read_by(&self, mut outputs: Vec<OutputTensor>, placement: &Placement, rules: &PlacedRules<'_>) -> Inspection {
+        let threshold = self.threshold(rules);
+        let (seen, map) = match &self.head {
             Head::Anomaly { map, score, region } => {
                 let score = first_of(&outputs, *score).first().copied().unwrap_or(f32::NAN);
                 let map = map.map(|map| self.map(&mut outputs, map));
-                let (verdict, reason, findings) = judge(map.as_ref(), score, threshold, *region, placement.region, overrides.min_area_px);
-                (verdict, reason, score, findings, map)
+                (see_anomaly(map.as_ref(), score, (threshold, *region), placement, rules), map)
             }
             Head::Classes { scores, are_logits } => {
                 let shares = shares(first_of(&outputs, *scores), *are_logits).filter(|shares| shares.len() == self.classes.len());
-                let (score, findings) = shares.map_or((f32::NAN, Vec::new()), |shares| self.worst_class(&shares, placement.region));
-                let (verdict, reason, findings) = decided(score, threshold, findings, 0);
-                (verdict, reason, score, findings, None)
+                (
+                    shares.map_or(Seen::Unreadable, |shares| self.see_classes(&shares, placement.region)),
+                    None,
+                )
             }
             Head::Boxes { head, tensors, iou, scope } => {
+                let score_min = rules.rules.score_min().unwrap_or(threshold).min(threshold);
                 let limits = Limits {
-                    score_min: threshold.clamp(f32::MIN_POSITIVE, BOX_SCORE_MIN),
+                    score_min: score_min.clamp(f32::MIN_POSITIVE, BOX_SCORE_MIN),
                     iou_max: *iou,
                     scope: *scope,
                 };
-                let (score, findings) = self.boxes(head, tensors, &limits, &outputs, placement);
-                let (verdict, reason, findings) = decided(score, threshold, findings, overrides.min_area_px);
-                (verdict, reason, score, findings, None)
+                (self.see_boxes(head, tensors, &limits, score_min, &outputs, placement), None)
             }
         };
+        let judged = recipe::judge_seen(seen, threshold, rules);
         Inspection {
-            verdict,
-            reason,
-            score,
+            verdict: judged.verdict,
+            reason: judged.reason,
+            severity: judged.severity,
+            defect_code: judged.defect_code,
+            score: judged.score,
             threshold,
-            findings,
+            findings: judged.findings,
             map,
             latency: Latency::default(),
         }
     }
 
-    /// Of an image that belongs to one of several classes: the share of all that are defects, and the worst of them.
-    fn worst_class(&self, shares: &[f32], seen: Region) -> (f32, Vec<Finding>) {
-        let defects = || shares.iter().zip(&self.classes).filter(|(_, class)| !class.is_ok);
-        let score = defects().map(|(share, _)| share).sum();
-        let worst = defects().max_by(|(a, _), (b, _)| a.total_cmp(b));
-        let whole = |(share, class): (&f32, &Class)| Finding {
-            class: class.name.clone(),
-            score: *share,
-            x: seen.x,
-            y: seen.y,
-            width: seen.width,
-            height: seen.height,
-            area_px: seen.width.saturating_mul(seen.height),
+    /// Above which score something counts. An anomaly model's score is that of all it looked at. Where less counts, the peak of what does stands
+    /// for it, and the threshold is that of peaks: calibrated on the peaks of whole good images, it rejects no more of them by parts.
+    fn threshold(&self, rules: &PlacedRules<'_>) -> f32 {
+        let own = match &self.head {
+            Head::Anomaly { region, .. } if rules.area.is_masked() => *region,
+            _ => self.threshold,
         };
-        (score, worst.map(whole).into_iter().collect())
+        rules.rules.threshold.unwrap_or(own)
     }
 
-    /// The boxes of defects, best first, and the score of the best; 0 without any, and no number where the outputs are none that can be read.
-    fn boxes(
+    /// Of an image that belongs to one of several classes: the shares of those that are defects.
+    fn see_classes(&self, shares: &[f32], seen: Region) -> Seen {
+        let defects = || shares.iter().zip(&self.classes).filter(|(_, class)| !class.is_ok);
+        let mut found: Vec<Finding> = defects()
+            .map(|(share, class)| Finding::somewhere_in(seen, &class.name, *share))
+            .collect();
+        found.sort_by(|a, b| b.score.total_cmp(&a.score));
+        Seen::Classes {
+            score: defects().map(|(share, _)| share).sum(),
+            defects: found,
+        }
+    }
+
+    /// The boxes of defects, best first. `score_min`: below that none counts.
+    fn see_boxes(
         &self,
         head: &detect::Head,
         tensors: &[usize],
         limits: &Limits,
+        score_min: f32,
         outputs: &[OutputTensor],
         placement: &Placement,
-    ) -> (f32, Vec<Finding>) {
+    ) -> Seen {
         let outputs: Vec<Tensor<'_>> = tensors
             .iter()
             .zip(head.tensors())
@@ -183,15 +217,19 @@ impl Reader {
             Ok(found) => found,
             Err(error) => {
                 tracing::warn!(%error, "the model's boxes cannot be read; the part is not decidable");
-                return (f32::NAN, Vec::new());
+                return Seen::Unreadable;
             }
         };
         let defects = found.kept.iter().filter_map(|detection| {
             let class = self.classes.get(detection.class).filter(|class| !class.is_ok)?;
             finding(detection, class, placement)
         });
-        let findings: Vec<Finding> = defects.collect();
-        (findings.first().map_or(0.0, |best| best.score), findings)
+        let dropped = found.candidates_dropped + found.unexamined;
+        Seen::Objects {
+            // What was dropped scores no more than the last that was kept.
+            is_complete: dropped == 0 || found.kept.last().is_some_and(|last| last.score <= score_min),
+            defects: defects.collect(),
+        }
     }
 
     /// The map of the first image.
@@ -213,32 +251,49 @@ fn first_of(outputs: &[OutputTensor], at: usize) -> &[f32] {
     &output.values[..output.values.len() / batch]
 }
 
-/// The verdict on what was seen, and where it is not Ok.
-fn judge(
+/// What an anomaly model says of what counts of a picture, against the thresholds of scores and of regions. Regions are looked for where one of
+/// them may count.
+fn see_anomaly(
     map: Option<&AnomalyMap>,
     score: f32,
-    threshold: f32,
-    limit: f32,
-    seen: Region,
-    min_area_px: u32,
-) -> (Verdict, Option<Reason>, Vec<Finding>) {
+    (threshold, limit): (f32, f32),
+    placement: &Placement,
+    rules: &PlacedRules<'_>,
+) -> Seen {
     let is_whole = |map: &AnomalyMap| map.scores.len() == map.width * map.height && map.scores.iter().all(|score| score.is_finite());
-    if !map.is_none_or(is_whole) {
-        return (Verdict::NotDecidable, Some(Reason::ModelOutput), Vec::new());
-    }
-    let (verdict, reason) = recipe::judge(score, threshold);
-    let Some(map) = map.filter(|_| verdict == Verdict::NotOk) else {
-        return (verdict, reason, Vec::new());
+    let Some(map) = map else {
+        return if rules.area.is_masked() {
+            Seen::Unmeasured
+        } else {
+            Seen::Anomaly { score, regions: None }
+        };
     };
-    let mut found = findings::find(map, findings::effective_limit(map, limit), seen.width, seen.height, min_area_px);
-    if found.is_empty() && min_area_px > 0 {
-        return (Verdict::Ok, None, found);
+    if !is_whole(map) {
+        return Seen::Unreadable;
     }
-    for finding in &mut found {
-        finding.x += seen.x;
-        finding.y += seen.y;
+    let mask = rules.area.is_masked().then(|| mask(map, placement, &rules.area));
+    let peak = match &mask {
+        None => map.scores.iter().copied().reduce(f32::max),
+        Some(mask) => findings::peak(map, mask),
+    };
+    let Some(peak) = peak else { return Seen::Unmeasured };
+    let score = if mask.is_some() { peak } else { score };
+    let score_min = rules.rules.score_min();
+    let may_count = score > threshold || score_min.is_some_and(|least| peak >= least);
+    // A region counts from `score_min` on; the limit is what it is above.
+    let limit = score_min.map_or(limit, |least| limit.min(least.next_down()));
+    let regions = || findings::find(map, mask.as_deref(), findings::limit_below(peak, limit), placement);
+    Seen::Anomaly {
+        score,
+        regions: Some(if may_count { regions() } else { Vec::new() }),
     }
-    (verdict, reason, found)
+}
+
+/// Which pixels of a map count: those whose middle lies in the area.
+fn mask(map: &AnomalyMap, placement: &Placement, area: &PlacedArea) -> Vec<bool> {
+    let middle_x = |column: usize| placement.to_frame(column as f64 + 0.5, 0.0).0;
+    let middle_y = |row: usize| placement.to_frame(0.0, row as f64 + 0.5).1;
+    area.mask((map.width, map.height), middle_x, middle_y)
 }
 
 /// Shares that sum up to 1, of logits (softmax) or as they are; `None` where they are no such thing.
@@ -256,22 +311,6 @@ fn shares(given: &[f32], are_logits: bool) -> Option<Vec<f32>> {
     Some(powers.iter().map(|power| power / sum).collect())
 }
 
-/// The verdict on findings of known classes: those that count, and are large enough.
-fn decided(score: f32, threshold: f32, found: Vec<Finding>, min_area_px: u32) -> (Verdict, Option<Reason>, Vec<Finding>) {
-    let (verdict, reason) = recipe::judge(score, threshold);
-    if verdict != Verdict::NotOk {
-        return (verdict, reason, Vec::new());
-    }
-    let is_alone = found.len() == 1;
-    // A single finding may stand for a sum that counts although it alone does not.
-    let counts = |finding: &Finding| (is_alone || finding.score > threshold) && finding.area_px >= min_area_px;
-    let found: Vec<Finding> = found.into_iter().filter(counts).collect();
-    if found.is_empty() {
-        return (Verdict::Ok, None, found);
-    }
-    (Verdict::NotOk, Some(Reason::Defect), found)
-}
-
 /// A box in pixels of the whole frame, cut off where it leaves what was seen; none where nothing is left.
 fn finding(detection: &Detection, class: &Class, placement: &Placement) -> Option<Finding> {
     let seen = placement.region;
@@ -281,20 +320,29 @@ fn finding(detection: &Detection, class: &Class, placement: &Placement) -> Optio
     let (left, right) = (inside(left, seen.x, seen.width).floor(), inside(right, seen.x, seen.width).ceil());
     let (top, bottom) = (inside(top, seen.y, seen.height).floor(), inside(bottom, seen.y, seen.height).ceil());
     let (width, height) = ((right - left) as u32, (bottom - top) as u32);
-    (width > 0 && height > 0).then(|| Finding {
-        class: class.name.clone(),
-        score: detection.score,
+    let region = Region {
         x: left as u32,
         y: top as u32,
         width,
         height,
-        area_px: width.saturating_mul(height),
+    };
+    (width > 0 && height > 0).then(|| Finding {
+        measures: Measures {
+            length_px: Some(diagonal_px(width, height)),
+            ..Measures::default()
+        },
+        ..Finding::somewhere_in(region, &class.name, detection.score)
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::part::{Reason, Verdict};
+    use crate::recipe::Judgement;
+    use crate::recipe::area::{Area, Outline};
+    use crate::recipe::criterion::{Criterion, Zone};
+    use crate::recipe::geometry::{Point, Polygon};
 
     const SEEN: Region = Region {
         x: 100,
@@ -317,19 +365,38 @@ mod tests {
         }
     }
 
+    /// What is said of an anomaly map with these thresholds of scores and regions.
+    fn judged(map: &AnomalyMap, score: f32, thresholds: (f32, f32), placed: &PlacedRules<'_>) -> Judgement {
+        let placement = Placement {
+            region: placed.area.crop,
+            left: 0,
+            top: 0,
+            width: 4,
+            height: 4,
+        };
+        let seen = see_anomaly(Some(map), score, thresholds, &placement, placed);
+        recipe::judge_seen(seen, thresholds.0, placed)
+    }
+
     #[test]
     fn findings_are_in_pixels_of_the_whole_frame() {
-        let (verdict, reason, findings) = judge(Some(&map()), 9.0, 5.0, 5.0, SEEN, 0);
-        assert_eq!((verdict, reason), (Verdict::NotOk, Some(Reason::Anomaly)));
-        let places: Vec<_> = findings.iter().map(|f| (f.x, f.y, f.width, f.height, f.area_px)).collect();
+        let rules = Rules::default();
+        let judged = judged(&map(), 9.0, (5.0, 5.0), &rules.in_picture(SEEN));
+        assert_eq!((judged.verdict, judged.reason), (Verdict::NotOk, Some(Reason::Anomaly)));
+        let places: Vec<_> = judged.findings.iter().map(|f| (f.x, f.y, f.width, f.height, f.area_px)).collect();
         assert_eq!(places, [(100, 20, 10, 5, 50), (120, 30, 20, 10, 200)]);
     }
 
     #[test]
     fn small_findings_are_dropped_and_without_any_it_is_ok() {
         let areas = |min_area_px| {
-            let (verdict, _, findings) = judge(Some(&map()), 9.0, 5.0, 5.0, SEEN, min_area_px);
-            (verdict, findings.iter().map(|finding| finding.area_px).collect::<Vec<_>>())
+            let rules = Rules {
+                min_area_px,
+                ..Rules::default()
+            };
+            let judged = judged(&map(), 9.0, (5.0, 5.0), &rules.in_picture(SEEN));
+            let areas: Vec<u32> = judged.findings.iter().map(|finding| finding.area_px).collect();
+            (judged.verdict, areas)
         };
         assert_eq!(areas(50), (Verdict::NotOk, vec![50, 200]));
         assert_eq!(areas(51), (Verdict::NotOk, vec![200]));
@@ -341,7 +408,83 @@ mod tests {
         for (score, pixel) in [(f32::NAN, 0.0), (9.0, f32::NAN)] {
             let mut map = map();
             map.scores[5] = pixel;
-            assert_eq!(judge(Some(&map), score, 5.0, 5.0, SEEN, u32::MAX).0, Verdict::NotDecidable);
+            let rules = Rules {
+                min_area_px: u32::MAX,
+                ..Rules::default()
+            };
+            let judged = judged(&map, score, (5.0, 5.0), &rules.in_picture(SEEN));
+            assert_eq!((judged.verdict, judged.reason), (Verdict::NotDecidable, Some(Reason::ModelOutput)));
         }
+    }
+
+    /// The right half of [`SEEN`], as a polygon.
+    fn right_half() -> Rules {
+        let points = [(120.0, 20.0), (140.0, 20.0), (140.0, 40.0), (120.0, 40.0)];
+        Rules {
+            area: Area {
+                outline: Outline::Rect(SEEN),
+                exclude: vec![polygon(&[(100.0, 20.0), (120.0, 20.0), (120.0, 40.0), (100.0, 40.0)])],
+            },
+            zones: vec![Zone {
+                name: "right".into(),
+                polygon: polygon(&points),
+            }],
+            ..Rules::default()
+        }
+    }
+
+    fn polygon(points: &[(f64, f64)]) -> Polygon {
+        Polygon::new(points.iter().map(|(x, y)| Point::new(*x, *y)).collect()).unwrap()
+    }
+
+    #[test]
+    fn where_a_part_of_the_picture_counts_its_peak_is_the_score() {
+        let rules = right_half();
+        let placed = rules.placed((200, 100), None).unwrap();
+        let judged_at = |threshold: f32, limit: f32| judged(&map(), 9.0, (threshold, limit), &placed);
+        let judged = judged_at(5.0, 5.0);
+        assert_eq!(
+            (judged.verdict, judged.score),
+            (Verdict::NotOk, 6.0),
+            "the hotter pixel is left out"
+        );
+        assert_eq!(judged.findings.iter().map(|f| (f.x, f.y)).collect::<Vec<_>>(), [(120, 30)]);
+        assert_eq!(judged_at(6.0, 5.0).verdict, Verdict::Ok);
+
+        // Without a map nothing is known of a part of the picture.
+        let placement = Placement {
+            region: SEEN,
+            left: 0,
+            top: 0,
+            width: 4,
+            height: 4,
+        };
+        assert_eq!(see_anomaly(None, 1.0, (5.0, 5.0), &placement, &placed), Seen::Unmeasured);
+        // An area between the middles of all pixels holds none of them.
+        let sliver = Rules {
+            area: Area {
+                outline: Outline::Polygon(polygon(&[(101.0, 20.5), (104.0, 20.5), (104.0, 22.0), (101.0, 22.0)])),
+                exclude: Vec::new(),
+            },
+            ..Rules::default()
+        };
+        let sliver = sliver.placed((200, 100), None).unwrap();
+        assert_eq!(see_anomaly(Some(&map()), 1.0, (5.0, 5.0), &placement, &sliver), Seen::Unmeasured);
+    }
+
+    #[test]
+    fn a_criterion_may_ask_for_less_than_the_threshold() {
+        let rules = Rules {
+            criteria: vec![Criterion {
+                score_min: Some(6.0),
+                area_px_min: Some(100.0),
+                ..Criterion::default()
+            }],
+            ..Rules::default()
+        };
+        // The score is below the threshold, the larger region at what the criterion asks for.
+        let judged = judged(&map(), 9.0, (20.0, 20.0), &rules.in_picture(SEEN));
+        assert_eq!(judged.verdict, Verdict::NotOk);
+        assert_eq!(judged.findings.iter().map(|f| f.area_px).collect::<Vec<_>>(), [200]);
     }
 }
