@@ -15,6 +15,7 @@
 //! | `geometry.rs` | points, rectangles, polygons |
 //! | `pose.rs` | how a part moved |
 //! | `measure.rs` | pixels become millimetres, outlines lengths |
+//! | `words.rs` | recipes in words |
 //!
 //! The promise: what is not known never makes a part Ok. A criterion that needs a measure that is missing leaves the part not decidable, unless
 //! another one rejects it anyway.
@@ -26,6 +27,7 @@ mod judgement;
 pub mod measure;
 pub mod pose;
 mod rules;
+mod words;
 
 pub use judgement::{FINDINGS_MAX, Judgement, Seen, judge_seen};
 pub use rules::{Abilities, PlacedRules, Rules};

@@ -2,6 +2,7 @@
 
 mod frames;
 mod oracle;
+mod recipes;
 mod rules;
 mod sequences;
 mod simulation;
