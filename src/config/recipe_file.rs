@@ -242,3 +242,137 @@ fn points(value: &DeValue<'_>) -> Result<Vec<Point>, String> {
     let all = list.and_then(|list| list.iter().map(|value| point(value.get_ref())).collect::<Option<Vec<_>>>());
     all.ok_or_else(|| format!("3 to {POLYGON_POINTS_MAX} points, each two numbers from 0 to {SIDE_PX_MAX}: [[0, 0], [100, 0], [0, 50]]"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+
+    use super::super::reader::Document;
+    use super::super::station::StationConfig;
+    use crate::config::ConfigErrors;
+    use proptest::prelude::*;
+    use proptest::sample::Index;
+
+    /// Two recipes with every key; the frozen fixture of version 1.
+    const RECIPES: &str = include_str!("../../tests/fixtures/config/station-1-recipes.toml");
+
+    fn read(bytes: Vec<u8>) -> Result<StationConfig, ConfigErrors> {
+        let document = Document::new(Path::new("/line/station.toml"), bytes)?;
+        StationConfig::from_document(&document, &|_, _| Ok(()))
+    }
+
+    /// Expects the recipes with an edit to be refused with exactly these errors.
+    #[track_caller]
+    fn refused(from: &str, to: &str, expected: &[&str]) {
+        assert!(RECIPES.contains(from), "{from}");
+        let errors = read(RECIPES.replacen(from, to, 1).into()).unwrap_err();
+        let told: Vec<&str> = errors.lines().iter().filter_map(|line| Some(line.split_once(": ")?.1)).collect();
+        assert_eq!(told, expected);
+    }
+
+    #[test]
+    fn what_is_no_polygon_is_refused() {
+        let seal = "failed to read inspection \"seal\":";
+        let points = "3 to 256 points, each two numbers from 0 to 65535: [[0, 0], [100, 0], [0, 50]]";
+        for wrong in [
+            "polygon = [[1, 1], [9, 1]]",
+            "polygon = [[1, 1], [9, 1], [9, -1]]",
+            "polygon = [[1, 1], [9, 1], [9]]",
+        ] {
+            let whole = "polygon = [[120, 80], [900.5, 80], [980, 400], [120, 640]]";
+            refused(whole, wrong, &[&format!("{seal} polygon is a list; give {points}")]);
+        }
+        let crossing =
+            "its edges from point 1 and from point 3 meet; give the points in the order of the outline, which never meets itself";
+        refused(
+            "[[120, 80], [900.5, 80], [980, 400], [120, 640]]",
+            "[[120, 80], [900, 400], [900, 80], [120, 400]]",
+            &[&format!("{seal} polygon is none: {crossing}")],
+        );
+        refused(
+            "[[500, 200], [520, 200], [520, 220]]",
+            "[[500, 200], [520, 200], [520, 200]]",
+            &[&format!(
+                "{seal} polygon 2 of exclude is none: point 3 is the same as the one before it; remove one"
+            )],
+        );
+        refused(
+            "threshold = 0.5",
+            "region = { x = 0, y = 0, width = 9, height = 9 }",
+            &[&format!("{seal} it has both a region and a polygon; keep one")],
+        );
+        refused(
+            "polygon = [[120, 80], [200, 80], [120, 160]]",
+            "",
+            &["failed to read zone \"corner\": polygon is missing; give one, or a region"],
+        );
+    }
+
+    #[test]
+    fn a_recipe_has_its_own_number_and_a_criterion_what_it_needs() {
+        refused(
+            "number = 8",
+            "number = 7",
+            &["failed to read recipe 2: number 7 is that of recipe 1 already, and the PLC asks by number; give each its own"],
+        );
+        refused(
+            "class = \"*\"",
+            "count_min = 0",
+            &[
+                "failed to read criterion 2: class is missing; give 1 to 64 printable characters",
+                "failed to read criterion 2: count_min is 0; give a whole number from 1 to 4294967295",
+            ],
+        );
+        refused(
+            "mm_per_px = 0.05",
+            "",
+            &["failed to read inspection \"seal\": criterion 1 asks for millimetres, but camera \"top\" has no scale; give it mm_per_px"],
+        );
+        refused(
+            "camera = \"side\"",
+            "camera = \"top\"",
+            &["failed to read camera \"side\": no inspection looks through it; add one, or remove the camera"],
+        );
+        refused(
+            "camera = \"side\"",
+            "camera = \"side\"\nlocator = \"hole\"",
+            &["failed to read inspection \"seal\": locator is \"hole\"; give the name of a locator, and add its table"],
+        );
+    }
+
+    #[test]
+    fn a_device_is_known_to_show_so_much() {
+        let device = "device = \"/dev/video0\"\nformat = \"RGB\"\nwidth = 640\nheight = 480";
+        refused(
+            "source = \"videotestsrc\"",
+            device,
+            &["failed to read inspection \"seal\": it lies outside of the 640x480 pixels of camera \"top\"; move it"],
+        );
+    }
+
+    proptest! {
+        #[test]
+        fn no_damage_panics(damage in prop::collection::vec((any::<Index>(), any::<Index>(), any::<Index>()), 1..8)) {
+            let mut bytes = RECIPES.as_bytes().to_vec();
+            for (from, to, target) in damage {
+                let (from, to) = (from.index(bytes.len()), to.index(bytes.len()));
+                let piece: Vec<u8> = bytes.drain(from.min(to)..from.max(to)).take(200).collect();
+                let target = target.index(bytes.len() + 1);
+                bytes.splice(target..target, piece);
+                if bytes.is_empty() {
+                    break;
+                }
+            }
+            let _ = read(bytes);
+        }
+
+        #[test]
+        fn no_value_panics(line in 0_usize..90, value in r#"-?[0-9]{1,25}|-?[0-9]\.[0-9]e[0-9]{1,4}|inf|nan|"[^"\\]{0,9}"|\[(\[[0-9]{1,5},[0-9]{1,5}\],){0,5}\]|\{\}"#) {
+            let lines: Vec<String> = RECIPES.lines().enumerate().map(|(number, text)| match text.split_once('=') {
+                Some((key, _)) if number == line => format!("{key}={value}"),
+                _ => text.to_owned(),
+            }).collect();
+            let _ = read(lines.join("\n").into());
+        }
+    }
+}

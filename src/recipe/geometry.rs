@@ -417,6 +417,53 @@ mod tests {
         sum.abs() > std::f64::consts::PI
     }
 
+    /// What Shapely and OpenCV say; made by `tests/fixtures/geometry_shapely.py`.
+    const FOREIGN: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/geometry_shapely.json"));
+
+    #[test]
+    fn shapely_agrees() {
+        #[derive(serde::Deserialize)]
+        struct Foreign {
+            polygons: Vec<PolygonCase>,
+            validity: Vec<ValidityCase>,
+        }
+        #[derive(serde::Deserialize)]
+        struct PolygonCase {
+            points: Vec<(f64, f64)>,
+            area: f64,
+            places: Vec<(f64, f64)>,
+            inside: Vec<bool>,
+            rects: Vec<[f64; 4]>,
+            meets: Vec<bool>,
+            edge_distance: Vec<f64>,
+        }
+        #[derive(serde::Deserialize)]
+        struct ValidityCase {
+            points: Vec<(f64, f64)>,
+            is_simple: bool,
+        }
+        let foreign: Foreign = serde_json::from_str(FOREIGN).unwrap();
+        assert!(!foreign.polygons.is_empty() && !foreign.validity.is_empty());
+        for case in foreign.polygons {
+            let polygon = polygon(&case.points);
+            assert!((polygon.area() - case.area).abs() < 1e-9);
+            let inside: Vec<bool> = case.places.iter().map(|(x, y)| polygon.contains(Point::new(*x, *y))).collect();
+            assert_eq!(inside, case.inside, "{:?}", case.points);
+            for (index, [left, top, right, bottom]) in case.rects.into_iter().enumerate() {
+                let rect = Rect { left, top, right, bottom };
+                assert_eq!(polygon.meets(rect), case.meets[index], "{rect:?} {:?}", case.points);
+                assert!(
+                    (polygon.edge_distance(rect) - case.edge_distance[index]).abs() < 1e-9,
+                    "{rect:?} {:?}",
+                    case.points
+                );
+            }
+        }
+        for case in foreign.validity {
+            assert_eq!(try_polygon(&case.points).is_ok(), case.is_simple, "{:?}", case.points);
+        }
+    }
+
     proptest! {
         #[test]
         fn even_odd_is_the_winding_number(polygon in stars(), x in 0.0_f64..64.0, y in 0.0_f64..64.0) {

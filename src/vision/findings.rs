@@ -203,6 +203,44 @@ mod tests {
         assert_eq!(find(&map, None, effective_limit(&map, 5.0), &stretched(&map, 2, 2)).len(), 1);
     }
 
+    /// What Shapely and OpenCV say; made by `tests/fixtures/geometry_shapely.py`.
+    const FOREIGN: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/geometry_shapely.json"));
+
+    #[test]
+    fn shapely_measures_the_same_lengths() {
+        #[derive(serde::Deserialize)]
+        struct Foreign {
+            regions: Vec<Case>,
+        }
+        #[derive(serde::Deserialize)]
+        struct Case {
+            width: usize,
+            height: usize,
+            across: f64,
+            down: f64,
+            pixels: Vec<usize>,
+            components: usize,
+            feret: f64,
+        }
+        let foreign: Foreign = serde_json::from_str(FOREIGN).unwrap();
+        assert!(!foreign.regions.is_empty());
+        for case in foreign.regions {
+            let mut scores = vec![0.0; case.width * case.height];
+            case.pixels.iter().for_each(|pixel| scores[*pixel] = 9.0);
+            let map = map(case.width, &scores);
+            let frame = |side: usize, scale: f64| (side as f64 * scale) as u32;
+            let placement = stretched(&map, frame(case.width, case.across), frame(case.height, case.down));
+            let found = find(&map, None, 5.0, &placement);
+            assert_eq!(found.len(), case.components);
+            let length = f64::from(found[0].measures.length_px.unwrap());
+            assert!((length - case.feret).abs() < 1e-4, "{length} {}", case.feret);
+            assert_eq!(
+                found[0].area_px,
+                (case.pixels.len() as f64 * case.across * case.down).round() as u32
+            );
+        }
+    }
+
     proptest! {
         #[test]
         fn findings_lie_inside_the_image(
