@@ -5,11 +5,12 @@ use std::hint::black_box;
 use criterion::{Criterion, criterion_group, criterion_main};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use takt::part::Region;
 use takt::teach::coreset::{greedy_coreset, project};
 use takt::vision::detect::nms::Scope;
 use takt::vision::detect::{Head, HeadKind, Limits, Size, Tensor, detect};
 use takt::vision::findings::find;
-use takt::vision::preprocess::{Colour, Element, Filter, Fit, InputTensor, Layout, Place, Preprocessor, TensorSpec};
+use takt::vision::preprocess::{Colour, Element, Filter, Fit, InputTensor, Layout, Place, Placement, Preprocessor, TensorSpec};
 use takt::vision::{AnomalyMap, Image};
 
 fn preprocess(c: &mut Criterion) {
@@ -75,7 +76,16 @@ fn postprocess(c: &mut Criterion) {
         height: 256,
         scores: (0..256 * 256).map(wave).collect(),
     };
-    c.bench_function("findings of a 256x256 map", |b| b.iter(|| find(black_box(&map), 1.5, 640, 480, 0)));
+    let placement = Placement {
+        region: Region::whole(640, 480),
+        left: 0,
+        top: 0,
+        width: 256,
+        height: 256,
+    };
+    c.bench_function("findings of a 256x256 map", |b| {
+        b.iter(|| find(black_box(&map), None, 1.5, &placement));
+    });
 }
 
 fn boxes(c: &mut Criterion) {

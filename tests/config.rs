@@ -9,7 +9,11 @@ use takt::config::station::{CameraClock, CameraSource, CycleSource, StampPlace};
 use takt::config::twin::Rate;
 use takt::config::{StationConfig, TwinConfig};
 use takt::line::config::{ResultMode, TriggerSource};
-use takt::part::Region;
+use takt::part::{Region, Severity};
+use takt::recipe::Rules;
+use takt::recipe::area::{Area, Outline};
+use takt::recipe::criterion::Criterion;
+use takt::recipe::geometry::{Point, Polygon};
 use takt::twin::schedule::Faults;
 use takt::vision::Provider;
 
@@ -69,31 +73,96 @@ fn a_station_of_version_1_is_still_read() {
     };
     assert_eq!((clock, frames_held_max), (CameraClock::Pipeline, 8));
 
-    assert_eq!((station.recipe.number, station.recipe.name.as_str()), (1, "flange"));
-    let [surface, thread] = station.recipe.inspections.as_slice() else {
-        panic!("{:?}", station.recipe)
+    let [recipe] = station.recipes.as_slice() else {
+        panic!("{:?}", station.recipes)
+    };
+    assert_eq!((recipe.number, recipe.revision.as_str(), recipe.name.as_str()), (1, "", "flange"));
+    let [surface, thread] = recipe.inspections.as_slice() else {
+        panic!("{recipe:?}")
     };
     assert_eq!((surface.camera, thread.camera), (0, 1));
+    let region = Region {
+        x: 0,
+        y: 32,
+        width: 640,
+        height: 448,
+    };
+    let rules = Rules {
+        area: Area::of_region(Some(region)),
+        threshold: Some(12.5),
+        min_area_px: 20,
+        defect_code: 7,
+        ..Rules::default()
+    };
+    assert_eq!(surface.rules, rules);
     assert_eq!(
-        surface.region,
-        Some(Region {
-            x: 0,
-            y: 32,
-            width: 640,
-            height: 448
-        })
+        (thread.model.as_path(), &thread.rules),
+        (Path::new("/models/thread"), &Rules::default())
     );
-    assert_eq!(
-        (surface.threshold, surface.min_area_px, surface.defect_code),
-        (Some(12.5), Some(20), 7)
-    );
-    assert_eq!((thread.model.as_path(), thread.defect_code), (Path::new("/models/thread"), 1));
     let engine = &station.engine;
     assert_eq!(
         (engine.options.provider, engine.options.threads, engine.workers),
         (Provider::TensorRt, 2, 3)
     );
     assert_eq!(station.metrics.map(|listen| listen.port()), Some(9184));
+}
+
+#[test]
+fn recipes_of_version_1_are_still_read() {
+    let station = StationConfig::read(&repository("tests/fixtures/config/station-1-recipes.toml")).unwrap();
+    let [first, second] = station.recipes.as_slice() else {
+        panic!("{:?}", station.recipes)
+    };
+    assert_eq!(
+        (first.number, first.revision.as_str(), first.name.as_str()),
+        (7, "B", "flange 40 mm")
+    );
+    assert_eq!(
+        (second.number, second.revision.as_str(), second.name.as_str()),
+        (8, "", "flange 60 mm")
+    );
+    assert_eq!(
+        station.inspections().map(|inspection| inspection.camera).collect::<Vec<_>>(),
+        [0, 1]
+    );
+    assert_eq!(second.inspections[0].rules, Rules::default());
+
+    let rules = &first.inspections[0].rules;
+    let polygon = |points: &[(f64, f64)]| Polygon::new(points.iter().map(|(x, y)| Point::new(*x, *y)).collect()).unwrap();
+    let area = Area {
+        outline: Outline::Polygon(polygon(&[(120.0, 80.0), (900.5, 80.0), (980.0, 400.0), (120.0, 640.0)])),
+        exclude: vec![
+            polygon(&[(300.0, 200.0), (420.0, 200.0), (420.0, 320.0)]),
+            polygon(&[(500.0, 200.0), (520.0, 200.0), (520.0, 220.0)]),
+        ],
+    };
+    assert_eq!(rules.area, area);
+    assert_eq!((rules.threshold, rules.min_area_px, rules.defect_code), (Some(0.5), 4, 10));
+    assert_eq!(rules.scale.map(|scale| scale.mm_per_px), Some(0.05));
+    let zones: Vec<(&str, f64)> = rules.zones.iter().map(|zone| (zone.name.as_str(), zone.polygon.area())).collect();
+    assert_eq!(zones, [("lip", 100_000.0), ("corner", 3200.0)]);
+    let strict = Criterion {
+        class: Some("scratch".into()),
+        score_min: Some(0.25),
+        area_px_min: Some(12.0),
+        area_mm2_min: Some(0.5),
+        length_px_min: Some(20.0),
+        length_mm_min: Some(2.0),
+        within: Some(1),
+        edge_distance_px_max: Some(30.0),
+        edge_distance_mm_max: Some(1.5),
+        count_min: 2,
+        severity: Severity::Critical,
+        rejects: true,
+        defect_code: 12,
+    };
+    let noted = Criterion {
+        severity: Severity::Minor,
+        rejects: false,
+        defect_code: 10,
+        ..Criterion::default()
+    };
+    assert_eq!(rules.criteria, [strict, noted]);
 }
 
 #[test]

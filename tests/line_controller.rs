@@ -390,6 +390,7 @@ fn record(result_id: u32) -> takt::part::PartRecord {
     use takt::part::{CycleId, Nanos, PartRecord, StageTimes, Verdict};
     PartRecord {
         defect_code: 0,
+        severity: None,
         tags: Vec::new(),
         station: "press-1".into(),
         epoch: 4,

@@ -21,6 +21,7 @@
 //! | `foreign.rs` | a PLC program of another make gets its parts judged |
 //! | `station.rs` | the station as a process: what it shows, records, survives and refuses |
 //! | `service.rs` | the station as a service: ready, well, read again, stood in for; its units |
+//! | `recipes.rs` | several recipes, cameras and inspections: the right ones judge, and what is not known passes nothing |
 //! | `record.rs` | the record, from a station that is killed to a historian behind a network that is cut |
 //! | `power_loss.rs` | what a power cut leaves, and what is told of the rest |
 //! | `twin.rs` | a virtual line around a real station: what goes wrong on purpose breaks no promise |
@@ -52,6 +53,7 @@ mod power_loss;
 mod program;
 mod providers;
 mod quantise;
+mod recipes;
 mod record;
 mod security;
 mod service;

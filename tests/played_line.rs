@@ -9,7 +9,7 @@ use std::time::Duration;
 use prost::Message;
 use takt::flow;
 use takt::journal::log::{ImageFile, LogError, RecordLog};
-use takt::line::config::{LineConfig, ResultMode, TriggerSource};
+use takt::line::config::{LineConfig, RecipePlan, ResultMode, TriggerSource};
 use takt::line::event::{Event, FrameId, Inspected};
 use takt::line::{Line, Memory};
 use takt::part::{Reason, Verdict, View};
@@ -70,6 +70,7 @@ impl PlayedLine {
                     number: 1,
                     name: "Bracket".into(),
                     inspections: vec!["top".into()],
+                    ..Default::default()
                 }],
                 models: Vec::new(),
             },
@@ -146,8 +147,7 @@ fn line() -> Line {
         heartbeat_timeout: patience,
         sequential: true,
         cameras: 1,
-        inspections: vec![0],
-        recipe: 1,
+        recipes: RecipePlan::all([(1, vec![0])]),
         config_checksum: 7,
     };
     let memory = Memory {
@@ -209,6 +209,7 @@ fn inspected(part: u64) -> Inspected {
             reason: (verdict == Verdict::NotOk).then_some(Reason::Anomaly),
             score: Some(1.0),
             threshold: Some(2.0),
+            severity: None,
             findings: Vec::new(),
         },
         defect_code: 4,

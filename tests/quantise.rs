@@ -63,7 +63,7 @@ fn bytes_judge_as_full_precision_does_and_the_package_says_what_it_is() {
         (plain.manifest.precision(), bytes.manifest.precision()),
         (Precision::F32, Precision::Int8)
     );
-    let quantisation = bytes.manifest.quantisation.unwrap();
+    let quantisation = bytes.manifest.quantisation.as_ref().unwrap();
     assert_eq!((quantisation.images, quantisation.convolutions_plain), (12, 0));
     assert!(quantisation.convolutions > 20, "{quantisation:?}");
     // The weights are most of a model, and bytes are a quarter of them.

@@ -252,6 +252,7 @@ pub(super) fn part(number: u64, is_reject: bool, triggered_unix_ns: i64) -> NewR
         width: 30,
         height: 40,
         area_px: 600,
+        ..Default::default()
     };
     let view = proto::View {
         inspection: "surface".into(),
@@ -263,6 +264,7 @@ pub(super) fn part(number: u64, is_reject: bool, triggered_unix_ns: i64) -> NewR
         score: Some(0.5),
         threshold: Some(1.0),
         findings: if is_reject { vec![finding] } else { Vec::new() },
+        ..Default::default()
     };
     let body = Body::Part(Box::new(proto::Part {
         part_sequence: number,

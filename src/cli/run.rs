@@ -14,12 +14,14 @@ use crate::config::station::StationConfig;
 use crate::flow::{Sender, WhenFull, bounded};
 use crate::line::error_code::ErrorCode;
 use crate::model::package::Package;
+use crate::recipe::Rules;
 use crate::station::build::Control;
 use crate::station::reporter::ReportFormat;
 use crate::station::stand_in::Places;
 use crate::station::supervisor;
 use crate::telemetry::log::Log;
 use crate::telemetry::systemd;
+use crate::vision::reading;
 
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
@@ -105,7 +107,10 @@ fn hear(mut signals: Signals, control: &Sender<Control>, config: &StationConfig,
 /// Reads the configuration again. What is wrong with it changes nothing, and is said; so is what takes a restart.
 fn reload(in_force: &StationConfig, file: &Path, log: &Log) {
     systemd::reloading();
-    let model_check = |model: &Path| Package::open(model).map(drop).map_err(|error| error.to_string());
+    let model_check = |model: &Path, rules: &Rules| {
+        let package = Package::open(model).map_err(|error| error.to_string())?;
+        rules.check(&reading::abilities(&package.manifest))
+    };
     let read = StationConfig::read_with_models(file, &model_check).map_err(|errors| errors.to_string());
     let applied = read.and_then(|config| {
         log.set_filter(config.log_filter.as_deref()).map_err(|error| error.to_string())?;

@@ -12,9 +12,12 @@ use serde_json::json;
 use super::table::table;
 use super::{Exit, Format, print, print_json};
 use crate::config::StationConfig;
+use crate::config::recipe::{InspectionConfig, RecipeConfig};
 use crate::config::timing::{Limit, Term, ms};
 use crate::journal::retention::{Load, RECORD_BYTES, quota_for};
 use crate::model::package::Package;
+use crate::recipe::{Abilities, Rules};
+use crate::vision::reading;
 
 #[derive(Debug, Args)]
 pub(super) struct ValidateArgs {
@@ -28,7 +31,7 @@ pub(super) struct ValidateArgs {
 
 pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
     let opened = OpenedOnce::default();
-    let config = match StationConfig::read_with_models(&args.config, &|model| opened.check(model)) {
+    let config = match StationConfig::read_with_models(&args.config, &|model, rules| opened.check(model, rules)) {
         Ok(config) => config,
         Err(errors) => {
             // Each line starts with its place, so that an editor can go there.
@@ -37,9 +40,10 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
         }
     };
     match args.format {
-        Format::Json => print_json(&record(&config))?,
+        Format::Json => print_json(&record(&config, &opened))?,
         Format::Table => {
             print(&report(&config))?;
+            print(&recipe_words(&config, &opened))?;
             for warning in config.warnings() {
                 let _ = writeln!(io::stderr(), "warning: {warning}");
             }
@@ -54,14 +58,82 @@ const IMAGE_BYTES: u64 = 100 << 10;
 
 /// Model packages are large and may be named more than once; each is opened once.
 #[derive(Default)]
-struct OpenedOnce(RefCell<BTreeMap<PathBuf, Result<(), String>>>);
+struct OpenedOnce(RefCell<BTreeMap<PathBuf, Result<Abilities, String>>>);
 
 impl OpenedOnce {
-    fn check(&self, model: &Path) -> Result<(), String> {
+    fn check(&self, model: &Path, rules: &Rules) -> Result<(), String> {
         let mut opened = self.0.borrow_mut();
-        let open = || Package::open(model).map(drop).map_err(|error| error.to_string());
-        opened.entry(model.to_owned()).or_insert_with(open).clone()
+        let open = || Package::open(model).map_err(|error| error.to_string());
+        let able = || open().map(|package| reading::abilities(&package.manifest));
+        rules.check(opened.entry(model.to_owned()).or_insert_with(able).as_ref().map_err(Clone::clone)?)
     }
+
+    /// Classes of an inspection's model that no criterion rejects.
+    fn ignored(&self, inspection: &InspectionConfig) -> Vec<String> {
+        let opened = self.0.borrow();
+        let Some(Ok(model)) = opened.get(&inspection.model) else {
+            return Vec::new();
+        };
+        inspection.rules.ignored(model).into_iter().map(str::to_owned).collect()
+    }
+}
+
+/// Every recipe as people read it: where it looks, and what rejects a part.
+fn recipe_words(config: &StationConfig, opened: &OpenedOnce) -> String {
+    let mut words = String::new();
+    for recipe in &config.recipes {
+        let revision = Some(&recipe.revision).filter(|revision| !revision.is_empty());
+        let revision = revision.map_or_else(String::new, |revision| format!(", revision {revision}"));
+        words += &format!("\nRecipe {}{revision}: {}\n", recipe.number, recipe.name);
+        for inspection in &recipe.inspections {
+            words += &inspection_words(config, inspection, opened);
+        }
+    }
+    words
+}
+
+fn inspection_words(config: &StationConfig, inspection: &InspectionConfig, opened: &OpenedOnce) -> String {
+    let camera = config.cameras.get(inspection.camera).map_or("", |camera| &camera.name);
+    let rules = &inspection.rules;
+    let scale = rules
+        .scale
+        .map_or_else(String::new, |scale| format!(" ({} mm per pixel)", scale.mm_per_px));
+    let located = if inspection.locator.is_some() {
+        ", where the locator finds the part"
+    } else {
+        ""
+    };
+    let place = rules.area.words();
+    let mut words = format!("  {}: through camera \"{camera}\"{scale}, {place}{located}\n", inspection.name);
+    words.extend(rules.words().iter().map(|said| format!("    {said}\n")));
+    let ignored = opened.ignored(inspection);
+    words.extend(
+        ignored
+            .iter()
+            .map(|class| format!("    passed: findings of class \"{class}\", of which no criterion rejects any\n")),
+    );
+    words
+}
+
+/// The same as programs read it.
+fn recipe_record(recipe: &RecipeConfig, config: &StationConfig, opened: &OpenedOnce) -> serde_json::Value {
+    let inspection = |inspection: &InspectionConfig| {
+        json!({
+            "name": inspection.name,
+            "camera": config.cameras.get(inspection.camera).map(|camera| &camera.name),
+            "model": inspection.model,
+            "mm_per_px": inspection.rules.scale.map(|scale| scale.mm_per_px),
+            "area": inspection.rules.area.words(),
+            "criteria": inspection.rules.words(),
+            "ignored_classes": opened.ignored(inspection),
+        })
+    };
+    json!({
+        "number": recipe.number,
+        "revision": Some(&recipe.revision).filter(|revision| !revision.is_empty()),
+        "name": recipe.name,
+        "inspections": recipe.inspections.iter().map(inspection).collect::<Vec<_>>(),
+    })
 }
 
 /// The timing as people read it.
@@ -125,7 +197,7 @@ fn per_second(interval: Duration) -> String {
 }
 
 /// The same as programs read it.
-fn record(config: &StationConfig) -> serde_json::Value {
+fn record(config: &StationConfig, opened: &OpenedOnce) -> serde_json::Value {
     let (timing, pace) = (config.gate_timing(), config.pace());
     let ms = |time: Duration| time.as_secs_f64() * 1e3;
     let terms = timing.terms().map(|term| json!({ "term": term.name, "ms": ms(term.time) }));
@@ -142,6 +214,7 @@ fn record(config: &StationConfig) -> serde_json::Value {
         "trigger_rate_hz_max": pace.trigger_rate_hz_max(),
         "journal_quota_mib": config.journal.quota_bytes >> 20,
         "journal_offline_days": offline_days(config),
+        "recipes": config.recipes.iter().map(|recipe| recipe_record(recipe, config, opened)).collect::<Vec<_>>(),
         "warnings": config.warnings(),
     })
 }

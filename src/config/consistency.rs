@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 
 use super::reader::Table;
+use super::recipe_file::place_of_recipe;
 use super::station::{
     CameraClock, CameraConfig, CameraSource, DeviceSettings, InspectionConfig, PlcConfig, RecipeConfig, ResultConfig, TimingConfig,
     TriggerConfig, gate_timing, pace,
@@ -11,6 +12,7 @@ use super::timing::ms;
 use super::value::quoted;
 use crate::line::config::{ResultMode, TriggerSource};
 use crate::part::Region;
+use crate::recipe::area::Outline;
 
 /// The verdict is at the gate before the part.
 pub(super) fn check_gate(root: &Table<'_>, plc: &PlcConfig, timing: &TimingConfig) {
@@ -75,26 +77,59 @@ pub(super) fn check_exposures(root: &Table<'_>, trigger: &TriggerConfig, cameras
     }
 }
 
-/// Every camera is looked through, and nobody looks at a stamp: the number in it would be taken for a defect.
-pub(super) fn check_views(root: &Table<'_>, cameras: &[CameraConfig], recipe: &RecipeConfig) {
+/// Every camera is looked through; and each inspection looks at what its camera shows, measures what can be measured, and sees no stamp: the
+/// number in it would be taken for a defect.
+pub(super) fn check_views(root: &Table<'_>, cameras: &[CameraConfig], recipes: &[RecipeConfig]) {
+    let inspections = || recipes.iter().flat_map(|recipe| &recipe.inspections);
     for (index, camera) in cameras.iter().enumerate() {
-        if recipe.inspections.iter().all(|inspection| inspection.camera != index) {
+        if inspections().all(|inspection| inspection.camera != index) {
             let reason = "no inspection looks through it; add one, or remove the camera";
             root.refuse_at(&format!("camera.{index}"), &camera_name(camera), reason);
         }
     }
-    for (index, inspection) in recipe.inspections.iter().enumerate() {
-        if let Some(reason) = cameras.get(inspection.camera).and_then(|camera| stamp_in_view(camera, inspection)) {
-            let what = format!("inspection {}", quoted(&inspection.name));
-            root.refuse_at(&format!("recipe.inspection.{index}.region"), &what, reason);
+    for (index, recipe) in recipes.iter().enumerate() {
+        let place = place_of_recipe(root, index);
+        for (index, inspection) in recipe.inspections.iter().enumerate() {
+            if let Some(camera) = cameras.get(inspection.camera) {
+                check_view(root, &format!("{place}.inspection.{index}"), inspection, camera);
+            }
         }
+    }
+}
+
+fn check_view(root: &Table<'_>, place: &str, inspection: &InspectionConfig, camera: &CameraConfig) {
+    let what = format!("inspection {}", quoted(&inspection.name));
+    let key = if matches!(inspection.rules.area.outline, Outline::Polygon(_)) {
+        "polygon"
+    } else {
+        "region"
+    };
+    for reason in [stamp_in_view(camera, inspection), outside_of_view(camera, inspection)]
+        .into_iter()
+        .flatten()
+    {
+        root.refuse_at(&format!("{place}.{key}"), &what, reason);
+    }
+    let unmeasured = inspection
+        .rules
+        .criteria
+        .iter()
+        .enumerate()
+        .filter(|(_, criterion)| criterion.needs_scale());
+    for (index, _) in unmeasured.filter(|_| camera.scale.is_none()) {
+        let camera = quoted(&camera.name);
+        let reason = format!(
+            "criterion {} asks for millimetres, but camera {camera} has no scale; give it mm_per_px",
+            index + 1
+        );
+        root.refuse_at(&format!("{place}.criterion.{index}"), &what, reason);
     }
 }
 
 fn stamp_in_view(camera: &CameraConfig, inspection: &InspectionConfig) -> Option<String> {
     let stamp = camera.stamp?.region();
     let camera = quoted(&camera.name);
-    match inspection.region {
+    match inspection.rules.area.region() {
         None => Some(format!(
             "it looks at the whole frame, and so at the stamp of camera {camera}; give it a region without the stamp"
         )),
@@ -106,6 +141,24 @@ fn stamp_in_view(camera: &CameraConfig, inspection: &InspectionConfig) -> Option
         }
         Some(_) => None,
     }
+}
+
+/// Of a camera whose frames have a size that is known.
+fn outside_of_view(camera: &CameraConfig, inspection: &InspectionConfig) -> Option<String> {
+    let CameraSource::Device(DeviceSettings { width, height, .. }) = camera.source else {
+        return None;
+    };
+    let is_outside = inspection
+        .rules
+        .area
+        .region()
+        .is_some_and(|region| !region.is_within(width, height));
+    is_outside.then(|| {
+        format!(
+            "it lies outside of the {width}x{height} pixels of camera {}; move it",
+            quoted(&camera.name)
+        )
+    })
 }
 
 fn overlap(a: Region, b: Region) -> bool {

@@ -12,6 +12,7 @@
 //! | `value.rs` | what a single value may be: numbers in a range, times, names, addresses, paths |
 //! | `station.rs` | a station, and what follows from its configuration |
 //! | `station_file.rs` | `station.toml`, table by table |
+//! | `recipe.rs`, `recipe_file.rs` | its recipes: their types, their tables |
 //! | `consistency.rs` | what must fit together between the tables of a station |
 //! | `changes.rs` | what differs between two configurations, and what of it takes a restart; pure |
 //! | `timing.rs` | whether a verdict is at the gate before its part, and how fast parts may come; pure |
@@ -24,6 +25,8 @@ pub mod changes;
 mod consistency;
 pub mod historian;
 mod reader;
+pub mod recipe;
+mod recipe_file;
 mod record_file;
 mod security;
 pub mod station;

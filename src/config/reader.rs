@@ -251,6 +251,11 @@ impl<'d> Table<'d> {
         self.entries.contains_key(key)
     }
 
+    /// Whether a key is there, and is a list or tables `[[key]]`.
+    pub(super) fn is_list(&self, key: &str) -> bool {
+        self.entries.get(key).is_some_and(|value| value.get_ref().is_array())
+    }
+
     /// The value of a key that must be there.
     pub(super) fn required<T>(&mut self, key: &'static str, kind: impl Fn(&DeValue<'_>) -> Result<T, String>) -> Answer<T> {
         if let Some(value) = self.optional(key, &kind)? {
@@ -387,6 +392,11 @@ impl<'d> Table<'d> {
     /// Notes what is wrong with the value of a key; with the table, where there is no such key.
     pub(super) fn refuse(&self, key: &str, reason: impl fmt::Display) -> Refused {
         self.faults.note(self.place_of(key), &self.what, reason)
+    }
+
+    /// Notes what is wrong with one value of a list.
+    pub(super) fn refuse_in(&self, key: &str, index: usize, reason: impl fmt::Display) -> Refused {
+        self.refuse_at(&format!("{key}.{index}"), &self.what, reason)
     }
 
     /// Notes what is wrong with `what`, which stands at `path` below this table: keys and indices with dots between them. Where the path leads

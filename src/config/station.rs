@@ -7,15 +7,17 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::reader::{ConfigErrors, Document};
+pub use super::recipe::{InspectionConfig, RecipeConfig};
 pub use super::record_file::{GrpcConfig, HistorianConfig, JournalConfig, OK_SHARE, QUOTA_MIB, WhenDiskFull};
 use super::station_file;
 use super::timing::{GateTiming, Pace, ms, time_to_outcome};
 pub use crate::capture::CameraClock;
 pub use crate::capture::v4l::{ControlSetting, DeviceSettings};
-use crate::line::config::{LineConfig, ResultMode, TriggerSource};
+use crate::line::config::{LineConfig, RecipePlan, ResultMode, TriggerSource};
 use crate::line::event::CameraIndex;
 use crate::line::tags::TagPlan;
-use crate::part::Region;
+use crate::recipe::Rules;
+use crate::recipe::measure::Scale;
 use crate::vision::EngineOptions;
 use crate::vision::providers::ProviderOrder;
 pub use crate::vision::stamp::StampPlace;
@@ -45,8 +47,8 @@ pub struct StationConfig {
     pub sequential: bool,
     /// The cameras, at least one, by [`CameraIndex`].
     pub cameras: Vec<CameraConfig>,
-    /// What is inspected.
-    pub recipe: RecipeConfig,
+    /// What is inspected, at least one recipe; the PLC chooses.
+    pub recipes: Vec<RecipeConfig>,
     /// Where models run.
     pub engine: EngineConfig,
     /// Where metrics and health can be read; `None`: nowhere.
@@ -136,12 +138,14 @@ pub struct TimingConfig {
 }
 
 /// A camera.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct CameraConfig {
     /// Its name, unlike any other's.
     pub name: String,
     /// Where its frames come from.
     pub source: CameraSource,
+    /// How large a pixel is in the plane of the part; `None` where nobody said.
+    pub scale: Option<Scale>,
     /// Where a twin writes the part number into the pixels; outside every region that is inspected.
     pub stamp: Option<StampPlace>,
 }
@@ -164,36 +168,6 @@ pub enum CameraSource {
     Folder(PathBuf),
 }
 
-/// What is inspected.
-#[derive(Debug, Clone, PartialEq)]
-pub struct RecipeConfig {
-    /// Its number, not 0.
-    pub number: u16,
-    /// Its name, for people.
-    pub name: String,
-    /// The inspections, at least one, by [`crate::line::event::InspectionIndex`].
-    pub inspections: Vec<InspectionConfig>,
-}
-
-/// One look at one view of the part.
-#[derive(Debug, Clone, PartialEq)]
-pub struct InspectionConfig {
-    /// Its name, unlike any other's.
-    pub name: String,
-    /// The camera it looks through.
-    pub camera: CameraIndex,
-    /// Folder of the model package. Absolute.
-    pub model: PathBuf,
-    /// Where it looks; `None`: the whole frame.
-    pub region: Option<Region>,
-    /// Above which score the part is not Ok; `None`: as the package says.
-    pub threshold: Option<f32>,
-    /// A NotOk whose findings are all smaller becomes Ok; pixels of the frame.
-    pub min_area_px: Option<u32>,
-    /// What the PLC is told of a defect, not 0.
-    pub defect_code: u16,
-}
-
 /// Where models run.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct EngineConfig {
@@ -207,8 +181,8 @@ pub struct EngineConfig {
     pub workers: usize,
 }
 
-/// Says whether the model package in a folder can be used, and if not, why.
-pub type ModelCheck<'a> = &'a dyn Fn(&Path) -> Result<(), String>;
+/// Says whether the model package in a folder can be used by these rules, and if not, why.
+pub type ModelCheck<'a> = &'a dyn Fn(&Path, &Rules) -> Result<(), String>;
 
 impl StationConfig {
     /// Reads `station.toml`. Model packages are not looked at.
@@ -216,7 +190,7 @@ impl StationConfig {
     /// # Errors
     /// With everything that is wrong with it.
     pub fn read(file: &Path) -> Result<Self, ConfigErrors> {
-        Self::read_with_models(file, &|_| Ok(()))
+        Self::read_with_models(file, &|_, _| Ok(()))
     }
 
     /// Reads `station.toml` and asks `model_check` about every model package it names.
@@ -249,11 +223,15 @@ impl StationConfig {
             heartbeat_timeout: self.plc.heartbeat_timeout,
             sequential: self.sequential,
             cameras: self.cameras.len(),
-            inspections: self.recipe.inspections.iter().map(|inspection| inspection.camera).collect(),
             tags: self.tags.clone(),
-            recipe: self.recipe.number,
+            recipes: RecipePlan::all(self.recipes.iter().map(cameras_of)),
             config_checksum,
         }
+    }
+
+    /// The inspections of all recipes, by [`crate::line::event::InspectionIndex`].
+    pub fn inspections(&self) -> impl Iterator<Item = &InspectionConfig> {
+        self.recipes.iter().flat_map(|recipe| &recipe.inspections)
     }
 
     /// Whether verdicts are in time; they are.
@@ -294,6 +272,12 @@ impl StationConfig {
         }));
         warnings
     }
+}
+
+/// Number of a recipe, and the camera of each of its inspections.
+fn cameras_of(recipe: &RecipeConfig) -> (u16, Vec<CameraIndex>) {
+    let cameras = recipe.inspections.iter().map(|inspection| inspection.camera);
+    (recipe.number, cameras.collect())
 }
 
 /// Whether the station keeps to itself what cannot be secured.

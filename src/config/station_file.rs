@@ -6,27 +6,25 @@ use std::time::Duration;
 
 use super::consistency;
 use super::reader::{Answer, Document, Table};
+use super::recipe_file::{self, Context};
 use super::record_file;
 use super::station::{
-    CameraClock, CameraConfig, CameraSource, CycleSource, DeviceSettings, EngineConfig, InspectionConfig, JournalConfig, ModelCheck,
-    PlcConfig, RecipeConfig, ResultConfig, StampPlace, StationConfig, TimingConfig, TriggerConfig, is_loopback,
+    CameraClock, CameraConfig, CameraSource, CycleSource, DeviceSettings, EngineConfig, JournalConfig, ModelCheck, PlcConfig, ResultConfig,
+    StampPlace, StationConfig, TimingConfig, TriggerConfig, is_loopback,
 };
 use super::timing::ms;
 use super::value::{
-    also, controls, description, flag, log_filter, machine, millis, name, number, one_of, only, path, place_of, socket, title, whole,
-    whole_u16, whole_u32,
+    also, controls, description, flag, log_filter, machine, millis, name, number, one_of, only, path, socket, whole, whole_u32,
 };
 use crate::capture::PixelFormat;
 use crate::line::config::{ResultMode, TriggerSource};
 use crate::part::Region;
+use crate::recipe::measure::{MM_PER_PX, Scale};
 use crate::vision::providers::ProviderOrder;
 use crate::vision::{EngineOptions, Provider};
 
 /// Most cameras of a station.
 const CAMERAS_MAX: usize = 16;
-
-/// Most inspections of a recipe.
-const INSPECTIONS_MAX: usize = 32;
 
 /// Most addresses that may write.
 const WRITERS_MAX: usize = 16;
@@ -35,7 +33,7 @@ const WRITERS_MAX: usize = 16;
 const MILLIS_MAX: u64 = 600_000;
 
 /// Highest coordinate and length in a frame, pixels.
-const SIDE_PX_MAX: u32 = 65_535;
+pub(super) const SIDE_PX_MAX: u32 = 65_535;
 
 /// Most frames a second that a device is asked for.
 const FRAME_RATE_HZ_MAX: u32 = 10_000;
@@ -59,7 +57,13 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     let sequential = root.table_or_defaults("cycle_id", |table| table.or("sequential", true, flag));
     let cameras = root.tables("camera", "camera", CAMERAS_MAX, |table| read_camera(table, folder));
     let names = root.names_of("camera");
-    let recipe = root.table("recipe", |table| read_recipe(table, folder, &names, model_check));
+    let context = Context {
+        folder,
+        cameras: &names,
+        locators: &root.names_of("locator"),
+        model_check,
+    };
+    let recipes = recipe_file::read_recipes(root, &context);
     let engine = root.table_or_defaults("engine", read_engine);
     let metrics = root.optional_table("metrics", |table| read_listen(table, "metrics are not encrypted"));
     let log_filter = root.table_or_defaults("log", |table| table.optional("filter", log_filter));
@@ -81,8 +85,8 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     if let (Ok(trigger), Ok(cameras)) = (&trigger, &cameras) {
         consistency::check_exposures(root, trigger, cameras);
     }
-    if let (Ok(cameras), Ok(recipe)) = (&cameras, &recipe) {
-        consistency::check_views(root, cameras, recipe);
+    if let (Ok(cameras), Ok(recipes)) = (&cameras, &recipes) {
+        consistency::check_views(root, cameras, recipes);
     }
     if let (Ok(plc), Ok(Some(metrics))) = (&plc, &metrics) {
         consistency::check_addresses(root, plc, *metrics);
@@ -97,6 +101,10 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
         );
     }
 
+    let (cameras, mut recipes) = (cameras?, recipes?);
+    for inspection in recipes.iter_mut().flat_map(|recipe| &mut recipe.inspections) {
+        inspection.rules.scale = cameras.get(inspection.camera).and_then(|camera| camera.scale);
+    }
     let (id, state_directory, runtime_directory) = station?;
     let (directory, journal) = journal?;
     Ok(StationConfig {
@@ -116,8 +124,8 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
         result: result?,
         timing: timing?,
         sequential: sequential?,
-        cameras: cameras?,
-        recipe: recipe?,
+        cameras,
+        recipes,
         engine: engine?,
         metrics: metrics?,
         log_filter: log_filter?,
@@ -280,11 +288,18 @@ fn read_camera(table: &mut Table<'_>, folder: &Path) -> Answer<CameraConfig> {
             cell_px: cell_px?,
         })
     });
+    let scale = read_scale(table);
     Ok(CameraConfig {
         name: name?,
         source: source?,
+        scale: scale?,
         stamp: stamp?,
     })
+}
+
+/// How large a pixel of a camera is in the plane of the part.
+fn read_scale(table: &mut Table<'_>) -> Answer<Option<Scale>> {
+    Ok(table.optional("mm_per_px", number(MM_PER_PX))?.and_then(Scale::new))
 }
 
 fn read_camera_source(table: &mut Table<'_>, folder: &Path) -> Answer<CameraSource> {
@@ -350,49 +365,17 @@ fn read_device(table: &mut Table<'_>, folder: &Path) -> Answer<DeviceSettings> {
     })
 }
 
-fn read_recipe(table: &mut Table<'_>, folder: &Path, cameras: &[&str], model_check: ModelCheck<'_>) -> Answer<RecipeConfig> {
-    let number = table.required("number", whole_u16());
-    let name = table.required("name", title);
-    let inspections = table.tables("inspection", "inspection", INSPECTIONS_MAX, |table| {
-        read_inspection(table, folder, cameras, model_check)
-    });
-    Ok(RecipeConfig {
-        number: number?,
-        name: name?,
-        inspections: inspections?,
-    })
-}
-
-fn read_inspection(table: &mut Table<'_>, folder: &Path, cameras: &[&str], model_check: ModelCheck<'_>) -> Answer<InspectionConfig> {
-    let name = table.required("name", name);
-    let camera = table.required("camera", place_of("a camera", cameras));
-    let model = table.required("model", path(folder));
-    if let Err(reason) = model.as_ref().map_or(Ok(()), |model| model_check(model)) {
-        table.refuse("model", reason);
-    }
-    let region = table.inline("region", |table| {
-        let x = table.required("x", whole_u32(0..=SIDE_PX_MAX));
-        let y = table.required("y", whole_u32(0..=SIDE_PX_MAX));
-        let width = table.required("width", whole_u32(1..=SIDE_PX_MAX));
-        let height = table.required("height", whole_u32(1..=SIDE_PX_MAX));
-        Ok(Region {
-            x: x?,
-            y: y?,
-            width: width?,
-            height: height?,
-        })
-    });
-    let threshold = table.optional("threshold", number(0.0..=1e30));
-    let min_area_px = table.optional("min_area_px", whole_u32(1..=u32::MAX));
-    let defect_code = table.or("defect_code", 1, whole_u16());
-    Ok(InspectionConfig {
-        name: name?,
-        camera: camera?,
-        model: model?,
-        region: region?,
-        threshold: threshold?.map(|threshold| threshold as f32),
-        min_area_px: min_area_px?,
-        defect_code: defect_code?,
+/// A rectangle of a frame.
+pub(super) fn read_region(table: &mut Table<'_>) -> Answer<Region> {
+    let x = table.required("x", whole_u32(0..=SIDE_PX_MAX));
+    let y = table.required("y", whole_u32(0..=SIDE_PX_MAX));
+    let width = table.required("width", whole_u32(1..=SIDE_PX_MAX));
+    let height = table.required("height", whole_u32(1..=SIDE_PX_MAX));
+    Ok(Region {
+        x: x?,
+        y: y?,
+        width: width?,
+        height: height?,
     })
 }
 
@@ -430,6 +413,8 @@ mod tests {
     use super::*;
     use crate::config::ConfigErrors;
     use crate::config::station::ControlSetting;
+    use crate::line::config::RecipePlan;
+    use crate::recipe::Rules;
     use proptest::prelude::*;
     use proptest::sample::Index;
 
@@ -467,7 +452,7 @@ model = "model"
 
     fn read_text(text: &str) -> Result<StationConfig, ConfigErrors> {
         let document = Document::new(Path::new("/line/station.toml"), text.into())?;
-        StationConfig::from_document(&document, &|_| Ok(()))
+        StationConfig::from_document(&document, &|_, _| Ok(()))
     }
 
     /// The text with `from`, which is in it once, replaced.
@@ -505,17 +490,9 @@ model = "model"
         assert_eq!(station.timing.margin, millis(10));
         assert!(station.sequential);
         assert_eq!(station.cameras[0].source, CameraSource::Folder("/line/images".into()));
-        let inspection = &station.recipe.inspections[0];
+        let inspection = &station.recipes[0].inspections[0];
         assert_eq!(inspection.model, Path::new("/line/model"));
-        assert_eq!(
-            (
-                inspection.region,
-                inspection.threshold,
-                inspection.min_area_px,
-                inspection.defect_code
-            ),
-            (None, None, None, 1)
-        );
+        assert_eq!(inspection.rules, Rules::default());
         assert_eq!(
             (
                 station.engine.options.provider,
@@ -540,8 +517,8 @@ model = "model"
             }
         );
         assert_eq!(line.result_mode, ResultMode::Window);
-        assert_eq!((line.cameras, line.inspections), (2, vec![0, 1]));
-        assert_eq!((line.recipe, line.config_checksum), (1, 0x00C0_FFEE));
+        assert_eq!(line.recipes, RecipePlan::all([(1, vec![0, 1])]));
+        assert_eq!((line.cameras, line.config_checksum), (2, 0x00C0_FFEE));
     }
 
     #[test]
@@ -848,7 +825,7 @@ model = "model"
     #[test]
     fn a_model_that_cannot_be_used_is_an_error_of_the_file() {
         let document = Document::new(Path::new("/line/station.toml"), LEAST.into()).unwrap();
-        let errors = StationConfig::from_document(&document, &|model| Err(format!("there is nothing in {}", model.display())));
+        let errors = StationConfig::from_document(&document, &|model, _| Err(format!("there is nothing in {}", model.display())));
         assert_eq!(
             errors.unwrap_err().lines(),
             ["/line/station.toml:26:9: failed to read inspection \"surface\": there is nothing in /line/model"]
@@ -858,7 +835,7 @@ model = "model"
     proptest! {
         #[test]
         fn no_bytes_panic(bytes: Vec<u8>) {
-            let _ = Document::new(Path::new("station.toml"), bytes).and_then(|document| StationConfig::from_document(&document, &|_| Ok(())));
+            let _ = Document::new(Path::new("station.toml"), bytes).and_then(|document| StationConfig::from_document(&document, &|_, _| Ok(())));
         }
 
         #[test]
@@ -874,7 +851,7 @@ model = "model"
                     break;
                 }
             }
-            let _ = Document::new(Path::new("station.toml"), bytes).and_then(|document| StationConfig::from_document(&document, &|_| Ok(())));
+            let _ = Document::new(Path::new("station.toml"), bytes).and_then(|document| StationConfig::from_document(&document, &|_, _| Ok(())));
         }
 
         #[test]

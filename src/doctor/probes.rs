@@ -113,12 +113,7 @@ fn foreign_libraries() -> Vec<(PathBuf, String)> {
 
 /// The model packages of a configuration, each once.
 fn packages(config: &StationConfig) -> BTreeSet<PathBuf> {
-    config
-        .recipe
-        .inspections
-        .iter()
-        .map(|inspection| inspection.model.clone())
-        .collect()
+    config.inspections().map(|inspection| inspection.model.clone()).collect()
 }
 
 /// Model packages: their seals.

@@ -28,6 +28,7 @@ fn record(station: &str, epoch: u64, sequence: u64) -> proto::Record {
         width: 30,
         height: 40,
         area_px: 500,
+        ..Default::default()
     };
     let at_unix_ns = 1_700_000_000_000_000_000 + sequence as i64 * 100_000_000;
     let outcome = proto::Outcome {

@@ -416,6 +416,7 @@ impl Kept {
             verdict: outcome.verdict,
             reason: outcome.reason,
             defect_code: 0,
+            severity: None,
             measured: None,
             test_part: opened.test_part,
             recovered: true,

@@ -741,6 +741,7 @@ pub(super) mod tests {
             width: 30,
             height: 20,
             area_px: 400,
+            ..Default::default()
         };
         let tag = |name: &str, value: String| Tag { name: name.into(), value };
         let at = 1_790_000_000_000_000_000 + part_sequence as i64 * 50_000_000;

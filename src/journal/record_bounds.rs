@@ -48,7 +48,11 @@ fn fit_part(part: &mut Part) -> bool {
     let mut cut = fit_views(&mut part.views);
     let models = part.models.iter_mut().flat_map(|model| [&mut model.name, &mut model.version]);
     let tags = part.tags.iter_mut().flat_map(|tag| [&mut tag.name, &mut tag.value]);
-    for text in [&mut part.serial, &mut part.recipe_name].into_iter().chain(models).chain(tags) {
+    for text in [&mut part.serial, &mut part.recipe_name, &mut part.recipe_revision]
+        .into_iter()
+        .chain(models)
+        .chain(tags)
+    {
         cut |= fit_text(text);
     }
     cut

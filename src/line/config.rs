@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::event::CameraIndex;
+use super::event::{CameraIndex, InspectionIndex};
 use super::tags::TagPlan;
 
 /// What causes an exposure, and hence how frames find their part.
@@ -36,6 +36,30 @@ pub enum ResultMode {
     Window,
 }
 
+/// A recipe, as far as the line needs to know it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RecipePlan {
+    /// Its number, not 0, unlike any other's.
+    pub number: u16,
+    /// Its first inspection; the others follow.
+    pub first: InspectionIndex,
+    /// The camera of each inspection, at least one.
+    pub cameras: Vec<CameraIndex>,
+}
+
+impl RecipePlan {
+    /// Recipes by number, with the camera of each inspection. Inspections are counted through all of them.
+    pub fn all(recipes: impl IntoIterator<Item = (u16, Vec<CameraIndex>)>) -> Vec<Self> {
+        let mut next = 0;
+        let plan = |(number, cameras): (u16, Vec<CameraIndex>)| {
+            let first = next;
+            next += cameras.len();
+            Self { number, first, cameras }
+        };
+        recipes.into_iter().map(plan).collect()
+    }
+}
+
 /// Everything the line needs to know.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LineConfig {
@@ -59,12 +83,11 @@ pub struct LineConfig {
     pub sequential: bool,
     /// How many cameras there are.
     pub cameras: usize,
-    /// The camera of each inspection.
-    pub inspections: Vec<CameraIndex>,
     /// What rides along with every part.
     pub tags: Vec<TagPlan>,
-    /// Number of the recipe, not 0.
-    pub recipe: u16,
+    /// What the PLC can choose from, at least one. With several, none is in force until the PLC has chosen: whoever starts anew does not know
+    /// what was chosen before.
+    pub recipes: Vec<RecipePlan>,
     /// Checksum of configuration, recipe and models.
     pub config_checksum: u32,
 }

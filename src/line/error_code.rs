@@ -66,8 +66,8 @@ error_codes! {
     PlcLost = 30, "plc_lost", Error, false, "check the PLC program, the network and heartbeat_timeout_ms";
     /// BufferEnable was set at the rising edge of Online, but this station has no buffered mode.
     BufferedUnavailable = 31, "buffered_unavailable", Error, false, "clear BufferEnable, then drop and raise Online";
-    /// RecipeNumber asks for a recipe the station does not have.
-    RecipeUnknown = 32, "recipe_unknown", Error, false, "set RecipeNumber to RecipeReady or 0";
+    /// RecipeNumber asks for a recipe the station does not have, or for none while there are several.
+    RecipeUnknown = 32, "recipe_unknown", Error, false, "set RecipeNumber to the number of a recipe of the station";
     /// A trigger carried CycleId 0 or one above 2^31 - 1.
     CycleIdZero = 40, "cycle_id_zero", Error, true, "mint CycleIds from 1 to 2147483647, then ClearError";
     /// A cycle ID was used for two parts of one session.

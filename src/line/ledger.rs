@@ -1,11 +1,13 @@
 //! The ledger: parts that are open, and what each still waits for. Every part that is opened here leaves with exactly one outcome.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::config::RecipePlan;
 use super::correlation::FrameSeen;
-use super::event::{CameraIndex, Inspected, Opened, Sequence};
-use crate::part::{Nanos, Outcome, Reason, StageTimes, Verdict, View};
+use super::event::{CameraIndex, Inspected, InspectionIndex, Opened, Sequence};
+use crate::part::{Nanos, Outcome, Reason, Severity, StageTimes, Verdict, View};
 
 /// Parts whose outcome is final but whose engines are still running. Beyond that the oldest findings are not waited for.
 const LATE_MAX: usize = 64;
@@ -17,6 +19,8 @@ pub(super) struct OpenPart {
     /// When its outcome is due; moves once, to the exposure's deadline, under a hardware trigger.
     pub(super) deadline: Nanos,
     pub(super) bypass: bool,
+    /// What it is inspected by, whatever recipe comes into force later.
+    pub(super) recipe: RecipePlan,
     pub(super) frames: Vec<Option<FrameSeen>>,
     pub(super) inspected: Vec<Option<Inspected>>,
     /// What was decided, waiting to be shown.
@@ -24,20 +28,42 @@ pub(super) struct OpenPart {
 }
 
 impl OpenPart {
-    pub(super) fn new(opened: Opened, deadline: Nanos, bypass: bool, cameras: usize, inspections: usize) -> Self {
+    pub(super) fn new(opened: Opened, deadline: Nanos, bypass: bool, cameras: usize, recipe: RecipePlan) -> Self {
         Self {
             opened,
             deadline,
             bypass,
             frames: vec![None; cameras],
-            inspected: vec![None; inspections],
+            inspected: vec![None; recipe.cameras.len()],
+            recipe,
             outcome: None,
         }
     }
 
-    /// Whether every camera has seen it.
+    /// Whether every camera that its recipe looks through has seen it.
     pub(super) fn is_exposed(&self) -> bool {
-        self.frames.iter().all(Option::is_some)
+        self.recipe.cameras.iter().all(|camera| self.has_frame_of(*camera))
+    }
+
+    fn has_frame_of(&self, camera: CameraIndex) -> bool {
+        self.frames.get(camera).is_some_and(Option::is_some)
+    }
+
+    /// The inspections of its recipe that look through a camera.
+    pub(super) fn inspections_of(&self, camera: CameraIndex) -> impl Iterator<Item = InspectionIndex> + '_ {
+        let places = self.recipe.cameras.iter().enumerate().filter(move |(_, of)| **of == camera);
+        places.map(|(place, _)| self.recipe.first + place)
+    }
+
+    /// Takes in what an inspection found. What was not seen cannot have been inspected, nor what the recipe does not ask for.
+    fn take_in(&mut self, inspection: InspectionIndex, inspected: Inspected) {
+        let Some(place) = inspection.checked_sub(self.recipe.first) else {
+            return;
+        };
+        let is_seen = self.recipe.cameras.get(place).is_some_and(|camera| self.has_frame_of(*camera));
+        if let Some(found) = self.inspected.get_mut(place).filter(|_| is_seen) {
+            found.get_or_insert(inspected);
+        }
     }
 
     /// From when on no other exposure can turn up that might be its own.
@@ -52,17 +78,23 @@ impl OpenPart {
         self.inspected.iter().all(Option::is_some)
     }
 
-    /// What the inspections say together: one NotOk decides, and Ok takes all of them.
+    /// What the inspections say together: the worst NotOk decides, and Ok takes all of them.
     pub(super) fn measured(&self) -> Option<Outcome> {
-        let outcomes = || {
-            self.inspected.iter().flatten().map(|inspected| Outcome {
-                verdict: inspected.view.verdict,
-                reason: inspected.view.reason,
-            })
+        let outcome = |inspected: &Inspected| Outcome {
+            verdict: inspected.view.verdict,
+            reason: inspected.view.reason,
         };
-        let of = |verdict: Verdict| outcomes().find(|outcome| outcome.verdict == verdict);
+        let mut outcomes = self.inspected.iter().flatten().map(outcome);
+        let undecided = outcomes.find(|outcome| outcome.verdict == Verdict::NotDecidable);
         let all_ok = || (self.is_inspected() && !self.inspected.is_empty()).then_some(Outcome::OK);
-        of(Verdict::NotOk).or_else(|| of(Verdict::NotDecidable)).or_else(all_ok)
+        self.worst().map(outcome).or(undecided).or_else(all_ok)
+    }
+
+    /// The inspection with the worst defect; of equals the first in the recipe. What no criterion calls otherwise is major.
+    fn worst(&self) -> Option<&Inspected> {
+        let inspected = self.inspected.iter().flatten();
+        let not_ok = inspected.filter(|inspected| inspected.view.verdict == Verdict::NotOk);
+        not_ok.min_by_key(|inspected| Reverse(inspected.view.severity.unwrap_or(Severity::Major)))
     }
 
     /// Why there is no outcome although it is due.
@@ -70,13 +102,21 @@ impl OpenPart {
         Outcome::not_decidable(if self.is_exposed() { Reason::Deadline } else { Reason::NoFrame })
     }
 
+    /// What the PLC is told of the worst defect; 0 without one.
     pub(super) fn defect_code(&self) -> u16 {
-        let not_ok = self
-            .inspected
-            .iter()
-            .flatten()
-            .filter(|inspected| inspected.view.verdict == Verdict::NotOk);
-        not_ok.map(|inspected| inspected.defect_code).find(|code| *code != 0).unwrap_or(0)
+        self.worst().map_or(0, |worst| worst.defect_code)
+    }
+
+    /// How bad the worst defect is, or what was noted where there is none; `None` where no criterion says.
+    pub(super) fn severity(&self) -> Option<Severity> {
+        let noted = || {
+            self.inspected
+                .iter()
+                .flatten()
+                .filter_map(|inspected| inspected.view.severity)
+                .max()
+        };
+        self.worst().map_or_else(noted, |worst| worst.view.severity)
     }
 
     pub(super) fn views(&self) -> Vec<View> {
@@ -121,14 +161,10 @@ impl Ledger {
         Some(closed)
     }
 
-    /// An inspection is done, on a frame of this camera. Returns the part if its outcome was final already and these were the last findings.
-    pub(super) fn inspected(&mut self, part: Sequence, inspection: usize, camera: CameraIndex, inspected: Inspected) -> Option<OpenPart> {
+    /// An inspection is done. Returns the part if its outcome was final already and these were the last findings.
+    pub(super) fn inspected(&mut self, part: Sequence, inspection: InspectionIndex, inspected: Inspected) -> Option<OpenPart> {
         let of = self.open.get_mut(&part).or_else(|| self.late.get_mut(&part))?;
-        // What was not seen cannot have been inspected.
-        of.frames.get(camera)?.as_ref()?;
-        if let Some(place) = of.inspected.get_mut(inspection) {
-            place.get_or_insert(inspected);
-        }
+        of.take_in(inspection, inspected);
         let complete = self.late.get(&part).is_some_and(OpenPart::is_inspected);
         if complete { self.late.remove(&part) } else { None }
     }

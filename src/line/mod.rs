@@ -38,7 +38,7 @@ mod tests;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use config::{LineConfig, ResultMode, TriggerSource};
+use config::{LineConfig, RecipePlan, ResultMode, TriggerSource};
 use correlation::{Correlation, Match};
 use error_code::{ErrorCode, Level};
 use event::{Commit, Event, Job, MissCause, Note, Opened, ProviderStanding, RecordsKept, Sequence};
@@ -132,6 +132,8 @@ impl Surroundings {
 #[derive(Debug, Clone)]
 pub struct Line {
     config: LineConfig,
+    /// The recipe in force, by its place in the configuration.
+    recipe: Option<usize>,
     boot_id: u16,
     epoch: u64,
     next_sequence: u64,
@@ -176,6 +178,7 @@ impl Line {
             .map(|camera| Correlation::new(camera, config.trigger_source))
             .collect();
         let mut line = Self {
+            recipe: (config.recipes.len() == 1).then_some(0),
             boot_id: memory.boot_id,
             epoch: memory.epoch,
             next_sequence: memory.next_sequence.max(1),
@@ -275,7 +278,7 @@ impl Line {
                 self.counts.add(late);
             }
             record.measured = Some(decided);
-            (record.verdict, record.reason, record.defect_code) = (late.verdict, late.reason, 0);
+            (record.verdict, record.reason, record.defect_code, record.severity) = (late.verdict, late.reason, 0, None);
             record.shown_ns = now;
             record.stages.total_us = micros(now.since(record.triggered_ns));
             self.single.overtake(record.result_id);
@@ -377,8 +380,7 @@ impl Line {
                 inspection,
                 inspected,
             } => {
-                let camera = self.config.inspections.get(inspection);
-                if let Some(late) = camera.and_then(|camera| self.ledger.inspected(part, inspection, *camera, *inspected)) {
+                if let Some(late) = self.ledger.inspected(part, inspection, *inspected) {
                     self.record_late(&late, now);
                 }
             }
@@ -419,6 +421,7 @@ impl Line {
         if let Some(from) = session_before {
             self.change_session(from, at);
         }
+        self.choose_recipe(image.recipe_number);
         if self.plc.heartbeat.is_alive() {
             self.errors.remove(&ErrorCode::PlcLost);
         }
@@ -435,6 +438,12 @@ impl Line {
             let result_id = image.ack_result_id;
             self.pending.notes.push(Note::AckIgnored { result_id });
         }
+    }
+
+    /// A recipe that there is comes into force at once: its models are loaded and proven like all others. Parts that are open keep theirs.
+    fn choose_recipe(&mut self, number: u16) {
+        let known = self.config.recipes.iter().position(|recipe| recipe.number == number);
+        self.recipe = known.or(self.recipe);
     }
 
     /// The PLC started anew: what was open is its past.
@@ -467,9 +476,9 @@ impl Line {
         if let Some(used) = self.history.find(self.plc.session, cycle_id).copied() {
             return self.answer_repeated(edge, used);
         }
-        match self.refusal(edge, now) {
-            Some(cause) => self.miss(edge, cause),
-            None => self.accept(edge, cycle_id),
+        match (self.refusal(edge, now), self.recipe_in_force().cloned()) {
+            (None, Some(recipe)) => self.accept(edge, cycle_id, recipe),
+            (cause, _) => self.miss(edge, cause.unwrap_or(MissCause::Recipe)),
         }
     }
 
@@ -500,7 +509,7 @@ impl Line {
         let grace = self.slots_full_since.is_some_and(|since| edge <= since + self.config.trigger_grace);
         if !self.plc.is_enabled() {
             Some(MissCause::NotEnabled)
-        } else if self.recipe_differs() {
+        } else if self.lacks_recipe() {
             Some(MissCause::Recipe)
         } else if !self.is_operational() {
             Some(MissCause::NotReady)
@@ -511,7 +520,7 @@ impl Line {
         }
     }
 
-    fn accept(&mut self, edge: Nanos, cycle_id: CycleId) {
+    fn accept(&mut self, edge: Nanos, cycle_id: CycleId, recipe: RecipePlan) {
         self.record_skipped(edge, cycle_id);
         self.latest_acquisition = self.next_acquisition;
         self.next_acquisition = self.next_acquisition.wrapping_add(1).max(1);
@@ -531,7 +540,7 @@ impl Line {
             edge + wait + self.config.deadline,
             self.plc.image.is(control::BYPASS),
             self.config.cameras,
-            self.config.inspections.len(),
+            recipe,
         );
         self.ledger.open.insert(part, open);
         self.latest = Some(part);
@@ -617,7 +626,7 @@ impl Line {
             acquisition_id,
             encoder: self.plc.image.encoder,
             serial: self.plc.image.serial,
-            recipe: self.config.recipe,
+            recipe: self.recipe_number(),
             recipe_asked: self.plc.image.recipe_number,
             tags: self.config.tags.iter().map(|tag| tag.read(&self.plc.image.tags)).collect(),
             test_part: self.plc.image.is(control::TEST_PART),
@@ -678,13 +687,12 @@ impl Line {
         part.frames[camera] = Some(frame);
         #[cfg(test)]
         let frame = self.sabotaged_frame(frame);
-        let deadline = self.ledger.open.get(&sequence).map_or(Nanos::default(), |part| part.deadline);
-        let inspections = (0..self.config.inspections.len()).filter(|inspection| self.config.inspections[*inspection] == camera);
-        self.pending.jobs.extend(inspections.map(|inspection| Job {
+        let Some(part) = self.ledger.open.get(&sequence) else { return };
+        self.pending.jobs.extend(part.inspections_of(camera).map(|inspection| Job {
             part: sequence,
             inspection,
             frame: frame.frame,
-            deadline,
+            deadline: part.deadline,
         }));
     }
 
@@ -755,6 +763,7 @@ impl Line {
         let mut record = self.record(&part.opened, outcome, now);
         record.result_id = result_id;
         record.defect_code = defect_code;
+        record.severity = part.severity().filter(|_| outcome.verdict != Verdict::NotDecidable);
         record.measured = part.measured().filter(|measured| *measured != outcome);
         record.deadline_ns = part.deadline;
         record.stages = part.stages(now);
@@ -815,6 +824,7 @@ impl Line {
             verdict: outcome.verdict,
             reason: outcome.reason,
             defect_code: 0,
+            severity: None,
             measured: None,
             test_part: opened.test_part,
             recovered: false,
@@ -858,8 +868,19 @@ impl Line {
         self.ledger.open.len() + unexpired
     }
 
-    fn recipe_differs(&self) -> bool {
-        !matches!(self.plc.image.recipe_number, 0) && self.plc.image.recipe_number != self.config.recipe
+    fn recipe_in_force(&self) -> Option<&RecipePlan> {
+        self.config.recipes.get(self.recipe?)
+    }
+
+    /// Number of the recipe in force; 0 is none.
+    fn recipe_number(&self) -> u16 {
+        self.recipe_in_force().map_or(0, |recipe| recipe.number)
+    }
+
+    /// Whether no recipe is in force, or another one than the PLC asks for; 0 asks for the one that is.
+    fn lacks_recipe(&self) -> bool {
+        let (asked, in_force) = (self.plc.image.recipe_number, self.recipe_number());
+        in_force == 0 || (asked != 0 && asked != in_force)
     }
 
     /// Whether nothing on the station's side keeps it from inspecting.
@@ -880,7 +901,7 @@ impl Line {
                 ErrorCode::BufferedUnavailable,
                 self.plc.buffered && self.plc.image.is(control::ONLINE) && self.config.result_mode == ResultMode::Single,
             ),
-            (ErrorCode::RecipeUnknown, self.recipe_differs()),
+            (ErrorCode::RecipeUnknown, self.lacks_recipe()),
             (ErrorCode::NumbersExhausted, self.ids_left() == 0),
         ];
         let caused = causes.into_iter().filter(|(_, is_there)| *is_there).map(|(error, _)| error);
@@ -904,7 +925,7 @@ impl Line {
         let operational = self.is_operational();
         let mut image = StationImage {
             online: self.plc.image.is(control::ONLINE) && self.models_ready && !self.stopping,
-            trigger_ready: operational && self.plc.is_armed() && self.plc.is_idle() && !self.recipe_differs() && free,
+            trigger_ready: operational && self.plc.is_armed() && self.plc.is_idle() && !self.lacks_recipe() && free,
             trigger_ack: self.plc.answer == Some(Answer::Acknowledged),
             missed_trigger: self.plc.answer == Some(Answer::Missed),
             // The image that sets TriggerAck clears it, even if the frame overtook the trigger.
@@ -915,7 +936,7 @@ impl Line {
             remaining_buffers: u16::from(self.config.result_mode == ResultMode::Single && self.ledger.open.is_empty()),
             error_code: lowest.map_or(0, ErrorCode::code),
             heartbeat: self.heartbeat,
-            recipe_ready: if self.models_ready { self.config.recipe } else { 0 },
+            recipe_ready: if self.models_ready { self.recipe_number() } else { 0 },
             boot_id: self.boot_id,
             echo_plc_session: self.plc.session,
             station_mode: if self.models_ready {

@@ -4,6 +4,7 @@
 //! |---|---|
 //! | `mod.rs` | verdicts, findings, regions |
 //! | `reason.rs` | why a part is not Ok: numbers, words, remedies |
+//! | `severity.rs` | how bad a defect is |
 //! | `cycle.rs` | the cycle ID that the PLC mints |
 //! | `nanos.rs` | time as the line knows it |
 //! | `record.rs` | everything that is known about one part in the end |
@@ -12,6 +13,7 @@ mod cycle;
 mod nanos;
 mod reason;
 mod record;
+mod severity;
 
 use serde::{Deserialize, Serialize};
 
@@ -19,6 +21,7 @@ pub use cycle::CycleId;
 pub use nanos::Nanos;
 pub use reason::Reason;
 pub use record::{Disposition, Outcome, PartRecord, StageTimes, Tag, View};
+pub use severity::Severity;
 
 /// The decision about a part. The values follow OPC 40100-1 (Machine Vision) evaluation states; `Undefined` (0) exists only on the wire.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -106,4 +109,47 @@ pub struct Finding {
     pub height: u32,
     /// Area of the region, pixels.
     pub area_px: u32,
+    /// How large it is and where, as far as that is known.
+    #[serde(flatten)]
+    pub measures: Measures,
+    /// How bad it is, where a criterion of the recipe says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+}
+
+impl Finding {
+    /// Something that is somewhere in a region: the box is all of it, and how large it is is not known.
+    pub fn somewhere_in(region: Region, class: &str, score: f32) -> Self {
+        Self {
+            class: class.into(),
+            score,
+            x: region.x,
+            y: region.y,
+            width: region.width,
+            height: region.height,
+            area_px: region.width.saturating_mul(region.height),
+            measures: Measures::default(),
+            severity: None,
+        }
+    }
+}
+
+/// Measures of a finding. Millimetres are known where the scale of the camera is.
+#[derive(Debug, Clone, Copy, PartialEq, Default, Serialize, Deserialize)]
+pub struct Measures {
+    /// Its longest extent in any direction (greatest Feret diameter), pixels; of a box its diagonal.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length_px: Option<f32>,
+    /// The same, millimetres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub length_mm: Option<f32>,
+    /// Its area, square millimetres.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub area_mm2: Option<f32>,
+    /// Middle of its box, millimetres from the left edge of the frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub x_mm: Option<f32>,
+    /// Middle of its box, millimetres from the top edge of the frame.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub y_mm: Option<f32>,
 }

@@ -83,6 +83,8 @@ reasons! {
     Bypass = 60, "bypass", "clear Bypass to inspect for real";
     /// The part was not found in the image.
     NotLocated = 61, "not_located", "check the part's position";
+    /// What a criterion of the recipe needs to know of a finding could not be measured.
+    Unmeasured = 62, "unmeasured", "give the camera a scale (mm_per_px), or ask in the recipe for what the model can tell";
 }
 
 impl Reason {

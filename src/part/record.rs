@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{CycleId, Finding, Nanos, Reason, Verdict};
+use super::{CycleId, Finding, Nanos, Reason, Severity, Verdict};
 
 /// What was decided about a part, and why.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -75,7 +75,10 @@ pub struct View {
     pub score: Option<f32>,
     /// The score above which it is not Ok.
     pub threshold: Option<f32>,
-    /// Where it is not Ok, in pixels of the whole frame.
+    /// How bad the worst of it is, where a criterion of the recipe says so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
+    /// Where it is not Ok, or what was noted although it is, in pixels of the whole frame.
     pub findings: Vec<Finding>,
 }
 
@@ -145,6 +148,9 @@ pub struct PartRecord {
     /// Number of the defect as the recipe assigns it, 0 for none.
     #[serde(default)]
     pub defect_code: u16,
+    /// How bad the worst defect is, where a criterion of the recipe says so; of an Ok part, what was noted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
     /// What the engine found, where the verdict does not say it: the deadline had passed, or Bypass was set.
     pub measured: Option<Outcome>,
     /// Whether the PLC marked it as a test part: out of the counters, never accepted.

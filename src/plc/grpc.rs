@@ -313,7 +313,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::line::config::{LineConfig, ResultMode, TriggerSource};
+    use crate::line::config::{LineConfig, RecipePlan, ResultMode, TriggerSource};
     use crate::line::event::{Event, Inspected};
     use crate::line::{Line, Memory};
     use crate::part::{Reason, View};
@@ -364,9 +364,8 @@ mod tests {
                 heartbeat_timeout: Duration::from_secs(1),
                 sequential: true,
                 cameras: 1,
-                inspections: vec![0],
                 tags: Vec::new(),
-                recipe: 1,
+                recipes: RecipePlan::all([(1, vec![0])]),
                 config_checksum: 7,
             };
             let now = Nanos::from_millis(1000);
@@ -512,6 +511,7 @@ mod tests {
                 reason: (verdict == Verdict::NotOk).then_some(Reason::Anomaly),
                 score: Some(1.0),
                 threshold: Some(2.0),
+                severity: None,
                 findings: Vec::new(),
             },
             defect_code: 4,

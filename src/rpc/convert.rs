@@ -2,17 +2,28 @@
 
 use super::proto::{self, record::Body};
 use crate::flow::ClockQuality;
-use crate::part::{CycleId, Disposition, Finding, Nanos, Outcome, PartRecord, Reason, StageTimes, Verdict, View};
+use crate::part::{CycleId, Disposition, Finding, Nanos, Outcome, PartRecord, Reason, Severity, StageTimes, Verdict, View};
 
 /// What every record of a station says alike.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct RecordContext {
-    /// Name of the recipe.
-    pub recipe_name: String,
+    /// The recipes that a part may be inspected by.
+    pub recipes: Vec<RecipeTitle>,
     /// The models that look at parts.
     pub models: Vec<proto::Model>,
     /// Share of Ok parts whose images are kept.
     pub ok_share: f64,
+}
+
+/// What a recipe is called.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct RecipeTitle {
+    /// Its number.
+    pub number: u16,
+    /// Its name.
+    pub name: String,
+    /// Its revision; empty where it has none.
+    pub revision: String,
 }
 
 /// What is recorded of a part, or of what was found too late.
@@ -35,6 +46,12 @@ pub fn body(record: &PartRecord, context: &RecordContext, evidence_chosen: bool)
     } else {
         proto::Delivery::Shown
     };
+    let title = context
+        .recipes
+        .iter()
+        .find(|title| title.number == record.recipe)
+        .cloned()
+        .unwrap_or_default();
     Body::Part(Box::new(proto::Part {
         part_sequence: record.sequence,
         cycle_id: record.cycle_id.map(CycleId::get),
@@ -45,13 +62,15 @@ pub fn body(record: &PartRecord, context: &RecordContext, evidence_chosen: bool)
         encoder: record.encoder,
         serial: record.serial.clone(),
         recipe: record.recipe.into(),
-        recipe_name: context.recipe_name.clone(),
+        recipe_name: title.name,
+        recipe_revision: title.revision,
         config_checksum: record.config_checksum,
         models: context.models.clone(),
         outcome: Some(outcome(decided)),
         measured: record.measured.map(outcome),
         delivery: delivery.into(),
         defect_code: record.defect_code.into(),
+        severity: severity(record.severity).into(),
         test_part: record.test_part,
         recovered: record.recovered,
         triggered_unix_ns: record.triggered_unix_ns,
@@ -137,6 +156,7 @@ fn seen(view: &View, triggered: Nanos) -> proto::View {
         })),
         score: view.score,
         threshold: view.threshold,
+        severity: severity(view.severity).into(),
         findings: view.findings.iter().map(finding).collect(),
     }
 }
@@ -150,6 +170,31 @@ fn finding(finding: &Finding) -> proto::Finding {
         width: finding.width,
         height: finding.height,
         area_px: finding.area_px,
+        length_px: finding.measures.length_px,
+        length_mm: finding.measures.length_mm,
+        area_mm2: finding.measures.area_mm2,
+        x_mm: finding.measures.x_mm,
+        y_mm: finding.measures.y_mm,
+        severity: severity(finding.severity).into(),
+    }
+}
+
+fn severity(severity: Option<Severity>) -> proto::Severity {
+    match severity {
+        None => proto::Severity::Unspecified,
+        Some(Severity::Minor) => proto::Severity::Minor,
+        Some(Severity::Major) => proto::Severity::Major,
+        Some(Severity::Critical) => proto::Severity::Critical,
+    }
+}
+
+/// The other way: none where no criterion says; what is not known is the worst.
+pub fn severity_of(number: i32) -> Option<Severity> {
+    match proto::Severity::try_from(number) {
+        Ok(proto::Severity::Unspecified) => None,
+        Ok(proto::Severity::Minor) => Some(Severity::Minor),
+        Ok(proto::Severity::Major) => Some(Severity::Major),
+        Ok(proto::Severity::Critical) | Err(_) => Some(Severity::Critical),
     }
 }
 

@@ -151,6 +151,7 @@ mod tests {
     fn record(result_id: u32, verdict: Verdict) -> PartRecord {
         PartRecord {
             defect_code: 0,
+            severity: None,
             tags: Vec::new(),
             station: "press-1".into(),
             epoch: 1,

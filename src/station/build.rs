@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::departures::Departures;
-use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, WorkerState};
+use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, NoLocator, WorkerState};
 use super::forwarding::{self, HistorianError};
 use super::line_thread::{Controllers, LineInput, LineThread, Recorded, Report};
 use super::probe::Probe;
@@ -22,7 +22,7 @@ use crate::capture::folder::FolderCamera;
 use crate::capture::gstreamer::{GstCamera, GstSettings};
 use crate::capture::v4l::{V4lCamera, V4lSettings};
 use crate::capture::{Camera, CameraError, CaptureSink};
-use crate::config::station::{CameraSource, CycleSource, StationConfig};
+use crate::config::station::{CameraSource, CycleSource, RecipeConfig, StationConfig};
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
 use crate::journal::black_box::{BlackBox, BlackBoxError};
 use crate::journal::database::{Journal, JournalError};
@@ -43,8 +43,7 @@ use crate::rpc::station_service::{self, Events, ServeError, StationFacts, Statio
 use crate::rpc::tls::SecurityError;
 use crate::telemetry::endpoint::{self, EndpointError};
 use crate::telemetry::{LineEvents, Metrics, systemd};
-use crate::vision::Provider;
-use crate::vision::inspector::Overrides;
+use crate::vision::{Locate, Provider, reading};
 
 /// Things that may wait for the line thread. It never stands still, so senders wait for microseconds at most.
 const INPUTS_MAX: usize = 1024;
@@ -107,6 +106,14 @@ pub enum StationError {
         path: PathBuf,
         /// What the system says.
         source: std::io::Error,
+    },
+    /// A model cannot tell what the recipe asks for.
+    #[error("failed to use inspection {inspection}: {reason}")]
+    Rules {
+        /// Its name.
+        inspection: String,
+        /// What it cannot tell, with a remedy.
+        reason: String,
     },
     /// A thread could not be made.
     #[error("failed to start thread {name}: {source}; check the limits of processes and memory")]
@@ -294,7 +301,7 @@ pub fn start(
         events: LineEvents::new(camera_names.clone(), Arc::clone(&metrics)),
         metrics: Arc::clone(&metrics),
         camera_names,
-        views: config.recipe.inspections.iter().map(|inspection| inspection.camera).collect(),
+        views: config.inspections().map(|inspection| inspection.camera).collect(),
         ok_share: config.journal.ok_share,
         places: FramePlaces::default(),
         controllers,
@@ -612,12 +619,17 @@ fn facts(config: &StationConfig, epoch: u64, models: Vec<proto::Model>) -> Stati
     StationFacts {
         station: config.id.clone(),
         epoch,
-        recipes: vec![proto::RecipeSummary {
-            number: config.recipe.number.into(),
-            name: config.recipe.name.clone(),
-            inspections: config.recipe.inspections.iter().map(|inspection| inspection.name.clone()).collect(),
-        }],
+        recipes: config.recipes.iter().map(summary).collect(),
         models,
+    }
+}
+
+fn summary(recipe: &RecipeConfig) -> proto::RecipeSummary {
+    proto::RecipeSummary {
+        number: recipe.number.into(),
+        name: recipe.name.clone(),
+        revision: recipe.revision.clone(),
+        inspections: recipe.inspections.iter().map(|inspection| inspection.name.clone()).collect(),
     }
 }
 
@@ -669,16 +681,12 @@ fn workers(
             name: inspection.name.clone(),
             camera: camera.map_or_else(String::new, |camera| camera.name.clone()),
             model: inspection.model.clone(),
-            region: inspection.region,
-            overrides: Overrides {
-                threshold: inspection.threshold,
-                min_area_px: inspection.min_area_px.unwrap_or(0),
-            },
-            defect_code: inspection.defect_code,
+            locator: inspection.locator.map(|_| Arc::new(NoLocator) as Arc<dyn Locate>),
+            rules: inspection.rules.clone(),
             stamp: camera.and_then(|camera| camera.stamp),
         }
     };
-    let plans = Arc::new(config.recipe.inspections.iter().map(plan).collect::<Vec<_>>());
+    let plans = Arc::new(config.inspections().map(plan).collect::<Vec<_>>());
     let start = |(index, probe): (usize, &Probe)| {
         let control = control.clone();
         let watch = StageWatch::new("engine", &control);
@@ -728,13 +736,18 @@ impl Identity {
         let mut hasher = Sha256::new();
         hasher.update(config.text());
         let mut models = Vec::new();
-        for inspection in &config.recipe.inspections {
+        for inspection in config.inspections() {
             let path = inspection.model.join("model.toml");
             let text = std::fs::read_to_string(&path).map_err(|source| StationError::Model { path, source })?;
             let sha256 = Sha256::digest(&text);
             hasher.update(sha256);
             // What does not read is refused when it is loaded, with the reason.
             if let Ok(manifest) = Manifest::from_text(&text) {
+                let misfit = |reason| StationError::Rules {
+                    inspection: inspection.name.clone(),
+                    reason,
+                };
+                inspection.rules.check(&reading::abilities(&manifest)).map_err(misfit)?;
                 models.push(proto::Model {
                     name: manifest.name,
                     version: manifest.version,

@@ -13,8 +13,12 @@ use crate::capture::Frame;
 use crate::flow::{self, NothingReceived, Receiver, Sender};
 use crate::line::event::{Inspected, Job, ProviderStanding};
 use crate::model::package::{Package, PackageError};
-use crate::part::{Nanos, Reason, Region, Verdict, View};
-use crate::vision::inspector::{InspectError, Inspection, Inspector, Overrides};
+use crate::part::{Nanos, Reason, Verdict, View};
+use crate::recipe::Rules;
+use crate::recipe::area::OutsideFrame;
+use crate::recipe::pose::Pose;
+use crate::vision::Locate;
+use crate::vision::inspector::{InspectError, Inspection, Inspector};
 use crate::vision::providers::ProviderOrder;
 use crate::vision::stamp::{self, StampPlace};
 
@@ -44,8 +48,8 @@ impl EngineJob {
     }
 }
 
-/// One inspection of the recipe, as the engines need it.
-#[derive(Debug, Clone, PartialEq)]
+/// One inspection of a recipe, as the engines need it.
+#[derive(Debug, Clone)]
 pub struct InspectionPlan {
     /// Name in the recipe.
     pub name: String,
@@ -53,14 +57,22 @@ pub struct InspectionPlan {
     pub camera: String,
     /// Folder of the model package.
     pub model: PathBuf,
-    /// What of the frame is looked at; `None` is all of it.
-    pub region: Option<Region>,
-    /// Where the limits differ from the package's.
-    pub overrides: Overrides,
-    /// Number of a defect.
-    pub defect_code: u16,
+    /// What finds the part first; `None`: it lies where it lay when the recipe was made.
+    pub locator: Option<Arc<dyn Locate>>,
+    /// Where it looks, and what rejects a part.
+    pub rules: Rules,
     /// Where the part number is stamped into the camera's frames.
     pub stamp: Option<StampPlace>,
+}
+
+/// A locator of which nothing was made: it finds no part, so that none passes.
+#[derive(Debug)]
+pub struct NoLocator;
+
+impl Locate for NoLocator {
+    fn locate(&self, _: &Frame) -> Option<Pose> {
+        None
+    }
 }
 
 /// Why a worker cannot begin.
@@ -237,13 +249,13 @@ impl Worker {
         let Some(inspector) = self.inspectors.get_mut(&plan.model) else {
             return undecided(Reason::Internal, Some(frame));
         };
-        let attempt = catch_unwind(AssertUnwindSafe(|| inspector.inspect_frame(frame, plan.region, plan.overrides)));
+        let attempt = catch_unwind(AssertUnwindSafe(|| look(inspector, plan, frame)));
         let stamp = plan.stamp.and_then(|place| stamp::read(frame, place));
         let inspected = match attempt {
-            Ok(Ok(inspection)) => judged(inspection, frame, plan.defect_code),
+            Ok(Ok(inspection)) => judged(inspection, frame),
             Ok(Err(error)) => {
                 tracing::error!(inspection = plan.name, %error, "failed to inspect a frame");
-                undecided(reason_of(&error), Some(frame))
+                undecided(error.reason(), Some(frame))
             }
             Err(_) => {
                 tracing::error!(
@@ -278,18 +290,47 @@ impl Worker {
     }
 }
 
-fn reason_of(error: &InspectError) -> Reason {
-    match error {
-        InspectError::Decode(_) => Reason::Unreadable,
-        InspectError::Preprocess(_) => Reason::FrameSize,
-        InspectError::Engine(_) => Reason::EngineFailed,
+/// Why a frame is not judged.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error("failed to find the part in the frame; check its position, and the locator")]
+    NotFound,
+    #[error("failed to look at the part where it was found: {0}")]
+    FoundOutside(OutsideFrame),
+    #[error(transparent)]
+    Outside(OutsideFrame),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+}
+
+impl LookError {
+    fn reason(&self) -> Reason {
+        match self {
+            Self::NotFound | Self::FoundOutside(_) => Reason::NotLocated,
+            Self::Outside(_) | Self::Inspect(InspectError::Preprocess(_)) => Reason::FrameSize,
+            Self::Inspect(InspectError::Decode(_)) => Reason::Unreadable,
+            Self::Inspect(InspectError::Engine(_)) => Reason::EngineFailed,
+        }
     }
 }
 
-fn judged(inspection: Inspection, frame: &Frame, defect_code: u16) -> Inspected {
+/// Finds the part where that is asked for, and judges it there.
+fn look(inspector: &mut Inspector, plan: &InspectionPlan, frame: &Frame) -> Result<Inspection, LookError> {
+    let size = (frame.width, frame.height);
+    let placed = match &plan.locator {
+        None => plan.rules.placed(size, None).map_err(LookError::Outside)?,
+        Some(locator) => {
+            let pose = locator.locate(frame).filter(Pose::is_finite).ok_or(LookError::NotFound)?;
+            plan.rules.placed(size, Some(&pose)).map_err(LookError::FoundOutside)?
+        }
+    };
+    Ok(inspector.inspect_by(frame, &placed)?)
+}
+
+fn judged(inspection: Inspection, frame: &Frame) -> Inspected {
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Inspected {
-        defect_code: if inspection.verdict == Verdict::NotOk { defect_code } else { 0 },
+        defect_code: inspection.defect_code,
         queue_us: 0,
         preprocess_us: micros(inspection.latency.preprocess),
         infer_us: micros(inspection.latency.infer),
@@ -297,6 +338,7 @@ fn judged(inspection: Inspection, frame: &Frame, defect_code: u16) -> Inspected 
         view: View {
             verdict: inspection.verdict,
             reason: inspection.reason,
+            severity: inspection.severity,
             score: Some(inspection.score).filter(|score| score.is_finite()),
             threshold: Some(inspection.threshold).filter(|threshold| threshold.is_finite()),
             findings: inspection.findings,
@@ -331,6 +373,7 @@ fn view(frame: Option<&Frame>) -> View {
         reason: None,
         score: None,
         threshold: None,
+        severity: None,
         findings: Vec::new(),
     }
 }

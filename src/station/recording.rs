@@ -13,7 +13,7 @@ use super::build::{Control, StationError, spawn};
 use super::departures::{Departures, Left};
 use super::line_thread::{LineInput, Recorded};
 use super::probe::Stage;
-use crate::config::station::{StationConfig, WhenDiskFull};
+use crate::config::station::{RecipeConfig, StationConfig, WhenDiskFull};
 use crate::flow::{self, Receiver, Sender, WhenFull, bounded};
 use crate::journal::database::{Damage, Journal, NewRecord};
 use crate::journal::evidence;
@@ -21,7 +21,7 @@ use crate::journal::record_table::Stored;
 use crate::journal::retention::{self, Keeper, Quota};
 use crate::journal::writer::{self, Entry, JournalListener, JournalState};
 use crate::line::event::RecordsKept;
-use crate::rpc::convert::{self, RecordContext};
+use crate::rpc::convert::{self, RecipeTitle, RecordContext};
 use crate::rpc::proto::{self, record::Body};
 use crate::telemetry::Metrics;
 
@@ -60,7 +60,7 @@ impl Keeping {
         let (entries, to_record) = bounded("journal", ENTRIES_MAX, WhenFull::DropNewest);
         let (images, to_write) = bounded("evidence", IMAGES_MAX, WhenFull::DropNewest);
         let context = RecordContext {
-            recipe_name: config.recipe.name.clone(),
+            recipes: config.recipes.iter().map(title).collect(),
             models: self.models,
             ok_share: config.journal.ok_share,
         };
@@ -89,6 +89,14 @@ impl Keeping {
             ("journal", spawn("journal", control, write)?),
             ("evidence", spawn("evidence", control, write_images)?),
         ])
+    }
+}
+
+fn title(recipe: &RecipeConfig) -> RecipeTitle {
+    RecipeTitle {
+        number: recipe.number,
+        name: recipe.name.clone(),
+        revision: recipe.revision.clone(),
     }
 }
 

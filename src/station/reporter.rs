@@ -9,7 +9,7 @@ use super::departures::{Departures, Left};
 use super::line_thread::Report;
 use crate::flow::Receiver;
 use crate::line::error_code::ErrorCode;
-use crate::part::{CycleId, PartRecord, Reason, Verdict};
+use crate::part::{CycleId, PartRecord, Reason, Severity, Verdict};
 use crate::telemetry::systemd;
 
 /// The target of events that tell of parts and of the station's state.
@@ -116,6 +116,7 @@ fn log(report: &Report) {
             verdict = record.verdict.name(),
             reason = record.reason.map(Reason::name),
             defect_code = record.defect_code,
+            severity = record.severity.map(Severity::name),
             total_us = record.stages.total_us,
             late_findings = record.late_findings,
             recovered = record.recovered,

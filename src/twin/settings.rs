@@ -198,11 +198,11 @@ fn cameras(station: &StationConfig, frame_px: (u32, u32)) -> Vec<CameraSettings>
         let CameraSource::Pipeline { description, .. } = &camera.source else {
             return None;
         };
-        let regions = station.recipe.inspections.iter().filter(|inspection| inspection.camera == index);
+        let regions = station.inspections().filter(|inspection| inspection.camera == index);
         Some(CameraSettings {
             socket: socket_of(description)?,
             stamp: camera.stamp,
-            area: area(regions.map(|inspection| inspection.region), frame_px),
+            area: area(regions.map(|inspection| inspection.rules.area.region()), frame_px),
         })
     });
     cameras.collect()

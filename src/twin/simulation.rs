@@ -12,7 +12,7 @@ use super::oracle::{Evidence, Judgement, Terms, judge};
 use super::plc_program::{Arrival, PlcProgram, ProgramSettings, Reading};
 use super::schedule::{Faults, MachineFault, Plan, Rate, Schedule};
 use crate::journal::black_box::{Decided, Kept};
-use crate::line::config::{LineConfig, ResultMode, TriggerSource};
+use crate::line::config::{LineConfig, RecipePlan, ResultMode, TriggerSource};
 use crate::line::event::{Event, FrameId, Inspected, Job};
 use crate::line::image::{PlcImage, control};
 use crate::line::{Line, Memory, Sabotage};
@@ -113,9 +113,8 @@ fn line_config(world: &World) -> LineConfig {
         heartbeat_timeout: Duration::from_secs(1),
         sequential: true,
         cameras: 1,
-        inspections: vec![0],
         tags: Vec::new(),
-        recipe: 1,
+        recipes: RecipePlan::all([(1, vec![0])]),
         config_checksum: 1,
     }
 }
@@ -401,6 +400,7 @@ impl Simulation {
             reason: outcome.reason,
             score: Some(1.0),
             threshold: Some(2.0),
+            severity: None,
             findings: Vec::new(),
         };
         self.happen(Event::Inspected {

@@ -10,7 +10,8 @@ use super::{AnomalyMap, Engine, EngineError, Image};
 use crate::capture::Frame;
 use crate::model::manifest::Manifest;
 use crate::model::package::ActiveModel;
-use crate::part::{Finding, Reason, Region, Verdict};
+use crate::part::{Finding, Reason, Region, Severity, Verdict};
+use crate::recipe::{PlacedRules, Rules};
 
 /// Time spent in each stage.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -39,11 +40,15 @@ pub struct Inspection {
     pub verdict: Verdict,
     /// Why, unless it is Ok.
     pub reason: Option<Reason>,
+    /// How bad the worst of it is, where a criterion says so.
+    pub severity: Option<Severity>,
+    /// What the PLC is told of it; 0 unless it is NotOk.
+    pub defect_code: u16,
     /// The image's score: the higher, the worse.
     pub score: f32,
     /// The score above which it is not Ok.
     pub threshold: f32,
-    /// Where it is not Ok, worst first; empty if it is Ok.
+    /// Where it is not Ok, worst first; if it is Ok, what criteria noted all the same.
     pub findings: Vec<Finding>,
     /// Scores per pixel at the model's input size, where the model gives them.
     pub map: Option<AnomalyMap>,
@@ -122,7 +127,7 @@ impl Inspector {
     pub fn inspect(&mut self, image: &Image) -> Result<Inspection, InspectError> {
         let start = Instant::now();
         let placement = self.model.tensor.set_image(0, image, None)?;
-        self.conclude(&placement, Overrides::default(), start)
+        self.conclude(&placement, &Rules::default().in_picture(placement.region), start)
     }
 
     /// Judges a frame of a camera, or the part of it in `region`. Findings are in pixels of the whole frame.
@@ -130,18 +135,32 @@ impl Inspector {
     /// # Errors
     /// When the frame's bytes or the region do not fit its size or the runtime fails.
     pub fn inspect_frame(&mut self, frame: &Frame, region: Option<Region>, overrides: Overrides) -> Result<Inspection, InspectError> {
+        let rules = Rules {
+            threshold: overrides.threshold,
+            min_area_px: overrides.min_area_px,
+            ..Rules::default()
+        };
+        let seen = region.unwrap_or(Region::whole(frame.width, frame.height));
+        self.inspect_by(frame, &rules.in_picture(seen))
+    }
+
+    /// Judges what of a frame the rules of an inspection look at. Findings are in pixels of the whole frame.
+    ///
+    /// # Errors
+    /// When the frame's bytes or what is looked at do not fit its size, or the runtime fails.
+    pub fn inspect_by(&mut self, frame: &Frame, rules: &PlacedRules<'_>) -> Result<Inspection, InspectError> {
         let start = Instant::now();
-        let placement = self.model.tensor.set_frame(0, frame, region)?;
-        self.conclude(&placement, overrides, start)
+        let placement = self.model.tensor.set_frame(0, frame, Some(rules.area.crop))?;
+        self.conclude(&placement, rules, start)
     }
 
     /// Runs the model on the tensor that was made since `start`, in which the picture lies so.
-    fn conclude(&mut self, placement: &Placement, overrides: Overrides, start: Instant) -> Result<Inspection, InspectError> {
+    fn conclude(&mut self, placement: &Placement, rules: &PlacedRules<'_>, start: Instant) -> Result<Inspection, InspectError> {
         let preprocessed = Instant::now();
         let tensor = &self.model.tensor;
         let outputs = self.model.engine.run(&tensor.shape(), tensor.values())?;
         let inferred = Instant::now();
-        let inspection = self.model.reader.read(outputs, placement, overrides);
+        let inspection = self.model.reader.read_by(outputs, placement, rules);
         Ok(Inspection {
             latency: Latency {
                 decode: Duration::ZERO,

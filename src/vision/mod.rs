@@ -33,6 +33,9 @@ pub mod stamp;
 
 use preprocess::TensorValues;
 
+use crate::capture::Frame;
+use crate::recipe::pose::Pose;
+
 /// Pixels of one image: 8-bit RGB, row by row, no padding.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Image {
@@ -233,4 +236,10 @@ pub trait Engine: Send {
     /// # Errors
     /// When shape or type do not fit the model, or the runtime fails.
     fn run(&mut self, shape: &[usize], values: TensorValues<'_>) -> Result<Vec<OutputTensor>, EngineError>;
+}
+
+/// The port to whatever finds a part in a frame.
+pub trait Locate: std::fmt::Debug + Send + Sync {
+    /// How the part moved against where it lay when the recipe was made; `None` where it is not found, or not for certain.
+    fn locate(&self, frame: &Frame) -> Option<Pose>;
 }

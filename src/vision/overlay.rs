@@ -473,6 +473,8 @@ mod tests {
         Inspection {
             verdict,
             reason: None,
+            severity: None,
+            defect_code: 0,
             score: 12.0,
             threshold: LIMIT,
             findings: Vec::new(),

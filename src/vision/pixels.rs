@@ -3,10 +3,8 @@
 use serde::{Deserialize, Serialize};
 
 use super::detect::Size;
-use super::findings::{self, FINDINGS_MAX};
 use super::preprocess::Placement;
 use super::{AnomalyMap, OutputTensor};
-use crate::part::{Finding, Region};
 
 /// How far shares may be off 0 to 1, and their sum off 1: the rounding of half precision, and of many classes.
 const SHARE_TOLERANCE: f32 = 0.02;
@@ -47,22 +45,6 @@ pub struct PixelClasses {
     pub defects: AnomalyMap,
     /// Its class: the likeliest defect where these shares are above the threshold, else the likeliest of the others.
     pub classes: ClassMap,
-}
-
-impl PixelClasses {
-    /// The 8-connected regions of each class that is a defect, most certain first, in pixels of the frame that `seen` is a part of.
-    pub fn findings(&self, names: &[String], is_ok: &[bool], seen: Region, area_px_min: u32) -> Vec<Finding> {
-        let mut found = Vec::new();
-        for (index, (name, _)) in names.iter().zip(is_ok).enumerate().filter(|(_, (_, is_ok))| !**is_ok) {
-            let mine: Vec<bool> = self.classes.classes.iter().map(|class| usize::from(*class) == index).collect();
-            if mine.contains(&true) {
-                found.extend(findings::of_class(name, &self.defects, &mine, seen, area_px_min));
-            }
-        }
-        found.sort_by(|a, b| b.score.total_cmp(&a.score));
-        found.truncate(FINDINGS_MAX);
-        found
-    }
 }
 
 /// Reads the classes of the first image of a batch. A pixel is a defect where the shares of all defects sum up to more than `threshold`.
@@ -251,6 +233,7 @@ impl Window {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::part::Region;
     use proptest::prelude::*;
 
     const IS_OK: [bool; 3] = [true, false, false];
@@ -304,26 +287,6 @@ mod tests {
         assert_eq!(found.classes.classes, [0, ClassMap::NONE]);
         assert!((found.defects.scores[0] - 0.952_574_1).abs() < 1e-6);
         assert_eq!(read(&output(&[1, 1, 1, 1], &[f32::NAN]), ScoreForm::Logits, &[false], 0.5), None);
-    }
-
-    #[test]
-    fn regions_of_each_class_are_findings_of_it() {
-        let labels = [0, 1, 1, 0, 0, 2, 0, 0].map(|label| label as f32);
-        let found = read(&output(&[1, 2, 4], &labels), ScoreForm::Labels, &IS_OK, 0.5).unwrap();
-        let names = ["good", "crack", "dirt"].map(String::from);
-        let seen = Region {
-            x: 100,
-            y: 10,
-            width: 8,
-            height: 4,
-        };
-        let findings = found.findings(&names, &IS_OK, seen, 0);
-        let places: Vec<_> = findings
-            .iter()
-            .map(|f| (f.class.as_str(), f.x, f.y, f.width, f.height, f.area_px))
-            .collect();
-        assert_eq!(places, [("crack", 102, 10, 4, 2, 8), ("dirt", 102, 12, 2, 2, 4)]);
-        assert_eq!(found.findings(&names, &IS_OK, seen, 5).len(), 1);
     }
 
     #[test]

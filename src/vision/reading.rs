@@ -1,15 +1,17 @@
-//! How a model's outputs are read: tensors become a score, a verdict and findings, by what the package's manifest says of them. Pure.
+//! How a model's outputs are read: tensors become scores and findings, by what the package's manifest says of them; the recipe judges them. Pure.
 
 use super::detect::masks::instance_mask;
 use super::detect::nms::Scope;
-use super::detect::{self, DetectError, Detection, Limits, Size, Tensor};
+use super::detect::{self, DetectError, Detection, Detections, Limits, Size, Tensor};
 use super::inspector::{Inspection, Latency, Overrides};
 use super::pixels::{self, PixelClasses, ScoreForm, Window, shares};
 use super::preprocess::Placement;
 use super::{AnomalyMap, OutputTensor, Port, findings};
 use crate::model::manifest::{Manifest, OutputSpec};
-use crate::part::{Finding, Reason, Region, Verdict};
-use crate::recipe;
+use crate::part::{Finding, Measures, Region};
+use crate::recipe::area::PlacedArea;
+use crate::recipe::measure::diagonal_px;
+use crate::recipe::{self, Abilities, PlacedRules, Rules, Seen};
 
 /// Boxes that score less are not looked at: they would tell nothing about a part, and cost time.
 const BOX_SCORE_MIN: f32 = 0.05;
@@ -18,12 +20,29 @@ const BOX_SCORE_MIN: f32 = 0.05;
 #[derive(Debug, Clone)]
 pub struct Reader {
     head: Head,
-    /// Names of its classes.
-    classes: Vec<String>,
-    /// Which of them are no defects.
-    is_ok: Vec<bool>,
+    classes: Vec<Class>,
     threshold: f32,
     input: Size,
+}
+
+/// What a model can tell of a picture, by its manifest.
+pub fn abilities(manifest: &Manifest) -> Abilities {
+    let classes = manifest.classes.iter().filter(|class| !manifest.ok_classes.contains(class));
+    Abilities {
+        classes: classes.cloned().collect(),
+        is_located: match &manifest.outputs {
+            OutputSpec::Anomaly { anomaly_map, .. } => anomaly_map.is_some(),
+            OutputSpec::Classes { .. } => false,
+            OutputSpec::Boxes { .. } | OutputSpec::Pixels { .. } => true,
+        },
+    }
+}
+
+/// A class that a model knows.
+#[derive(Debug, Clone)]
+struct Class {
+    name: String,
+    is_ok: bool,
 }
 
 /// Where in the model's outputs its answer lies.
@@ -94,10 +113,13 @@ impl Reader {
                 scope: *scope,
             },
         };
+        let class = |name: &String| Class {
+            name: name.clone(),
+            is_ok: manifest.ok_classes.contains(name),
+        };
         Ok(Self {
             head,
-            classes: manifest.classes.clone(),
-            is_ok: manifest.classes.iter().map(|name| manifest.ok_classes.contains(name)).collect(),
+            classes: manifest.classes.iter().map(class).collect(),
             threshold: manifest.threshold.score,
             input: Size {
                 width: manifest.input.width,
@@ -107,83 +129,98 @@ impl Reader {
     }
 
     /// What the outputs for a picture say that lies so in the model's input, in no time. Findings are in pixels of the whole frame.
-    pub fn read(&self, mut outputs: Vec<OutputTensor>, placement: &Placement, overrides: Overrides) -> Inspection {
-        let threshold = overrides.threshold.unwrap_or(self.threshold);
+    pub fn read(&self, outputs: Vec<OutputTensor>, placement: &Placement, overrides: Overrides) -> Inspection {
+        let rules = Rules {
+            threshold: overrides.threshold,
+            min_area_px: overrides.min_area_px,
+            ..Rules::default()
+        };
+        self.read_by(outputs, placement, &rules.in_picture(placement.region))
+    }
+
+    /// The same, by the rules of an inspection.
+    pub fn read_by(&self, mut outputs: Vec<OutputTensor>, placement: &Placement, rules: &PlacedRules<'_>) -> Inspection {
+        let threshold = self.threshold(rules);
         let mut classes = None;
-        let (verdict, reason, score, findings, map) = match &self.head {
+        let (seen, map) = match &self.head {
             Head::Anomaly { map, score, region } => {
                 let score = first_of(&outputs, *score).first().copied().unwrap_or(f32::NAN);
                 let map = map.map(|map| self.map(&mut outputs, map, placement));
-                let (verdict, reason, findings) = judge(map.as_ref(), score, threshold, *region, placement.region, overrides.min_area_px);
-                (verdict, reason, score, findings, map)
+                (see_anomaly(map.as_ref(), score, (threshold, *region), placement, rules), map)
             }
             Head::Classes { scores, are_logits } => {
                 let shares = shares(first_of(&outputs, *scores), *are_logits).filter(|shares| shares.len() == self.classes.len());
-                let (score, findings) = shares.map_or((f32::NAN, Vec::new()), |shares| self.worst_class(&shares, placement.region));
-                let (verdict, reason, findings) = decided(score, threshold, findings, 0);
-                (verdict, reason, score, findings, None)
+                (
+                    shares.map_or(Seen::Unreadable, |shares| self.see_classes(&shares, placement.region)),
+                    None,
+                )
             }
-            Head::Pixels { scores, form } => {
-                let (score, findings, map) = match self.pixels(&outputs, *scores, *form, threshold, placement) {
-                    Some(pixels) => {
-                        let findings = pixels.findings(&self.classes, &self.is_ok, placement.region, overrides.min_area_px);
-                        classes = Some(pixels.classes);
-                        (pixels.defects.peak(), findings, Some(pixels.defects))
-                    }
-                    None => (f32::NAN, Vec::new(), None),
-                };
-                let (verdict, reason, findings) = decided(score, threshold, findings, overrides.min_area_px);
-                (verdict, reason, score, findings, map)
-            }
+            Head::Pixels { scores, form } => match self.pixels(&outputs, *scores, *form, counting(rules, threshold), placement) {
+                Some(pixels) => {
+                    let seen = self.see_pixels(&pixels, placement, rules);
+                    classes = Some(pixels.classes);
+                    (seen, Some(pixels.defects))
+                }
+                None => (Seen::Unreadable, None),
+            },
             Head::Boxes { head, tensors, iou, scope } => {
+                let score_min = rules.rules.score_min().unwrap_or(threshold).min(threshold);
                 let limits = Limits {
-                    score_min: threshold.clamp(f32::MIN_POSITIVE, BOX_SCORE_MIN),
+                    score_min: score_min.clamp(f32::MIN_POSITIVE, BOX_SCORE_MIN),
                     iou_max: *iou,
                     scope: *scope,
                 };
-                let (score, findings) = self.boxes(head, tensors, &limits, &outputs, placement);
-                let (verdict, reason, findings) = decided(score, threshold, findings, overrides.min_area_px);
-                (verdict, reason, score, findings, None)
+                (self.see_boxes(head, tensors, &limits, score_min, &outputs, placement), None)
             }
         };
+        let judged = recipe::judge_seen(seen, threshold, rules);
         Inspection {
-            verdict,
-            reason,
-            score,
+            verdict: judged.verdict,
+            reason: judged.reason,
+            severity: judged.severity,
+            defect_code: judged.defect_code,
+            score: judged.score,
             threshold,
-            findings,
+            findings: judged.findings,
             map,
             classes,
             latency: Latency::default(),
         }
     }
 
-    /// Of an image that belongs to one of several classes: the share of all that are defects, and the worst of them.
-    fn worst_class(&self, shares: &[f32], seen: Region) -> (f32, Vec<Finding>) {
-        let defects = || shares.iter().zip(&self.is_ok).enumerate().filter(|(_, (_, is_ok))| !**is_ok);
-        let score = defects().map(|(_, (share, _))| share).sum();
-        let worst = defects().max_by(|(_, (a, _)), (_, (b, _))| a.total_cmp(b));
-        let whole = |(class, (share, _)): (usize, (&f32, &bool))| Finding {
-            class: self.classes[class].clone(),
-            score: *share,
-            x: seen.x,
-            y: seen.y,
-            width: seen.width,
-            height: seen.height,
-            area_px: seen.width.saturating_mul(seen.height),
+    /// Above which score something counts. An anomaly model's score is that of all it looked at. Where less counts, the peak of what does stands
+    /// for it, and the threshold is that of peaks: calibrated on the peaks of whole good images, it rejects no more of them by parts.
+    fn threshold(&self, rules: &PlacedRules<'_>) -> f32 {
+        let own = match &self.head {
+            Head::Anomaly { region, .. } if rules.area.is_masked() => *region,
+            _ => self.threshold,
         };
-        (score, worst.map(whole).into_iter().collect())
+        rules.rules.threshold.unwrap_or(own)
     }
 
-    /// The boxes of defects, best first, and the score of the best; 0 without any, and no number where the outputs are none that can be read.
-    fn boxes(
+    /// Of an image that belongs to one of several classes: the shares of those that are defects.
+    fn see_classes(&self, shares: &[f32], seen: Region) -> Seen {
+        let defects = || shares.iter().zip(&self.classes).filter(|(_, class)| !class.is_ok);
+        let mut found: Vec<Finding> = defects()
+            .map(|(share, class)| Finding::somewhere_in(seen, &class.name, *share))
+            .collect();
+        found.sort_by(|a, b| b.score.total_cmp(&a.score));
+        Seen::Classes {
+            score: defects().map(|(share, _)| share).sum(),
+            defects: found,
+        }
+    }
+
+    /// The boxes of defects, best first. `score_min`: below that none counts.
+    fn see_boxes(
         &self,
         head: &detect::Head,
         tensors: &[usize],
         limits: &Limits,
+        score_min: f32,
         outputs: &[OutputTensor],
         placement: &Placement,
-    ) -> (f32, Vec<Finding>) {
+    ) -> Seen {
         let outputs: Vec<Tensor<'_>> = tensors
             .iter()
             .zip(head.tensors())
@@ -196,58 +233,77 @@ impl Reader {
                 })
             })
             .collect();
-        match self.defects(head, &outputs, limits, placement) {
-            Ok(findings) => (findings.first().map_or(0.0, |best| best.score), findings),
+        let detected = detect::detect(head, &outputs, 0, self.input, limits);
+        let defects = detected.and_then(|found| Ok((self.defects(head, &outputs, &found, placement)?, found)));
+        let (defects, found) = match defects {
+            Ok(defects) => defects,
             Err(error) => {
                 tracing::warn!(%error, "the model's boxes cannot be read; the part is not decidable");
-                (f32::NAN, Vec::new())
+                return Seen::Unreadable;
             }
+        };
+        let dropped = found.candidates_dropped + found.unexamined;
+        Seen::Objects {
+            // What was dropped scores no more than the last that was kept.
+            is_complete: dropped == 0 || found.kept.last().is_some_and(|last| last.score <= score_min),
+            defects,
         }
     }
 
+    /// Those of what was detected that are defects, in pixels of the frame.
     fn defects(
         &self,
         head: &detect::Head,
         outputs: &[Tensor<'_>],
-        limits: &Limits,
+        found: &Detections,
         placement: &Placement,
     ) -> Result<Vec<Finding>, DetectError> {
-        let found = detect::detect(head, outputs, 0, self.input, limits)?;
-        let mut findings = Vec::new();
+        let mut defects = Vec::new();
         for detection in &found.kept {
-            let (Some(name), Some(false)) = (self.classes.get(detection.class), self.is_ok.get(detection.class)) else {
+            let class = self.classes.get(detection.class).filter(|class| !class.is_ok);
+            let Some(mut finding) = class.and_then(|class| finding(detection, class, placement)) else {
                 continue;
             };
-            let Some(finding) = finding(detection, name, placement) else {
-                continue;
-            };
-            let area_px = self.area_px(head, outputs, detection, placement, &finding)?;
-            findings.push(Finding { area_px, ..finding });
+            if head.coefficients > 0
+                && let Some(mask) = instance_mask(head, outputs, 0, detection, (placement, self.input))?
+            {
+                finding.area_px = mask.area_px;
+                finding.measures.length_px = Some(mask.length_px());
+            }
+            defects.push(finding);
         }
-        Ok(findings)
+        Ok(defects)
     }
 
-    /// The area of an instance: of its mask where the model gives masks, and this one is not empty, else of its box.
-    fn area_px(
-        &self,
-        head: &detect::Head,
-        outputs: &[Tensor<'_>],
-        detection: &Detection,
-        placement: &Placement,
-        finding: &Finding,
-    ) -> Result<u32, DetectError> {
-        if head.coefficients == 0 {
-            return Ok(finding.area_px);
-        }
-        let mask = instance_mask(head, outputs, 0, detection, (placement, self.input))?;
-        Ok(mask.map_or(finding.area_px, |mask| mask.area_px))
-    }
-
-    /// The classes of the pixels of the picture.
-    fn pixels(&self, outputs: &[OutputTensor], at: usize, form: ScoreForm, threshold: f32, placement: &Placement) -> Option<PixelClasses> {
-        let pixels = pixels::read(outputs.get(at)?, form, &self.is_ok, threshold)?;
+    /// The classes of the pixels of the picture; one is a defect where the shares of all defects sum up to more than `limit`.
+    fn pixels(&self, outputs: &[OutputTensor], at: usize, form: ScoreForm, limit: f32, placement: &Placement) -> Option<PixelClasses> {
+        let is_ok: Vec<bool> = self.classes.iter().map(|class| class.is_ok).collect();
+        let pixels = pixels::read(outputs.get(at)?, form, &is_ok, limit)?;
         let window = Window::of(placement, self.input, pixels.classes.width, pixels.classes.height);
         Some(window.pixels(pixels))
+    }
+
+    /// The regions of pixels of each class that is a defect.
+    fn see_pixels(&self, pixels: &PixelClasses, placement: &Placement, rules: &PlacedRules<'_>) -> Seen {
+        let placement = placement_of(&pixels.defects, placement);
+        let mask = rules.area.is_masked().then(|| mask(&pixels.defects, &placement, &rules.area));
+        let score = match &mask {
+            None => Some(pixels.defects.peak()),
+            Some(mask) => findings::peak(&pixels.defects, mask),
+        };
+        let Some(score) = score else { return Seen::Unmeasured };
+        let mut regions = Vec::new();
+        for (index, class) in self.classes.iter().enumerate().filter(|(_, class)| !class.is_ok) {
+            let mut mine: Vec<bool> = pixels.classes.classes.iter().map(|class| usize::from(*class) == index).collect();
+            if let Some(mask) = &mask {
+                mine.iter_mut().zip(mask).for_each(|(mine, counts)| *mine &= counts);
+            }
+            if mine.contains(&true) {
+                regions.extend(findings::of_class(&class.name, &pixels.defects, &mine, &placement));
+            }
+        }
+        regions.sort_by(|a, b| b.score.total_cmp(&a.score));
+        Seen::Pixels { score, regions }
     }
 
     /// The map of the first image, of the picture without the bars beside it.
@@ -258,10 +314,11 @@ impl Reader {
             .map(|output| std::mem::take(&mut output.values))
             .unwrap_or_default();
         scores.truncate(width * height);
-        if scores.len() < width * height {
-            return AnomalyMap { width, height, scores };
+        let map = AnomalyMap { width, height, scores };
+        if map.scores.len() < width * height {
+            return map;
         }
-        Window::of(placement, self.input, width, height).map(AnomalyMap { width, height, scores })
+        Window::of(placement, self.input, width, height).map(map)
     }
 }
 
@@ -272,52 +329,70 @@ fn first_of(outputs: &[OutputTensor], at: usize) -> &[f32] {
     &output.values[..output.values.len() / batch]
 }
 
-/// The verdict on what was seen, and where it is not Ok.
-fn judge(
+/// What an anomaly model says of what counts of a picture, against the thresholds of scores and of regions. Regions are looked for where one of
+/// them may count.
+fn see_anomaly(
     map: Option<&AnomalyMap>,
     score: f32,
-    threshold: f32,
-    limit: f32,
-    seen: Region,
-    min_area_px: u32,
-) -> (Verdict, Option<Reason>, Vec<Finding>) {
+    (threshold, limit): (f32, f32),
+    placement: &Placement,
+    rules: &PlacedRules<'_>,
+) -> Seen {
     let is_whole = |map: &AnomalyMap| map.scores.len() == map.width * map.height && map.scores.iter().all(|score| score.is_finite());
-    if !map.is_none_or(is_whole) {
-        return (Verdict::NotDecidable, Some(Reason::ModelOutput), Vec::new());
-    }
-    let (verdict, reason) = recipe::judge(score, threshold);
-    let Some(map) = map.filter(|_| verdict == Verdict::NotOk) else {
-        return (verdict, reason, Vec::new());
+    let Some(map) = map else {
+        return if rules.area.is_masked() {
+            Seen::Unmeasured
+        } else {
+            Seen::Anomaly { score, regions: None }
+        };
     };
-    let mut found = findings::find(map, findings::effective_limit(map, limit), seen.width, seen.height, min_area_px);
-    if found.is_empty() && min_area_px > 0 {
-        return (Verdict::Ok, None, found);
+    if !is_whole(map) {
+        return Seen::Unreadable;
     }
-    for finding in &mut found {
-        finding.x += seen.x;
-        finding.y += seen.y;
+    let placement = &placement_of(map, placement);
+    let mask = rules.area.is_masked().then(|| mask(map, placement, &rules.area));
+    let peak = match &mask {
+        None => map.scores.iter().copied().reduce(f32::max),
+        Some(mask) => findings::peak(map, mask),
+    };
+    let Some(peak) = peak else { return Seen::Unmeasured };
+    let score = if mask.is_some() { peak } else { score };
+    let score_min = rules.rules.score_min();
+    let may_count = score > threshold || score_min.is_some_and(|least| peak >= least);
+    // A region counts from `score_min` on; the limit is what it is above.
+    let limit = score_min.map_or(limit, |least| limit.min(least.next_down()));
+    let regions = || findings::find(map, mask.as_deref(), findings::limit_below(peak, limit), placement);
+    Seen::Anomaly {
+        score,
+        regions: Some(if may_count { regions() } else { Vec::new() }),
     }
-    (verdict, reason, found)
 }
 
-/// The verdict on findings of known classes: those that count, and are large enough.
-fn decided(score: f32, threshold: f32, found: Vec<Finding>, min_area_px: u32) -> (Verdict, Option<Reason>, Vec<Finding>) {
-    let (verdict, reason) = recipe::judge(score, threshold);
-    if verdict != Verdict::NotOk {
-        return (verdict, reason, Vec::new());
+/// The least score that something may count from, less than any score that does.
+fn counting(rules: &PlacedRules<'_>, threshold: f32) -> f32 {
+    rules.rules.score_min().map_or(threshold, |least| threshold.min(least.next_down()))
+}
+
+/// How the picture lies in a map that shows it without the bars beside it.
+fn placement_of(map: &AnomalyMap, placement: &Placement) -> Placement {
+    Placement {
+        region: placement.region,
+        left: 0,
+        top: 0,
+        width: map.width as u32,
+        height: map.height as u32,
     }
-    let is_alone = found.len() == 1;
-    // A single finding may stand for a sum that counts although it alone does not.
-    let counts = |finding: &Finding| (is_alone || finding.score > threshold) && finding.area_px >= min_area_px;
-    let found: Vec<Finding> = found.into_iter().filter(counts).collect();
-    if found.is_empty() {
-        return (Verdict::Ok, None, found);
-    }
-    (Verdict::NotOk, Some(Reason::Defect), found)
+}
+
+/// Which pixels of a map count: those whose middle lies in the area.
+fn mask(map: &AnomalyMap, placement: &Placement, area: &PlacedArea) -> Vec<bool> {
+    let middle_x = |column: usize| placement.to_frame(column as f64 + 0.5, 0.0).0;
+    let middle_y = |row: usize| placement.to_frame(0.0, row as f64 + 0.5).1;
+    area.mask((map.width, map.height), middle_x, middle_y)
 }
 
 /// A box in pixels of the whole frame, cut off where it leaves what was seen; none where nothing is left.
-fn finding(detection: &Detection, class: &str, placement: &Placement) -> Option<Finding> {
+fn finding(detection: &Detection, class: &Class, placement: &Placement) -> Option<Finding> {
     let seen = placement.region;
     let (left, top) = placement.to_frame(f64::from(detection.x0), f64::from(detection.y0));
     let (right, bottom) = placement.to_frame(f64::from(detection.x1), f64::from(detection.y1));
@@ -325,20 +400,29 @@ fn finding(detection: &Detection, class: &str, placement: &Placement) -> Option<
     let (left, right) = (inside(left, seen.x, seen.width).floor(), inside(right, seen.x, seen.width).ceil());
     let (top, bottom) = (inside(top, seen.y, seen.height).floor(), inside(bottom, seen.y, seen.height).ceil());
     let (width, height) = ((right - left) as u32, (bottom - top) as u32);
-    (width > 0 && height > 0).then(|| Finding {
-        class: class.to_owned(),
-        score: detection.score,
+    let region = Region {
         x: left as u32,
         y: top as u32,
         width,
         height,
-        area_px: width.saturating_mul(height),
+    };
+    (width > 0 && height > 0).then(|| Finding {
+        measures: Measures {
+            length_px: Some(diagonal_px(width, height)),
+            ..Measures::default()
+        },
+        ..Finding::somewhere_in(region, &class.name, detection.score)
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::part::{Reason, Verdict};
+    use crate::recipe::Judgement;
+    use crate::recipe::area::{Area, Outline};
+    use crate::recipe::criterion::{Criterion, Zone};
+    use crate::recipe::geometry::{Point, Polygon};
 
     const SEEN: Region = Region {
         x: 100,
@@ -361,19 +445,38 @@ mod tests {
         }
     }
 
+    /// What is said of an anomaly map with these thresholds of scores and regions.
+    fn judged(map: &AnomalyMap, score: f32, thresholds: (f32, f32), placed: &PlacedRules<'_>) -> Judgement {
+        let placement = Placement {
+            region: placed.area.crop,
+            left: 0,
+            top: 0,
+            width: 4,
+            height: 4,
+        };
+        let seen = see_anomaly(Some(map), score, thresholds, &placement, placed);
+        recipe::judge_seen(seen, thresholds.0, placed)
+    }
+
     #[test]
     fn findings_are_in_pixels_of_the_whole_frame() {
-        let (verdict, reason, findings) = judge(Some(&map()), 9.0, 5.0, 5.0, SEEN, 0);
-        assert_eq!((verdict, reason), (Verdict::NotOk, Some(Reason::Anomaly)));
-        let places: Vec<_> = findings.iter().map(|f| (f.x, f.y, f.width, f.height, f.area_px)).collect();
+        let rules = Rules::default();
+        let judged = judged(&map(), 9.0, (5.0, 5.0), &rules.in_picture(SEEN));
+        assert_eq!((judged.verdict, judged.reason), (Verdict::NotOk, Some(Reason::Anomaly)));
+        let places: Vec<_> = judged.findings.iter().map(|f| (f.x, f.y, f.width, f.height, f.area_px)).collect();
         assert_eq!(places, [(100, 20, 10, 5, 50), (120, 30, 20, 10, 200)]);
     }
 
     #[test]
     fn small_findings_are_dropped_and_without_any_it_is_ok() {
         let areas = |min_area_px| {
-            let (verdict, _, findings) = judge(Some(&map()), 9.0, 5.0, 5.0, SEEN, min_area_px);
-            (verdict, findings.iter().map(|finding| finding.area_px).collect::<Vec<_>>())
+            let rules = Rules {
+                min_area_px,
+                ..Rules::default()
+            };
+            let judged = judged(&map(), 9.0, (5.0, 5.0), &rules.in_picture(SEEN));
+            let areas: Vec<u32> = judged.findings.iter().map(|finding| finding.area_px).collect();
+            (judged.verdict, areas)
         };
         assert_eq!(areas(50), (Verdict::NotOk, vec![50, 200]));
         assert_eq!(areas(51), (Verdict::NotOk, vec![200]));
@@ -385,7 +488,83 @@ mod tests {
         for (score, pixel) in [(f32::NAN, 0.0), (9.0, f32::NAN)] {
             let mut map = map();
             map.scores[5] = pixel;
-            assert_eq!(judge(Some(&map), score, 5.0, 5.0, SEEN, u32::MAX).0, Verdict::NotDecidable);
+            let rules = Rules {
+                min_area_px: u32::MAX,
+                ..Rules::default()
+            };
+            let judged = judged(&map, score, (5.0, 5.0), &rules.in_picture(SEEN));
+            assert_eq!((judged.verdict, judged.reason), (Verdict::NotDecidable, Some(Reason::ModelOutput)));
         }
+    }
+
+    /// The right half of [`SEEN`], as a polygon.
+    fn right_half() -> Rules {
+        let points = [(120.0, 20.0), (140.0, 20.0), (140.0, 40.0), (120.0, 40.0)];
+        Rules {
+            area: Area {
+                outline: Outline::Rect(SEEN),
+                exclude: vec![polygon(&[(100.0, 20.0), (120.0, 20.0), (120.0, 40.0), (100.0, 40.0)])],
+            },
+            zones: vec![Zone {
+                name: "right".into(),
+                polygon: polygon(&points),
+            }],
+            ..Rules::default()
+        }
+    }
+
+    fn polygon(points: &[(f64, f64)]) -> Polygon {
+        Polygon::new(points.iter().map(|(x, y)| Point::new(*x, *y)).collect()).unwrap()
+    }
+
+    #[test]
+    fn where_a_part_of_the_picture_counts_its_peak_is_the_score() {
+        let rules = right_half();
+        let placed = rules.placed((200, 100), None).unwrap();
+        let judged_at = |threshold: f32, limit: f32| judged(&map(), 9.0, (threshold, limit), &placed);
+        let judged = judged_at(5.0, 5.0);
+        assert_eq!(
+            (judged.verdict, judged.score),
+            (Verdict::NotOk, 6.0),
+            "the hotter pixel is left out"
+        );
+        assert_eq!(judged.findings.iter().map(|f| (f.x, f.y)).collect::<Vec<_>>(), [(120, 30)]);
+        assert_eq!(judged_at(6.0, 5.0).verdict, Verdict::Ok);
+
+        // Without a map nothing is known of a part of the picture.
+        let placement = Placement {
+            region: SEEN,
+            left: 0,
+            top: 0,
+            width: 4,
+            height: 4,
+        };
+        assert_eq!(see_anomaly(None, 1.0, (5.0, 5.0), &placement, &placed), Seen::Unmeasured);
+        // An area between the middles of all pixels holds none of them.
+        let sliver = Rules {
+            area: Area {
+                outline: Outline::Polygon(polygon(&[(101.0, 20.5), (104.0, 20.5), (104.0, 22.0), (101.0, 22.0)])),
+                exclude: Vec::new(),
+            },
+            ..Rules::default()
+        };
+        let sliver = sliver.placed((200, 100), None).unwrap();
+        assert_eq!(see_anomaly(Some(&map()), 1.0, (5.0, 5.0), &placement, &sliver), Seen::Unmeasured);
+    }
+
+    #[test]
+    fn a_criterion_may_ask_for_less_than_the_threshold() {
+        let rules = Rules {
+            criteria: vec![Criterion {
+                score_min: Some(6.0),
+                area_px_min: Some(100.0),
+                ..Criterion::default()
+            }],
+            ..Rules::default()
+        };
+        // The score is below the threshold, the larger region at what the criterion asks for.
+        let judged = judged(&map(), 9.0, (20.0, 20.0), &rules.in_picture(SEEN));
+        assert_eq!(judged.verdict, Verdict::NotOk);
+        assert_eq!(judged.findings.iter().map(|f| f.area_px).collect::<Vec<_>>(), [200]);
     }
 }

@@ -12,7 +12,8 @@ use super::text::{bar, cell, plain};
 use super::when::{date_and_time, rfc3339};
 use crate::cli::shortest;
 use crate::journal::record_table;
-use crate::part::{Reason, Verdict};
+use crate::part::{Reason, Severity, Verdict};
+use crate::rpc::convert;
 use crate::rpc::proto::{self, record::Body};
 
 /// A record and the hash of its bytes.
@@ -28,7 +29,7 @@ struct PartOf<'a> {
     part: &'a proto::Part,
 }
 
-pub(super) const CSV: [&str; 24] = [
+pub(super) const CSV: [&str; 27] = [
     "station",
     "epoch",
     "sequence",
@@ -53,7 +54,13 @@ pub(super) const CSV: [&str; 24] = [
     "clock_quality",
     "tags",
     "hash",
+    "recipe_revision",
+    "severity",
+    "defect_code",
 ];
+
+/// Columns before the hash; those after it came later, and nobody's columns move.
+const BEFORE_HASH: usize = 23;
 
 impl Recorded {
     pub(super) fn read(bytes: &[u8]) -> anyhow::Result<Self> {
@@ -128,8 +135,14 @@ impl Recorded {
         if let Some(part) = self.part() {
             fields.extend(part.csv());
         }
-        fields.resize(CSV.len() - 1, Field::word(None::<u8>));
+        fields.resize(BEFORE_HASH, Field::word(None::<u8>));
         fields.push(Field::word(Some(hex(&self.hash))));
+        if let Some(PartOf { part, .. }) = self.part() {
+            fields.push(Field::text(&part.recipe_revision));
+            fields.push(Field::word(severity_name(part.severity)));
+            fields.push(Field::word(Some(part.defect_code)));
+        }
+        fields.resize(CSV.len(), Field::word(None::<u8>));
         fields
     }
 
@@ -292,10 +305,13 @@ fn part_json(part: &proto::Part) -> Value {
         "serial": part.serial,
         "recipe": part.recipe,
         "recipe_name": part.recipe_name,
+        "recipe_revision": part.recipe_revision,
         "config_checksum": format!("{:08x}", part.config_checksum),
         "models": models.collect::<Value>(),
         "verdict": verdict_name(part.outcome),
         "reason": reason_name(part.outcome),
+        "severity": severity_name(part.severity),
+        "defect_code": part.defect_code,
         "measured": outcome_json(part.measured),
         "delivery": enum_word(part.delivery().as_str_name(), "DELIVERY_"),
         "test_part": part.test_part,
@@ -338,6 +354,12 @@ fn views_json(views: &[proto::View]) -> Value {
             "width": found.width,
             "height": found.height,
             "area_px": found.area_px,
+            "length_px": found.length_px.and_then(shortest),
+            "length_mm": found.length_mm.and_then(shortest),
+            "area_mm2": found.area_mm2.and_then(shortest),
+            "x_mm": found.x_mm.and_then(shortest),
+            "y_mm": found.y_mm.and_then(shortest),
+            "severity": severity_name(found.severity),
         })
     };
     let view = |view: &proto::View| {
@@ -349,6 +371,7 @@ fn views_json(views: &[proto::View]) -> Value {
             "stamp": view.stamp,
             "verdict": verdict_name(view.outcome),
             "reason": reason_name(view.outcome),
+            "severity": severity_name(view.severity),
             "score": view.score.and_then(shortest),
             "threshold": view.threshold.and_then(shortest),
             "findings": view.findings.iter().map(finding).collect::<Value>(),
@@ -406,7 +429,15 @@ fn part_page(page: &mut Page, part: &proto::Part) {
     if !part.serial.is_empty() {
         page.line("serial", &plain(&part.serial));
     }
-    page.line("recipe", &format!("{} {}", part.recipe, plain(&part.recipe_name)));
+    let revision = if part.recipe_revision.is_empty() {
+        String::new()
+    } else {
+        format!(", revision {}", plain(&part.recipe_revision))
+    };
+    page.line("recipe", &format!("{} {}{revision}", part.recipe, plain(&part.recipe_name)));
+    if let Some(severity) = severity_name(part.severity) {
+        page.line("severity", severity);
+    }
     for model in &part.models {
         let seal: String = hex(&model.sha256).chars().take(12).collect();
         page.line("model", &format!("{}@{}  {seal}", plain(&model.name), plain(&model.version)));
@@ -463,9 +494,28 @@ fn views_page(page: &mut Page, views: &[proto::View]) {
                 "at {},{}  {}x{} px, area {} px",
                 found.x, found.y, found.width, found.height, found.area_px
             );
-            page.line("", &format!("{}  score {:.3}  {place}", cell(&found.class), found.score));
+            let severity = severity_name(found.severity).map_or_else(String::new, |severity| format!("  {severity}"));
+            let said = format!(
+                "{}{severity}  score {:.3}  {place}{}",
+                cell(&found.class),
+                found.score,
+                millimetres(found)
+            );
+            page.line("", &said);
         }
     }
+}
+
+/// What is known of a finding in millimetres.
+fn millimetres(found: &proto::Finding) -> String {
+    let length = found.length_mm.map(|length| format!(", {length:.2} mm long"));
+    let area = found.area_mm2.map(|area| format!(", {area:.2} mm2"));
+    [length, area].into_iter().flatten().collect()
+}
+
+/// Minor, major or critical, where a criterion said so.
+fn severity_name(severity: i32) -> Option<&'static str> {
+    convert::severity_of(severity).map(Severity::name)
 }
 
 fn outcome_text(outcome: Option<proto::Outcome>) -> String {

@@ -94,6 +94,7 @@ impl Draft {
             width: 40,
             height: 18,
             area_px: 431,
+            ..Default::default()
         };
         let part = proto::Part {
             defect_code: 0,
@@ -134,10 +135,12 @@ impl Draft {
                 score: Some(if self.classes.is_empty() { 0.231 } else { 0.812 }),
                 threshold: Some(0.5),
                 findings: self.classes.iter().enumerate().map(finding).collect(),
+                ..Default::default()
             }],
             tags: self.tags.iter().map(|(name, value)| tag(name, value)).collect(),
             evidence_share: if self.verdict == proto::Verdict::Ok { 0.01 } else { 1.0 },
             evidence_chosen: self.verdict != proto::Verdict::Ok,
+            ..Default::default()
         };
         record(
             self.station,

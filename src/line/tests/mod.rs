@@ -2,13 +2,14 @@
 
 mod frames;
 mod oracle;
+mod recipes;
 mod rules;
 mod sequences;
 mod simulation;
 
 use std::time::Duration;
 
-use super::config::{LineConfig, ResultMode, TriggerSource};
+use super::config::{LineConfig, RecipePlan, ResultMode, TriggerSource};
 use super::event::{CameraIndex, Commit, Event, FrameId, Inspected, Job, Note, Opened};
 use super::image::{PlcImage, StationImage, WindowSlot, control};
 use super::{Line, Memory};
@@ -36,9 +37,8 @@ fn config(source: TriggerSource, mode: ResultMode) -> LineConfig {
         heartbeat_timeout: ms(1000),
         sequential: true,
         cameras: 1,
-        inspections: vec![0],
         tags: Vec::new(),
-        recipe: 1,
+        recipes: RecipePlan::all([(1, vec![0])]),
         config_checksum: 0xC0DE,
     }
 }
@@ -79,6 +79,7 @@ fn inspected(outcome: Outcome) -> Box<Inspected> {
             reason: outcome.reason,
             score: None,
             threshold: None,
+            severity: None,
             findings: Vec::new(),
         },
         defect_code: if outcome.verdict == Verdict::NotOk { 7 } else { 0 },

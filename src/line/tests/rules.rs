@@ -501,7 +501,7 @@ fn a_test_part_is_not_counted_and_never_accepted() {
 fn several_views_are_all_needed() {
     let two = |mode| LineConfig {
         cameras: 2,
-        inspections: vec![0, 1, 1],
+        recipes: RecipePlan::all([(1, vec![0, 1, 1])]),
         ..config(PLC, mode)
     };
     for (outcomes, expected) in [

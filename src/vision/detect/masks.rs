@@ -7,6 +7,8 @@
 
 use super::heads::Dim;
 use super::{DetectError, Detection, Head, HeadKind, Quantity, Size, Tensor};
+use crate::recipe::geometry::Point;
+use crate::recipe::measure::greatest_feret;
 use crate::vision::preprocess::Placement;
 
 /// Logits above this belong to the instance: a sigmoid above a half.
@@ -27,6 +29,20 @@ pub struct InstanceMask {
     pub inside: Vec<bool>,
     /// How many flags are set; at least 1.
     pub area_px: u32,
+}
+
+impl InstanceMask {
+    /// Its greatest Feret diameter, from corner to corner of pixels.
+    pub fn length_px(&self) -> f32 {
+        let rows = self.inside.chunks_exact(self.width as usize).zip(self.y..);
+        let corners = rows.filter_map(|(row, y)| {
+            let first = row.iter().position(|inside| *inside)?;
+            let end = row.iter().rposition(|inside| *inside)? + 1;
+            Some([(first, y), (first, y + 1), (end, y), (end, y + 1)])
+        });
+        let places = corners.flatten().map(|(x, y)| Point::new(x as f64, f64::from(y)));
+        greatest_feret(&mut places.collect()) as f32
+    }
 }
 
 /// Prototypes of one image.
@@ -356,6 +372,7 @@ mod tests {
         let mask = decode([1.0, 0.0], &plane(|_, _| 5.0), &detection(2.0, 4.0, 30.0, 10.0), &placement);
         let mask = mask.unwrap().unwrap();
         assert_eq!((mask.x, mask.y, mask.width, mask.height), (102, 54, 28, 6));
+        assert!((mask.length_px() - 28.0_f32.hypot(6.0)).abs() < 1e-4);
     }
 
     #[test]
