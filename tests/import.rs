@@ -13,7 +13,7 @@ use crate::parity::data;
 use crate::program::{Outcome, inspect, run, takt};
 use crate::skip::skip;
 
-fn import(file: &Path, golden: &Path, out: &Path) -> Command {
+pub(crate) fn import(file: &Path, golden: &Path, out: &Path) -> Command {
     let mut command = takt("model");
     command.arg("import").arg(file).arg("--golden").arg(golden).arg("--out").arg(out);
     command
@@ -211,7 +211,7 @@ fn colours(folder: &Path) -> PathBuf {
     file
 }
 
-const TOLD: [&str; 18] = [
+pub(crate) const TOLD: [&str; 18] = [
     "--fit",
     "stretch",
     "--colour",
@@ -232,7 +232,7 @@ const TOLD: [&str; 18] = [
     "0.6",
 ];
 
-fn imported(folder: &Path, told: &[&str]) -> Outcome {
+pub(crate) fn imported(folder: &Path, told: &[&str]) -> Outcome {
     let file = colours(folder);
     run(import(&file, &folder.join("golden"), &folder.join("model")).args(told))
 }

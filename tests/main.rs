@@ -11,6 +11,7 @@
 //! | `docs.rs` | tables in the documentation are what the code says |
 //! | `doctor.rs` | what is wrong with a box is found, said, and nothing disturbed by it |
 //! | `package.rs` | the Debian package: what is in it, what its scripts take away, and which systems the program runs on |
+//! | `evaluate.rs` | how good models are, of every kind: figures worked out by hand, the page, data sets that cannot be used |
 //! | `engine.rs` | a missing or wrong runtime library is said |
 //! | `capture.rs` | cameras through GStreamer, shared memory and folders; what is killed comes back |
 //! | `modbus.rs` | the station as Modbus server, and what is sent to it that should not be |
@@ -37,6 +38,7 @@ mod config;
 mod docs;
 mod doctor;
 mod engine;
+mod evaluate;
 mod foreign;
 mod import;
 mod licences;

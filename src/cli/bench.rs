@@ -14,7 +14,7 @@ use super::{EngineArgs, progress::Screen};
 use super::{Exit, Format, activate, print, print_json};
 use crate::model::package::Package;
 use crate::teach::backbone::{BUILT_IN, Backbone};
-use crate::teach::metrics::percentile;
+use crate::evaluate::metrics::percentile;
 use crate::teach::{Lesson, teach_images};
 use crate::twin::{RenderedSet, parts};
 use crate::vision::inspector::Inspector;

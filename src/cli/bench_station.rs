@@ -16,7 +16,7 @@ use super::table::table;
 use super::virtual_cell::{self, CellPlan};
 use super::{Exit, Format, print, print_json};
 use crate::model::package;
-use crate::teach::metrics::percentile;
+use crate::evaluate::metrics::percentile;
 use crate::teach::progress::{Progress, Stage};
 use crate::twin::{self, PartRun, TwinReport, Watcher};
 

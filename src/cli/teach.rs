@@ -13,7 +13,7 @@ use super::{Exit, Format, print, print_json, shortest};
 use crate::model::package;
 use crate::teach::backbone::BUILT_IN;
 use crate::teach::detector::Method;
-use crate::teach::evaluate::Evaluation;
+use crate::evaluate::Evaluation;
 use crate::teach::patchcore::PatchCoreOptions;
 use crate::teach::{Lesson, Taught, TeachError, teach};
 use crate::vision::inspector::Inspector;
