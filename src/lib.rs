@@ -4,6 +4,7 @@ pub mod capture;
 pub mod cli;
 pub mod config;
 pub mod doctor;
+pub mod evaluate;
 pub mod flow;
 pub mod historian;
 pub mod journal;

@@ -15,7 +15,7 @@ use crate::parity::data;
 use crate::program::{Outcome, inspect, run, takt};
 use crate::skip::skip;
 
-fn import(file: &Path, golden: &Path, out: &Path) -> Command {
+pub(crate) fn import(file: &Path, golden: &Path, out: &Path) -> Command {
     let mut command = takt("model");
     command.arg("import").arg(file).arg("--golden").arg(golden).arg("--out").arg(out);
     command
@@ -237,7 +237,7 @@ fn colours(folder: &Path) -> PathBuf {
     written(folder, graph, &[])
 }
 
-const TOLD: [&str; 20] = [
+pub(crate) const TOLD: [&str; 20] = [
     "--filter",
     "bilinear",
     "--fit",
@@ -260,7 +260,7 @@ const TOLD: [&str; 20] = [
     "0.6",
 ];
 
-fn imported(folder: &Path, told: &[&str]) -> Outcome {
+pub(crate) fn imported(folder: &Path, told: &[&str]) -> Outcome {
     let file = colours(folder);
     run(import(&file, &folder.join("golden"), &folder.join("model")).args(told))
 }

@@ -13,6 +13,7 @@
 //! | `quantise.rs` | packages that compute with bytes judge as those at full precision do |
 //! | `providers.rs` | providers in order: what stands in is told, what is required is not replaced |
 //! | `package.rs` | the Debian package: what is in it, what its scripts take away, and which systems the program runs on |
+//! | `evaluate.rs` | how good models are, of every kind: figures worked out by hand, the page, data sets that cannot be used |
 //! | `engine.rs` | a missing or wrong runtime library is said |
 //! | `capture.rs` | cameras through GStreamer, shared memory and folders; what is killed comes back |
 //! | `modbus.rs` | the station as Modbus server, and what is sent to it that should not be |
@@ -40,6 +41,7 @@ mod config;
 mod docs;
 mod doctor;
 mod engine;
+mod evaluate;
 mod foreign;
 mod import;
 mod licences;

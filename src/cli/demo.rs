@@ -14,12 +14,12 @@ use super::progress::Screen;
 use super::twin::LiveLine;
 use super::virtual_cell::{self, CellPlan, HISTORIAN, STAMP_ROWS};
 use super::{Exit, print};
+use crate::evaluate::{Sample, evaluate};
 use crate::model::package;
 use crate::part::Verdict;
 use crate::report::LineRun;
 use crate::teach::dataset::{self, GOOD, LabelledImage, test_images};
 use crate::teach::detector::Method;
-use crate::teach::evaluate::evaluate;
 use crate::teach::{Lesson, teach};
 use crate::twin::{self, RenderedFile, RenderedSet, Settings, TwinReport};
 use crate::vision::EngineOptions;
@@ -89,7 +89,8 @@ pub(super) fn run(args: &DemoArgs) -> anyhow::Result<Exit> {
     let images = test_images(&source.root)?;
     let mut live = LiveTable::new(&source.root);
     print(&LiveTable::header())?;
-    let (evaluation, judged) = evaluate(&mut inspector, &images, &Quiet(&screen), &mut |image, seen| live.show(image, seen))?;
+    let samples: Vec<Sample> = images.iter().cloned().map(Sample::from).collect();
+    let (evaluation, judged) = evaluate(&mut inspector, &samples, &Quiet(&screen), &mut |image, seen| live.show(image, seen))?;
     print(&live.summary())?;
 
     let (settings, line) = run_line(args, &source, &images, &model)?;
@@ -314,9 +315,9 @@ impl<'a> LiveTable<'a> {
         )
     }
 
-    fn show(&mut self, image: &LabelledImage, seen: Result<(&crate::vision::Image, &Inspection), &DecodeError>) {
+    fn show(&mut self, sample: &Sample, seen: Result<(&crate::vision::Image, &Inspection), &DecodeError>) {
         let verdict = seen.as_ref().map_or(Verdict::NotDecidable, |(_, inspection)| inspection.verdict);
-        let note = match (image.is_defect(), verdict == Verdict::Ok) {
+        let note = match (sample.is_defect, verdict == Verdict::Ok) {
             (true, true) => {
                 self.escapes += 1;
                 "  <- escape"
@@ -330,10 +331,10 @@ impl<'a> LiveTable<'a> {
                 ""
             }
         };
-        let name = image
+        let name = sample
             .path
             .strip_prefix(self.root.join("test"))
-            .unwrap_or(&image.path)
+            .unwrap_or(&sample.path)
             .display()
             .to_string();
         let measured = seen.map_or_else(ToString::to_string, |(_, inspection)| {

@@ -84,7 +84,7 @@ fn classes_in_turn(parts: &[PartRow], indices: &[usize]) -> Vec<usize> {
     let mut seen = std::collections::BTreeMap::<&str, usize>::new();
     let mut ranked: Vec<(usize, &str, usize)> = Vec::with_capacity(indices.len());
     for index in indices {
-        let class = parts[*index].class.as_str();
+        let class = parts[*index].kinds.first().map_or("", String::as_str);
         let rank = seen.entry(class).or_default();
         ranked.push((*rank, class, *index));
         *rank += 1;
@@ -127,8 +127,12 @@ fn card(part: &PartRow, threshold: f32) -> String {
         |picture| format!("<img src=\"{}\" alt=\"{image}\" loading=\"lazy\">", data_uri(picture)),
     );
     let meter = finite_score(part).map_or_else(String::new, |value| score_bar(value, threshold));
+    let said = part
+        .said
+        .as_ref()
+        .map_or_else(String::new, |said| format!("<dt>said</dt><dd>{}</dd>", text(said)));
     format!(
-        "<article class=\"card{}\">{picture}<div class=\"words\"><p class=\"outcome\">{}</p><dl><dt>truth</dt><dd>{}</dd><dt>verdict</dt><dd>{}</dd>\
+        "<article class=\"card{}\">{picture}<div class=\"words\"><p class=\"outcome\">{}</p><dl><dt>truth</dt><dd>{}</dd>{said}<dt>verdict</dt><dd>{}</dd>\
          <dt>score</dt><dd>{}</dd><dt>threshold</dt><dd>{}</dd></dl>{meter}<p class=\"file\">{image}</p></div></article>",
         if outcome.is_mistake() { " mistake" } else { "" },
         outcome.name(),
@@ -142,8 +146,9 @@ fn card(part: &PartRow, threshold: f32) -> String {
 /// What the part really is, in words.
 pub(super) fn truth(part: &PartRow) -> String {
     match part.truth_defect {
-        Some(false) => "good".into(),
-        Some(true) => format!("defect: {}", text(&part.class)),
+        Some(false) if part.kinds.iter().all(|kind| kind == "good") => "good".into(),
+        Some(false) => format!("good: {}", text(&part.kinds.join(", "))),
+        Some(true) => format!("defect: {}", text(&part.kinds.join(", "))),
         None => "unknown".into(),
     }
 }
@@ -171,9 +176,10 @@ mod tests {
         let truth_defect = Some(class != "good");
         PartRow {
             image: String::new(),
-            class: class.into(),
+            kinds: vec![class.into()],
             truth_defect,
             verdict,
+            said: None,
             score: Some(score),
             latency_us: None,
             picture: None,

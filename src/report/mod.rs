@@ -6,15 +6,17 @@
 //! | `mod.rs` | the data, and the page from top to bottom |
 //! | `outcome.rs` | truth and verdict become outcomes, rates and intervals |
 //! | `tables.rs` | tiles, facts and tables |
+//! | `classes.rs` | what a classifier or a detector says class by class |
 //! | `gallery.rs` | the pictures, worst first |
-//! | `line.rs` | what became of the parts on a virtual line |
-//! | `charts.rs` | ROC curve, histograms and bars as SVG |
+//! | `line.rs`, `line/books.rs` | what became of the parts on a virtual line; its counts |
+//! | `charts.rs`, `charts/` | curves, histograms and bars as SVG |
 //! | `html.rs` | text and numbers as HTML |
 //! | `style.css` | how it looks |
 //!
 //! Every rate on the page is computed here from the parts, so the figures cannot contradict the table below them.
 
 mod charts;
+mod classes;
 mod gallery;
 mod html;
 mod line;
@@ -40,8 +42,16 @@ pub struct EvaluationReport {
     pub model: Vec<Fact>,
     /// The run: machine, provider, command, takt version, date, ...
     pub run: Vec<Fact>,
+    /// The one figure that sums up a kind of model beyond ok and not ok: mAP, accuracy, mean IoU. It gets a tile of its own.
+    pub headline: Option<Metric>,
     /// Figures beyond those computed from `parts`: pixel AUROC, AUPRO, memory, ...
     pub metrics: Vec<Metric>,
+    /// What a classifier said of the images of each class.
+    pub confusion: Option<ClassMatrix>,
+    /// Precision over recall of found objects, for each class of a detector that has objects.
+    pub object_curves: Vec<ObjectCurve>,
+    /// Figures by class, by size, ...
+    pub tables: Vec<FigureTable>,
     /// The stages of teaching in their order. Empty where the model came from elsewhere.
     pub stages: Vec<Stage>,
     /// Parts that score above it are rejected, in the model's own unit.
@@ -86,6 +96,48 @@ pub struct Metric {
     pub note: String,
 }
 
+/// Classes of images, true against said.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ClassMatrix {
+    /// The classes.
+    pub classes: Vec<String>,
+    /// A row for each true class: how many of its images were said to be of each class.
+    pub counts: Vec<Vec<u64>>,
+}
+
+/// How precision falls as more objects of a class are found.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ObjectCurve {
+    /// The class.
+    pub class: String,
+    /// Precision at equally spaced recalls from 0 to 1, shares of 1; as many for each class.
+    pub precision: Vec<f64>,
+}
+
+/// A table of figures.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct FigureTable {
+    /// What it is about.
+    pub heading: String,
+    /// A sentence below the heading.
+    pub words: String,
+    /// What a row is of: `class`.
+    pub of: String,
+    /// The names of the figures.
+    pub columns: Vec<String>,
+    /// A name and its figures, one for each column.
+    pub rows: Vec<(String, Vec<Figure>)>,
+}
+
+/// A figure in a table; a dash where there is none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Figure {
+    /// The figure.
+    pub value: Option<f64>,
+    /// Digits after the point.
+    pub decimals: usize,
+}
+
 /// One stage of teaching.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stage {
@@ -100,13 +152,15 @@ pub struct Stage {
 pub struct PartRow {
     /// File name or path of the image, as the reader knows it.
     pub image: String,
-    /// Class by ground truth: `good`, or the kind of defect.
-    pub class: String,
+    /// What is on it by ground truth: `good`, or its kinds of defect.
+    pub kinds: Vec<String>,
     /// Whether the part has a defect; `None` where nobody knows.
     pub truth_defect: Option<bool>,
     /// What was decided.
     pub verdict: Verdict,
-    /// Anomaly score; `None` where the part could not be judged.
+    /// The class that a classifier said.
+    pub said: Option<String>,
+    /// Score, higher is worse; `None` where the part could not be judged.
     pub score: Option<f32>,
     /// Time from decoded image to verdict, microseconds.
     pub latency_us: Option<u64>,
@@ -145,11 +199,12 @@ pub fn render(report: &EvaluationReport) -> String {
     let banner = if report.rendered_data { RENDERED_DATA } else { "" };
     let line = report.line.as_ref();
     let sections = [
-        tables::tiles(&summary),
+        tables::tiles(&summary, report.headline.as_ref()),
         line.map_or_else(String::new, line::pointer),
         charts_section(report, &summary),
         tables::confusion(&summary),
-        tables::classes(report),
+        classes::sections(report),
+        tables::kinds(report),
         gallery::section(report),
         line.map_or_else(String::new, |run| line::section(run, report.rendered_data)),
         tables::metrics(&report.metrics),
@@ -185,7 +240,7 @@ fn charts_section(report: &EvaluationReport, summary: &Summary) -> String {
     let figure =
         |title: &str, chart: String, words: &str| format!("<figure><h3>{title}</h3>{chart}<figcaption>{words}</figcaption></figure>");
     format!(
-        "<section><h2>How well good and defective parts separate</h2><div class=\"charts\">{}{}{}</div></section>\n",
+        "<section><h2>How well good and defective parts separate</h2><div class=\"charts\">{}{}{}{}</div></section>\n",
         figure(
             "Scores",
             charts::score_histogram(&summary.good_scores, &summary.defect_scores, report.threshold),
@@ -197,6 +252,12 @@ fn charts_section(report: &EvaluationReport, summary: &Summary) -> String {
             charts::roc(&summary.roc, summary.auroc, summary.working_point),
             "Share of defects found over share of good parts rejected as the threshold moves. The diamond is the threshold in use. Parts without a \
              score are left out.",
+        ),
+        figure(
+            "What the rejected are",
+            charts::precision(&summary.precision, summary.average_precision, summary.working_precision),
+            "Share of defective parts among the rejected over share of defects found. Unlike the curve before it depends on how many of these parts are \
+             good: on a line with few defects precision is lower.",
         ),
         figure(
             "Latency",
@@ -214,9 +275,10 @@ mod tests {
         let truth_defect = Some(class != "good");
         PartRow {
             image: image.into(),
-            class: class.into(),
+            kinds: vec![class.into()],
             truth_defect,
             verdict,
+            said: None,
             score,
             latency_us: Some(12_345),
             picture: None,
@@ -234,6 +296,34 @@ mod tests {
             rendered_data: true,
             model: vec![Fact::new("name", "a<b")],
             run: vec![Fact::new("command", "takt evaluate --model 'x & y'")],
+            headline: Some(Metric {
+                name: "mAP <all>".into(),
+                value: Some(0.5),
+                decimals: 4,
+                unit: String::new(),
+                note: "<of 3 classes>".into(),
+            }),
+            confusion: Some(ClassMatrix {
+                classes: vec!["good".into(), "<dent>".into()],
+                counts: vec![vec![2, 1], vec![0, 3]],
+            }),
+            object_curves: vec![ObjectCurve {
+                class: "<dent>".into(),
+                precision: vec![1.0, 0.5, 0.0],
+            }],
+            tables: vec![FigureTable {
+                heading: "By <class>".into(),
+                words: "<words>".into(),
+                of: "<class>".into(),
+                columns: vec!["<AP>".into()],
+                rows: vec![(
+                    "<dent>".into(),
+                    vec![Figure {
+                        value: Some(f64::NAN),
+                        decimals: 2,
+                    }],
+                )],
+            }],
             metrics: vec![
                 Metric {
                     name: "AUPRO".into(),

@@ -1,9 +1,9 @@
 //! Truth and verdict become outcomes, and outcomes become rates with intervals.
 
 use super::{EvaluationReport, PartRow};
+use crate::evaluate::metrics::{PrecisionPoint, RocPoint, auroc, average_precision, precision_curve, roc_curve};
 use crate::part::Verdict;
 use crate::teach::calibration::{Interval, clopper_pearson};
-use crate::teach::metrics::{RocPoint, auroc, roc_curve};
 
 /// Confidence of every interval on the page.
 pub(super) const CONFIDENCE: f64 = 0.95;
@@ -101,6 +101,12 @@ pub(super) struct Summary {
     pub(super) auroc: Option<f64>,
     /// Over the parts with a score.
     pub(super) roc: Vec<RocPoint>,
+    /// Over the parts with a score.
+    pub(super) average_precision: Option<f64>,
+    /// Over the parts with a score.
+    pub(super) precision: Vec<PrecisionPoint>,
+    /// Detection rate and precision at the report's threshold, over the parts with a score; `None` where it rejects none.
+    pub(super) working_precision: Option<(f64, f64)>,
     /// False reject rate and detection rate at the report's threshold, over the parts with a score.
     pub(super) working_point: Option<(f64, f64)>,
     /// One per part that was timed, microseconds.
@@ -115,13 +121,14 @@ impl Summary {
         let (good_scores, defect_scores) = (scores_of(false), scores_of(true));
         let scores = [good_scores.clone(), defect_scores.clone()].concat();
         let defect: Vec<bool> = (0..scores.len()).map(|index| index >= good_scores.len()).collect();
-        let rejected = |scores: &[f32]| {
-            let above = scores.iter().filter(|score| **score > report.threshold).count();
-            Share {
-                count: above,
-                of: scores.len(),
-            }
-            .value()
+        let rejected = |scores: &[f32]| Share {
+            count: scores.iter().filter(|score| **score > report.threshold).count(),
+            of: scores.len(),
+        };
+        let (rejected_good, rejected_defects) = (rejected(&good_scores), rejected(&defect_scores));
+        let right = Share {
+            count: rejected_defects.count,
+            of: rejected_good.count + rejected_defects.count,
         };
         let mut counts = [[0; 3]; 3];
         for part in parts {
@@ -140,8 +147,12 @@ impl Summary {
             counts,
             auroc: auroc(&scores, &defect),
             roc: roc_curve(&scores, &defect),
-            working_point: rejected(&good_scores)
-                .zip(rejected(&defect_scores))
+            average_precision: average_precision(&scores, &defect),
+            precision: precision_curve(&scores, &defect),
+            working_precision: rejected_defects.value().zip(right.value()).filter(|_| report.threshold.is_finite()),
+            working_point: rejected_good
+                .value()
+                .zip(rejected_defects.value())
                 .filter(|_| report.threshold.is_finite()),
             good_scores,
             defect_scores,
@@ -164,9 +175,10 @@ mod tests {
     fn part(truth_defect: Option<bool>, verdict: Verdict, score: Option<f32>) -> PartRow {
         PartRow {
             image: String::new(),
-            class: String::new(),
+            kinds: Vec::new(),
             truth_defect,
             verdict,
+            said: None,
             score,
             latency_us: None,
             picture: None,
@@ -194,6 +206,8 @@ mod tests {
         assert_eq!(summary.counts, [[1, 0, 1], [1, 1, 1], [1, 0, 0]]);
         assert_eq!(summary.auroc, Some(1.0));
         assert_eq!(summary.working_point, Some((0.0, 0.5)));
+        assert_eq!(summary.working_precision, Some((0.5, 1.0)));
+        assert_eq!(summary.average_precision, Some(1.0));
     }
 
     #[test]

@@ -7,11 +7,11 @@ use super::gallery::{truth, verdict};
 use super::html::{each, interval, milliseconds, number, percent, score, text, with_unit};
 use super::outcome::{Outcome, Share, Summary, finite_score};
 use super::{EvaluationReport, Fact, Metric, PartRow, Stage};
+use crate::evaluate::metrics::{auroc, percentile};
 use crate::part::Verdict;
-use crate::teach::metrics::{auroc, percentile};
 
 /// The answer: escapes, false rejects, separation, latency.
-pub(super) fn tiles(summary: &Summary) -> String {
+pub(super) fn tiles(summary: &Summary, headline: Option<&Metric>) -> String {
     let tile = |name: &str, value: &str, class: &str, words: &str| {
         format!("<div class=\"tile {class}\"><h2>{name}</h2><p class=\"value\">{value}</p><p>{words}</p></div>")
     };
@@ -58,8 +58,13 @@ pub(super) fn tiles(summary: &Summary) -> String {
             )
         }
     };
+    let headline = headline.map_or_else(String::new, |metric| {
+        let value = with_unit(number(metric.value, metric.decimals), &metric.unit);
+        tile(&text(&metric.name), &value, "", &text(&metric.note))
+    });
     format!(
-        "<section aria-label=\"Summary\"><div class=\"tiles\">{}{}{}{}</div>{undecided}</section>\n",
+        "<section aria-label=\"Summary\"><div class=\"tiles{}\">{}{}{}{headline}{}</div>{undecided}</section>\n",
+        if headline.is_empty() { "" } else { " five" },
         rate("Escapes", summary.escapes, "defective parts"),
         rate("False rejects", summary.false_rejects, "good parts"),
         tile("Image AUROC", &number(summary.auroc, 4), "", &separation),
@@ -109,13 +114,15 @@ pub(super) fn confusion(summary: &Summary) -> String {
     )
 }
 
-/// How each class of parts fared.
-pub(super) fn classes(report: &EvaluationReport) -> String {
-    let mut classes = BTreeMap::<(Option<bool>, &str), Vec<&PartRow>>::new();
+/// How each kind of parts fared; a part with several kinds of defect is of each of them.
+pub(super) fn kinds(report: &EvaluationReport) -> String {
+    let mut kinds = BTreeMap::<(Option<bool>, &str), Vec<&PartRow>>::new();
     for part in &report.parts {
-        classes.entry((part.truth_defect, &part.class)).or_default().push(part);
+        for kind in &part.kinds {
+            kinds.entry((part.truth_defect, kind)).or_default().push(part);
+        }
     }
-    if classes.is_empty() {
+    if kinds.is_empty() {
         return String::new();
     }
     let good: Vec<f32> = report
@@ -124,18 +131,16 @@ pub(super) fn classes(report: &EvaluationReport) -> String {
         .filter(|part| part.truth_defect == Some(false))
         .filter_map(finite_score)
         .collect();
-    let rows = each(&classes, |((truth_defect, class), parts)| {
-        class_row(*truth_defect, class, parts, &good)
-    });
+    let rows = each(&kinds, |((truth_defect, kind), parts)| kind_row(*truth_defect, kind, parts, &good));
     format!(
-        "<section><h2>Class by class</h2><div class=\"scroll\"><table><thead><tr><th scope=\"col\">class</th><th scope=\"col\" class=\"number\">parts</th>\
+        "<section><h2>Kind by kind</h2><div class=\"scroll\"><table><thead><tr><th scope=\"col\">kind</th><th scope=\"col\" class=\"number\">parts</th>\
          <th scope=\"col\" class=\"number\">judged right</th><th scope=\"col\" class=\"wide\">share, with its 95% interval</th>\
          <th scope=\"col\" class=\"number\">median score</th><th scope=\"col\" class=\"number\">AUROC against good</th></tr></thead>\
          <tbody>{rows}</tbody></table></div></section>\n"
     )
 }
 
-fn class_row(truth_defect: Option<bool>, class: &str, parts: &[&PartRow], good: &[f32]) -> String {
+fn kind_row(truth_defect: Option<bool>, kind: &str, parts: &[&PartRow], good: &[f32]) -> String {
     let right = truth_defect.map(|_| {
         Share::among(parts.iter().copied(), |part| {
             matches!(Outcome::of(part), Outcome::Found | Outcome::Accepted)
@@ -167,7 +172,7 @@ fn class_row(truth_defect: Option<bool>, class: &str, parts: &[&PartRow], good: 
     format!(
         "<tr><th scope=\"row\">{}</th><td class=\"number\">{}</td><td class=\"number\">{count}</td><td class=\"wide\">{share}</td><td class=\"number\">{}</td>\
          <td class=\"number\">{against_good}</td></tr>",
-        text(class),
+        text(kind),
         parts.len(),
         score(scores.get(scores.len().saturating_sub(1) / 2).copied()),
     )

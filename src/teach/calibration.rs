@@ -2,7 +2,7 @@
 
 use statrs::distribution::{Beta, ContinuousCDF};
 
-use super::metrics::ROUNDING;
+use crate::evaluate::metrics::ROUNDING;
 
 /// How far above the highest good score the threshold lies when the requested false reject rate is lower than the good images can vouch for.
 ///

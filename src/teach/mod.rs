@@ -9,7 +9,6 @@
 //! | `calibration.rs` | the threshold and what it promises; pure |
 //! | `graph.rs` | the fitted method as one ONNX graph; pure |
 //! | `golden.rs` | the images that prove the graph wherever it runs |
-//! | `metrics.rs`, `evaluate.rs` | how good the model is |
 //! | `mod.rs` | the lesson: all of it in order |
 
 pub mod backbone;
@@ -17,11 +16,9 @@ pub mod calibration;
 pub mod coreset;
 pub mod dataset;
 pub mod detector;
-pub mod evaluate;
 pub mod features;
 pub mod golden;
 pub mod graph;
-pub mod metrics;
 pub mod padim;
 pub mod patchcore;
 pub mod progress;

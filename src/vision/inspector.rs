@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use super::decode::{DecodeError, read_image};
 use super::pixels::ClassMap;
 use super::preprocess::{Placement, PreprocessError};
+use super::reading::Answer;
 use super::{AnomalyMap, Engine, EngineError, Image};
 use crate::capture::Frame;
 use crate::model::manifest::Manifest;
@@ -84,12 +85,30 @@ pub enum InspectError {
 /// Judges images with one active model.
 pub struct Inspector {
     model: ActiveModel,
+    /// Lowest score of boxes in answers that are kept; `None` if none is kept.
+    answers_from: Option<f32>,
+    answer: Answer,
 }
 
 impl Inspector {
     /// An inspector for an active model.
     pub fn new(model: ActiveModel) -> Self {
-        Self { model }
+        Self {
+            model,
+            answers_from: None,
+            answer: Answer::Bare,
+        }
+    }
+
+    /// From now on keeps what the model says beyond its verdict, with boxes that score at least `score_min`, above 0. It takes time of its own,
+    /// which is in no stage.
+    pub fn keep_answers(&mut self, score_min: f32) {
+        self.answers_from = Some(score_min);
+    }
+
+    /// What the model said of the last image beyond its verdict, if that is kept.
+    pub fn take_answer(&mut self) -> Answer {
+        std::mem::take(&mut self.answer)
     }
 
     /// The manifest of the model.
@@ -160,13 +179,17 @@ impl Inspector {
         let tensor = &self.model.tensor;
         let outputs = self.model.engine.run(&tensor.shape(), tensor.values())?;
         let inferred = Instant::now();
+        if let Some(score_min) = self.answers_from {
+            self.answer = self.model.reader.answer(&outputs, placement, score_min);
+        }
+        let answered = Instant::now();
         let inspection = self.model.reader.read_by(outputs, placement, rules);
         Ok(Inspection {
             latency: Latency {
                 decode: Duration::ZERO,
                 preprocess: preprocessed - start,
                 infer: inferred - preprocessed,
-                postprocess: inferred.elapsed(),
+                postprocess: answered.elapsed(),
             },
             ..inspection
         })

@@ -9,7 +9,7 @@ use embedded_graphics::pixelcolor::BinaryColor;
 
 use super::findings::{above, effective_limit};
 use super::inspector::Inspection;
-use super::{AnomalyMap, Image};
+use super::{AnomalyMap, Image, Mask};
 use crate::part::{Finding, Verdict};
 
 /// Smaller images are enlarged by a whole factor until their longer side has this many pixels.
@@ -31,7 +31,12 @@ const HEAT: (f32, f32) = (0.85, 1.25);
 const HEAT_COVER: f32 = 0.72;
 
 /// How far the contour reaches out from its region, in pixels: a dark edge from 0 to 1, the white line from 1 to 3, a dark edge from 3 to 4.
-const CONTOUR: [(i64, Rgb); 3] = [(1, DARK), (3, WHITE), (4, DARK)];
+const CONTOUR: Contour = [(1, DARK), (3, WHITE), (4, DARK)];
+
+/// The same around what is known to be defective.
+const TRUTH_CONTOUR: Contour = [(1, DARK), (3, SKY), (4, DARK)];
+
+type Contour = [(i64, Rgb); 3];
 
 const FONT: MonoFont = FONT_9X18_BOLD;
 
@@ -49,6 +54,7 @@ const BACKGROUND: Rgb = [38, 41, 46];
 
 // Okabe and Ito 2008, which stay apart for colour-blind readers.
 const BLUE: Rgb = [0, 114, 178];
+const SKY: Rgb = [86, 180, 233];
 const VERMILLION: Rgb = [213, 94, 0];
 const YELLOW: Rgb = [240, 228, 66];
 const GREY: Rgb = [96, 102, 109];
@@ -62,6 +68,11 @@ const GREY: Rgb = [96, 102, 109];
 ///
 /// A map that is not whole (too short, or holding anything but numbers) adds nothing; an image whose buffer does not fit its size is black.
 pub fn render(image: &Image, inspection: &Inspection, region: Option<f32>) -> Image {
+    render_beside_truth(image, inspection, region, None)
+}
+
+/// As [`render`], with a blue contour in the first panel around what is known to be defective. The mask may have any size.
+pub fn render_beside_truth(image: &Image, inspection: &Inspection, region: Option<f32>, truth: Option<&Mask>) -> Image {
     let part = fitted(image);
     let region = region.unwrap_or(inspection.threshold);
     let map = inspection.map.as_ref().filter(|map| is_whole(map));
@@ -89,13 +100,16 @@ pub fn render(image: &Image, inspection: &Inspection, region: Option<f32>) -> Im
     banner.draw(&mut picture, scale);
     picture.copy(&part, left, top);
     picture.copy(&hot, left + beside.0, top + beside.1);
+    if let Some(inside) = truth.and_then(|mask| known(mask, &part)) {
+        picture.draw_contours(&inside, part.width, left, top, TRUTH_CONTOUR);
+    }
     let found = match (map, &scores) {
         _ if inspection.verdict != Verdict::NotOk => None,
         (Some(map), Some(scores)) => Some(regions(map, scores, &part, region)),
         _ => Some(boxes(&inspection.findings, image, &part)),
     };
     if let Some(inside) = found {
-        picture.draw_contours(&inside, part.width, left + beside.0, top + beside.1);
+        picture.draw_contours(&inside, part.width, left + beside.0, top + beside.1, CONTOUR);
     }
     Image {
         width: picture.width as u32,
@@ -116,6 +130,28 @@ fn boxes(findings: &[Finding], image: &Image, part: &Canvas) -> Vec<bool> {
         }
     }
     inside
+}
+
+/// The pixels of a panel that are known to be defective; a speck of the mask that falls between its pixels still gets one. None for a mask
+/// that is not whole.
+fn known(mask: &Mask, part: &Canvas) -> Option<Vec<bool>> {
+    if mask.defect.is_empty() || mask.defect.len() != mask.width * mask.height {
+        return None;
+    }
+    let scaled = |place: usize, from: usize, to: usize| (2 * place + 1) * to / (2 * from);
+    let mut inside: Vec<bool> = (0..part.pixels.len())
+        .map(|index| {
+            let x = scaled(index % part.width, part.width, mask.width);
+            let y = scaled(index / part.width, part.height, mask.height);
+            mask.defect[y * mask.width + x]
+        })
+        .collect();
+    for index in (0..mask.defect.len()).filter(|index| mask.defect[*index]) {
+        let x = scaled(index % mask.width, mask.width, part.width);
+        let y = scaled(index / mask.width, mask.height, part.height);
+        inside[y * part.width + x] = true;
+    }
+    Some(inside)
 }
 
 /// Whether the map has a number for every pixel.
@@ -281,7 +317,7 @@ impl Canvas {
 
     /// Draws a contour around what is `inside` a panel that is `width` pixels wide and whose corner lies at `left` and `top`. It runs outside
     /// of the regions, over the margin where they touch the panel's edge, which must be at least 4 pixels wide.
-    fn draw_contours(&mut self, inside: &[bool], width: usize, left: usize, top: usize) {
+    fn draw_contours(&mut self, inside: &[bool], width: usize, left: usize, top: usize, contour: Contour) {
         let height = inside.len() / width;
         let is_inside =
             |x: i64, y: i64| (0..width as i64).contains(&x) && (0..height as i64).contains(&y) && inside[y as usize * width + x as usize];
@@ -292,7 +328,7 @@ impl Canvas {
             .filter(|(x, y)| is_edge(*x, *y))
             .collect();
         // From the outside in, so that lines of regions that nearly touch do not hide each other.
-        for (reach, colour) in CONTOUR.into_iter().rev() {
+        for (reach, colour) in contour.into_iter().rev() {
             for (x, y) in &edge {
                 for (dx, dy) in (-reach..=reach).flat_map(|dy| (-reach..=reach).map(move |dx| (dx, dy))) {
                     if dx * dx + dy * dy <= reach * reach && !is_inside(x + dx, y + dy) {
@@ -548,6 +584,34 @@ mod tests {
                 assert_eq!(panel[y][x], WHITE, "{x}, {y}");
             }
         }
+    }
+
+    #[test]
+    fn what_is_known_is_outlined_in_the_first_panel_alone() {
+        let mask = Mask {
+            width: 20,
+            height: 20,
+            defect: (0..400).map(|i| i == 210).collect(),
+        };
+        let quiet = inspection(Verdict::Ok, 16, spot(0.0, 0.0));
+        let picture = render_beside_truth(&grey(40, 40), &quiet, Some(LIMIT), Some(&mask));
+        let lines: Vec<usize> = picture
+            .rgb
+            .as_chunks::<3>()
+            .0
+            .iter()
+            .enumerate()
+            .filter(|(_, pixel)| **pixel == SKY)
+            .map(|(index, _)| index % picture.width as usize)
+            .collect();
+        // The pixel is 20 x 20 of the panel, from 200 on, and the line lies 1 to 3 pixels around it.
+        assert_eq!(lines.iter().min(), Some(&(MARGIN + 200 - 3)));
+        assert_eq!(lines.iter().max(), Some(&(MARGIN + 220 + 2)));
+        let broken = Mask { width: 7, ..mask };
+        assert_eq!(
+            render_beside_truth(&grey(40, 40), &quiet, Some(LIMIT), Some(&broken)),
+            render(&grey(40, 40), &quiet, Some(LIMIT))
+        );
     }
 
     #[test]

@@ -1,5 +1,9 @@
 //! How a model's outputs are read: tensors become scores and findings, by what the package's manifest says of them; the recipe judges them. Pure.
 
+mod answer;
+
+pub use answer::{Answer, Candidate};
+
 use super::detect::masks::instance_mask;
 use super::detect::nms::Scope;
 use super::detect::{self, DetectError, Detection, Detections, Limits, Size, Tensor};
@@ -221,18 +225,7 @@ impl Reader {
         outputs: &[OutputTensor],
         placement: &Placement,
     ) -> Seen {
-        let outputs: Vec<Tensor<'_>> = tensors
-            .iter()
-            .zip(head.tensors())
-            .filter_map(|(position, name)| {
-                let output = outputs.get(*position)?;
-                Some(Tensor {
-                    name,
-                    shape: &output.shape,
-                    values: &output.values,
-                })
-            })
-            .collect();
+        let outputs = borrowed(head, tensors, outputs);
         let detected = detect::detect(head, &outputs, 0, self.input, limits);
         let defects = detected.and_then(|found| Ok((self.defects(head, &outputs, &found, placement)?, found)));
         let (defects, found) = match defects {
@@ -320,6 +313,19 @@ impl Reader {
         }
         Window::of(placement, self.input, width, height).map(map)
     }
+}
+
+/// The tensors of a head, in its order, of a model's outputs.
+fn borrowed<'a>(head: &detect::Head, positions: &[usize], outputs: &'a [OutputTensor]) -> Vec<Tensor<'a>> {
+    let tensor = |(position, name): (&usize, &&'static str)| {
+        let output: &OutputTensor = outputs.get(*position)?;
+        Some(Tensor {
+            name,
+            shape: &output.shape,
+            values: &output.values,
+        })
+    };
+    positions.iter().zip(head.tensors()).filter_map(tensor).collect()
 }
 
 /// What an output says of the first image of a batch.

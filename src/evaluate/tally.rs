@@ -1,0 +1,191 @@
+//! What is counted while images go by, by kind of model and by what is known of the images.
+
+use std::path::Path;
+
+use super::figures::{ClassReport, ConfusionMatrix, Evaluation};
+use super::metrics::average_precision::{CocoFigures, Found, PrecisionTally, TrueObject};
+use super::metrics::confusion::Confusion;
+use super::metrics::overlap::Rectangle;
+use super::metrics::pixels::PixelTally;
+use super::{EvaluateError, Object, Sample, Truth};
+use crate::model::manifest::{Kind, Manifest};
+use crate::vision::decode::{DecodeError, read_image};
+use crate::vision::inspector::Inspection;
+use crate::vision::reading::{Answer, Candidate};
+use crate::vision::{AnomalyMap, Image, Mask};
+
+/// Everything that is counted. What a model does not say, or nobody knows of the images, is not.
+pub(super) struct Tally {
+    classes: Vec<String>,
+    /// Scores of pixels; until an image comes without a map.
+    pixels: Option<PixelTally>,
+    images: Option<Confusion>,
+    objects: Option<PrecisionTally>,
+}
+
+impl Tally {
+    pub(super) fn new(manifest: &Manifest, samples: &[Sample]) -> Self {
+        let is_masked = |sample: &Sample| !sample.is_defect || matches!(sample.truth, Truth::Mask(_));
+        let has = |is: fn(&Truth) -> bool| samples.iter().all(|sample| is(&sample.truth));
+        let count = manifest.classes.len();
+        Self {
+            classes: manifest.classes.clone(),
+            pixels: (manifest.kind == Kind::Anomaly && samples.iter().all(is_masked)).then(PixelTally::default),
+            images: (manifest.kind == Kind::Classification && has(|truth| matches!(truth, Truth::Class(_)))).then(|| Confusion::new(count)),
+            objects: (manifest.kind == Kind::Detection && has(|truth| matches!(truth, Truth::Objects(_))))
+                .then(|| PrecisionTally::new(count)),
+        }
+    }
+
+    /// Counts an image. Returns the class that a classifier said.
+    pub(super) fn add(
+        &mut self,
+        sample: &Sample,
+        _pixels: &Image,
+        inspection: &Inspection,
+        answer: Answer,
+    ) -> Result<Option<String>, EvaluateError> {
+        // Without a map of each image there are no pixels to be right about.
+        self.pixels = self.pixels.take().filter(|_| inspection.map.is_some());
+        if let (Some(tally), Some(map)) = (&mut self.pixels, &inspection.map) {
+            tally.add(map, &mask(sample, map)?);
+        }
+        if let (Some(tally), Truth::Objects(objects)) = (&mut self.objects, &sample.truth) {
+            let found = match &answer {
+                Answer::Boxes(boxes) => boxes.as_slice(),
+                Answer::Bare | Answer::Shares(_) => &[],
+            };
+            add_objects(tally, self.classes.len(), objects, found);
+        }
+        let Answer::Shares(shares) = answer else { return Ok(None) };
+        let Some((said, _)) = shares.iter().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b)) else {
+            return Ok(None);
+        };
+        if let (Some(confusion), Truth::Class(truth)) = (&mut self.images, &sample.truth) {
+            confusion.add(*truth, said);
+        }
+        Ok(self.classes.get(said).cloned())
+    }
+
+    /// Counts an image that could not be read: what is on it was not found.
+    pub(super) fn add_unreadable(&mut self, sample: &Sample) {
+        if let (Some(tally), Truth::Objects(objects)) = (&mut self.objects, &sample.truth) {
+            add_objects(tally, self.classes.len(), objects, &[]);
+        }
+    }
+
+    pub(super) fn figures_into(mut self, evaluation: &mut Evaluation) {
+        if let Some(pixels) = &mut self.pixels {
+            evaluation.pixel_auroc = pixels.auroc();
+            evaluation.aupro = pixels.aupro();
+            evaluation.pixel_error_max = pixels.error_max().filter(|error| *error > 0.0);
+        }
+        if let Some(confusion) = &self.images {
+            evaluation.accuracy = confusion.accuracy();
+            evaluation.confusion = Some(matrix(&self.classes, confusion));
+            let report = |class: usize| {
+                let figures = confusion.class(class);
+                ClassReport {
+                    images: Some(figures.truly),
+                    images_said: Some(figures.said),
+                    precision: figures.precision,
+                    recall: figures.recall,
+                    f1: figures.dice,
+                    ..ClassReport::default()
+                }
+            };
+            evaluation.classes.extend(self.named(report));
+        }
+        if let Some(objects) = &self.objects {
+            evaluation.objects = Some(objects.figures());
+            let report = |class: usize| {
+                let CocoFigures {
+                    map_50_95,
+                    map_50,
+                    map_75,
+                    ar_100,
+                    ..
+                } = objects.class_figures(class);
+                ClassReport {
+                    objects: Some(objects.instances(class)),
+                    ap_50_95: map_50_95,
+                    ap_50: map_50,
+                    ap_75: map_75,
+                    ar_100,
+                    ..ClassReport::default()
+                }
+            };
+            evaluation.classes.extend(self.named(report));
+            let curve = |class: usize| objects.curve(class).map(|curve| (self.classes[class].clone(), curve.to_vec()));
+            evaluation.object_curves = (0..self.classes.len()).filter_map(curve).collect();
+        }
+    }
+
+    fn named(&self, report: impl Fn(usize) -> ClassReport) -> impl Iterator<Item = (String, ClassReport)> {
+        self.classes
+            .iter()
+            .enumerate()
+            .map(move |(class, name)| (name.clone(), report(class)))
+    }
+}
+
+fn matrix(classes: &[String], confusion: &Confusion) -> ConfusionMatrix {
+    let row = |truth| (0..classes.len()).map(|said| confusion.count(truth, said)).collect();
+    ConfusionMatrix {
+        classes: classes.to_vec(),
+        counts: (0..classes.len()).map(row).collect(),
+    }
+}
+
+fn add_objects(tally: &mut PrecisionTally, classes: usize, objects: &[Object], found: &[Candidate]) {
+    for class in 0..classes {
+        let truths: Vec<TrueObject<Rectangle>> = objects
+            .iter()
+            .filter(|object| object.class == class)
+            .map(|object| object.place.clone())
+            .collect();
+        let found: Vec<Found<Rectangle>> = found
+            .iter()
+            .filter(|candidate| candidate.class == class)
+            .map(|candidate| Found {
+                shape: Rectangle {
+                    x: candidate.x,
+                    y: candidate.y,
+                    width: candidate.width,
+                    height: candidate.height,
+                },
+                score: f64::from(candidate.score),
+            })
+            .collect();
+        tally.add(class, &truths, &found);
+    }
+}
+
+/// Where the defects are, at the size of the map, by the nearest pixel; nowhere without a mask.
+fn mask(sample: &Sample, map: &AnomalyMap) -> Result<Mask, DecodeError> {
+    let (width, height) = (map.width, map.height);
+    let Truth::Mask(path) = &sample.truth else {
+        return Ok(Mask {
+            width,
+            height,
+            defect: vec![false; width * height],
+        });
+    };
+    read_mask(path, width, height)
+}
+
+/// The mask in a file at some size: bright is defect.
+fn read_mask(path: &Path, width: usize, height: usize) -> Result<Mask, DecodeError> {
+    let image = read_image(path)?;
+    let source = |target: usize, from: u32, to: usize| ((2 * target + 1) * from as usize / (2 * to)).min(from as usize - 1);
+    let defect = (0..width * height)
+        .map(|index| {
+            let (x, y) = (
+                source(index % width, image.width, width),
+                source(index / width, image.height, height),
+            );
+            image.rgb[(y * image.width as usize + x) * 3] > 127
+        })
+        .collect();
+    Ok(Mask { width, height, defect })
+}
