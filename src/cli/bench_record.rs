@@ -263,6 +263,7 @@ pub(super) fn part(number: u64, is_reject: bool, triggered_unix_ns: i64) -> NewR
         score: Some(0.5),
         threshold: Some(1.0),
         findings: if is_reject { vec![finding] } else { Vec::new() },
+        model: None,
     };
     let body = Body::Part(Box::new(proto::Part {
         part_sequence: number,

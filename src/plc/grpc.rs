@@ -513,6 +513,7 @@ mod tests {
                 score: Some(1.0),
                 threshold: Some(2.0),
                 findings: Vec::new(),
+                model: None,
             },
             defect_code: 4,
             queue_us: 0,

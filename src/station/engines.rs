@@ -3,17 +3,19 @@
 use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::line_thread::LineInput;
+use super::models::{ModelInForce, ModelSet};
 use super::probe::{PROBE_EVERY, Probe, Stage};
 use crate::capture::Frame;
 use crate::flow::{self, NothingReceived, Receiver, Sender};
 use crate::line::event::{Inspected, Job};
 use crate::model::package::{Package, PackageError};
-use crate::part::{Nanos, Reason, Region, Verdict, View};
+use crate::model::signature::{SignatureError, Trust};
+use crate::part::{ModelIdentity, Nanos, Reason, Region, Verdict, View};
 use crate::vision::EngineOptions;
 use crate::vision::inspector::{InspectError, Inspection, Inspector, Overrides};
 use crate::vision::stamp::{self, StampPlace};
@@ -27,6 +29,8 @@ pub struct EngineJob {
     pub frame: Option<Frame>,
     /// When it was put in the queue.
     pub queued_at: Nanos,
+    /// The models that judge the part; `None` if they are gone.
+    pub models: Option<Arc<ModelSet>>,
 }
 
 impl EngineJob {
@@ -51,8 +55,6 @@ pub struct InspectionPlan {
     pub name: String,
     /// Name of the camera.
     pub camera: String,
-    /// Folder of the model package.
-    pub model: PathBuf,
     /// What of the frame is looked at; `None` is all of it.
     pub region: Option<Region>,
     /// Where the limits differ from the package's.
@@ -69,6 +71,12 @@ pub enum EngineStartError {
     /// A model does not load or does not prove itself.
     #[error(transparent)]
     Package(#[from] PackageError),
+    /// A model is not trusted.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// Somebody exchanged a package while it was loaded.
+    #[error("failed to load model package {0}: it is another one than a moment ago; start the station again once it is in place")]
+    Exchanged(PathBuf),
     /// The thread could not be made.
     #[error("failed to start thread {name}: {source}; check the limits of processes and memory")]
     Thread {
@@ -88,6 +96,26 @@ pub enum WorkerState {
     Failed(EngineStartError),
 }
 
+/// Models that were loaded and proven for a worker, on their way to it.
+pub struct Delivery {
+    /// The set that they belong to. They stay for as long as somebody holds it.
+    pub set: Weak<ModelSet>,
+    /// Each by the hash of its manifest.
+    pub loaded: Vec<(String, Inspector)>,
+}
+
+/// How a worker gets its models, and gets rid of them.
+pub struct ModelPorts {
+    /// Those to begin with.
+    pub first: Arc<ModelSet>,
+    /// Which packages are trusted.
+    pub trust: Trust,
+    /// Further ones. They are here before the first job that needs them.
+    pub deliveries: Receiver<Delivery>,
+    /// Those that nobody needs any more: unloading takes a while.
+    pub retired: Sender<Inspector>,
+}
+
 /// Starts a worker, which sends `probe` now and then. It loads and proves its models, says so through `state` (which answers whether anybody
 /// listens), and works until the queue closes.
 ///
@@ -97,13 +125,14 @@ pub fn start(
     (number, probe): (usize, Probe),
     plans: Arc<Vec<InspectionPlan>>,
     options: EngineOptions,
+    models: ModelPorts,
     jobs: Receiver<EngineJob>,
     line: Sender<LineInput>,
     state: impl Fn(WorkerState) -> bool + Send + 'static,
 ) -> Result<JoinHandle<()>, EngineStartError> {
     let name = format!("engine-{number}");
     let work = move || {
-        let mut worker = match Worker::load(plans, options, probe) {
+        let mut worker = match Worker::load(plans, options, models, probe) {
             Ok(worker) => worker,
             Err(error) => {
                 state(WorkerState::Failed(error));
@@ -121,31 +150,76 @@ pub fn start(
         .map_err(|source| EngineStartError::Thread { name, source })
 }
 
+/// Loads a model and proves it here.
+fn load(model: &ModelInForce, options: EngineOptions, trust: &Trust) -> Result<Inspector, EngineStartError> {
+    let package = Package::open(&model.path)?;
+    trust.check(&package)?;
+    if package.identity().sha256 != model.identity.sha256 {
+        return Err(EngineStartError::Exchanged(model.path.clone()));
+    }
+    Ok(Inspector::new(package.activate(options)?))
+}
+
 struct Worker {
     plans: Arc<Vec<InspectionPlan>>,
     options: EngineOptions,
-    inspectors: BTreeMap<PathBuf, Inspector>,
+    trust: Trust,
+    /// By the hash of their manifests: what is the same is loaded once.
+    inspectors: BTreeMap<String, Inspector>,
+    /// The sets that they belong to.
+    sets: Vec<Weak<ModelSet>>,
+    deliveries: Receiver<Delivery>,
+    retired: Sender<Inspector>,
     /// How long a frame takes, smoothed.
     typical: Duration,
     probe: Probe,
 }
 
 impl Worker {
-    fn load(plans: Arc<Vec<InspectionPlan>>, options: EngineOptions, probe: Probe) -> Result<Self, EngineStartError> {
+    fn load(
+        plans: Arc<Vec<InspectionPlan>>,
+        options: EngineOptions,
+        models: ModelPorts,
+        probe: Probe,
+    ) -> Result<Self, EngineStartError> {
         let mut inspectors = BTreeMap::new();
-        for plan in plans.iter() {
-            if !inspectors.contains_key(&plan.model) {
-                let model = Package::open(&plan.model)?.activate(options)?;
-                inspectors.insert(plan.model.clone(), Inspector::new(model));
+        for model in &models.first.models {
+            if !inspectors.contains_key(&model.identity.sha256) {
+                inspectors.insert(model.identity.sha256.clone(), load(model, options, &models.trust)?);
             }
         }
         Ok(Self {
             plans,
             options,
+            trust: models.trust,
             inspectors,
+            sets: vec![Arc::downgrade(&models.first)],
+            deliveries: models.deliveries,
+            retired: models.retired,
             typical: Duration::ZERO,
             probe,
         })
+    }
+
+    /// Takes in what was loaded for it, and lets go what nobody needs any more.
+    fn exchange_models(&mut self) {
+        while let Some(Delivery { set, loaded }) = self.deliveries.try_receive() {
+            self.inspectors.extend(loaded);
+            self.sets.push(set);
+        }
+        if self.sets.iter().all(|set| set.strong_count() > 0) {
+            return;
+        }
+        self.sets.retain(|set| set.strong_count() > 0);
+        let needed: Vec<Arc<ModelSet>> = self.sets.iter().filter_map(Weak::upgrade).collect();
+        let is_needed = |sha256: &String| needed.iter().flat_map(|set| &set.models).any(|model| model.identity.sha256 == *sha256);
+        let (needed, retired) = std::mem::take(&mut self.inspectors).into_iter().partition(|(sha256, _)| is_needed(sha256));
+        self.inspectors = needed;
+        let retired: BTreeMap<String, Inspector> = retired;
+        for inspector in retired.into_values() {
+            // If nobody takes it, it is unloaded here.
+            drop(self.retired.send(inspector));
+        }
     }
 
     /// Works until the queue closes, or the line is gone.
@@ -163,6 +237,7 @@ impl Worker {
                 Err(NothingReceived::TimedOut) => {}
                 Err(NothingReceived::Closed) => return,
             }
+            self.exchange_models();
             let now = flow::now();
             if now.since(probed_at) >= PROBE_EVERY {
                 probed_at = now;
@@ -194,16 +269,20 @@ impl Worker {
     }
 
     fn judge(&mut self, job: &EngineJob) -> Inspected {
+        let model = job.models.as_ref().and_then(|set| set.models.get(job.job.inspection));
+        if model.is_some_and(|model| !self.inspectors.contains_key(&model.identity.sha256)) {
+            self.exchange_models();
+        }
         let (Some(plan), Some(frame)) = (self.plans.get(job.job.inspection), &job.frame) else {
             return undecided(Reason::Internal, None);
         };
-        let Some(inspector) = self.inspectors.get_mut(&plan.model) else {
+        let Some((model, inspector)) = model.and_then(|model| Some((model, self.inspectors.get_mut(&model.identity.sha256)?))) else {
             return undecided(Reason::Internal, Some(frame));
         };
         let attempt = catch_unwind(AssertUnwindSafe(|| inspector.inspect_frame(frame, plan.region, plan.overrides)));
         let stamp = plan.stamp.and_then(|place| stamp::read(frame, place));
         let inspected = match attempt {
-            Ok(Ok(inspection)) => judged(inspection, frame, plan.defect_code),
+            Ok(Ok(inspection)) => judged(inspection, frame, plan.defect_code, &model.identity),
             Ok(Err(error)) => {
                 tracing::error!(inspection = plan.name, %error, "failed to inspect a frame");
                 undecided(reason_of(&error), Some(frame))
@@ -213,7 +292,7 @@ impl Worker {
                     inspection = plan.name,
                     "failed to inspect a frame: the engine panicked; its model is loaded anew"
                 );
-                self.reload(job.job.inspection);
+                self.reload(model);
                 undecided(Reason::EngineFailed, Some(frame))
             }
         };
@@ -224,16 +303,12 @@ impl Worker {
     }
 
     /// A session that panicked is not trusted again.
-    fn reload(&mut self, inspection: usize) {
-        let Some(model) = self.plans.get(inspection).map(|plan| plan.model.clone()) else {
-            return;
-        };
-        self.inspectors.remove(&model);
+    fn reload(&mut self, model: &ModelInForce) {
+        self.inspectors.remove(&model.identity.sha256);
         self.probe.loading(flow::now());
-        let loaded = Package::open(&model).and_then(|package| package.activate(self.options));
-        match loaded {
+        match load(model, self.options, &self.trust) {
             Ok(loaded) => {
-                self.inspectors.insert(model, Inspector::new(loaded));
+                self.inspectors.insert(model.identity.sha256.clone(), loaded);
             }
             Err(error) => tracing::error!(%error, "failed to load the model anew; its parts are not decidable"),
         }
@@ -249,7 +324,7 @@ fn reason_of(error: &InspectError) -> Reason {
     }
 }
 
-fn judged(inspection: Inspection, frame: &Frame, defect_code: u16) -> Inspected {
+fn judged(inspection: Inspection, frame: &Frame, defect_code: u16, model: &ModelIdentity) -> Inspected {
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Inspected {
         defect_code: if inspection.verdict == Verdict::NotOk { defect_code } else { 0 },
@@ -263,6 +338,7 @@ fn judged(inspection: Inspection, frame: &Frame, defect_code: u16) -> Inspected 
             score: Some(inspection.score).filter(|score| score.is_finite()),
             threshold: Some(inspection.threshold).filter(|threshold| threshold.is_finite()),
             findings: inspection.findings,
+            model: Some(model.clone()),
             ..view(Some(frame))
         },
     }
@@ -295,5 +371,6 @@ fn view(frame: Option<&Frame>) -> View {
         score: None,
         threshold: None,
         findings: Vec::new(),
+        model: None,
     }
 }

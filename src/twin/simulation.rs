@@ -349,7 +349,7 @@ impl Simulation {
                 }
             }
             MachineFault::StationKill => self.down_until = Some(self.now + DOWN),
-            MachineFault::StationSlow | MachineFault::HistorianKill | MachineFault::NetworkCut => {}
+            MachineFault::StationSlow | MachineFault::HistorianKill | MachineFault::NetworkCut | MachineFault::ModelSwap => {}
         }
     }
 
@@ -402,6 +402,7 @@ impl Simulation {
             score: Some(1.0),
             threshold: Some(2.0),
             findings: Vec::new(),
+            model: None,
         };
         self.happen(Event::Inspected {
             part: job.part,

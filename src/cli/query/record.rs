@@ -278,7 +278,7 @@ fn part_json(part: &proto::Part) -> Value {
     let models = part
         .models
         .iter()
-        .map(|model| json!({ "name": model.name, "version": model.version, "sha256": hex(&model.sha256) }));
+        .map(model_json);
     let tags = part.tags.iter().map(|tag| json!({ "name": tag.name, "value": tag.value }));
     json!({
         "kind": "part",
@@ -328,6 +328,10 @@ fn stages_json(stages: proto::StageTimes) -> Value {
     })
 }
 
+fn model_json(model: &proto::Model) -> Value {
+    json!({ "name": model.name, "version": model.version, "sha256": hex(&model.sha256) })
+}
+
 fn views_json(views: &[proto::View]) -> Value {
     let finding = |found: &proto::Finding| {
         json!({
@@ -352,6 +356,7 @@ fn views_json(views: &[proto::View]) -> Value {
             "score": view.score.and_then(shortest),
             "threshold": view.threshold.and_then(shortest),
             "findings": view.findings.iter().map(finding).collect::<Value>(),
+            "model": view.model.as_ref().map(model_json),
         })
     };
     views.iter().map(view).collect()

@@ -134,6 +134,7 @@ impl Draft {
                 score: Some(if self.classes.is_empty() { 0.231 } else { 0.812 }),
                 threshold: Some(0.5),
                 findings: self.classes.iter().enumerate().map(finding).collect(),
+                model: None,
             }],
             tags: self.tags.iter().map(|(name, value)| tag(name, value)).collect(),
             evidence_share: if self.verdict == proto::Verdict::Ok { 0.01 } else { 1.0 },

@@ -80,6 +80,7 @@ fn inspected(outcome: Outcome) -> Box<Inspected> {
             score: None,
             threshold: None,
             findings: Vec::new(),
+            model: None,
         },
         defect_code: if outcome.verdict == Verdict::NotOk { 7 } else { 0 },
         queue_us: 1,
