@@ -16,6 +16,7 @@
 //! | `evaluate.rs` | how good models are, of every kind: figures worked out by hand, the page, data sets that cannot be used |
 //! | `engine.rs` | a missing or wrong runtime library is said |
 //! | `capture.rs` | cameras through GStreamer, shared memory and folders; what is killed comes back |
+//! | `models.rs` | models of a station that runs: signed, exchanged between two parts, refused, and back |
 //! | `modbus.rs` | the station as Modbus server, and what is sent to it that should not be |
 //! | `line_controller.rs` | line controllers that speak gRPC, ours and a foreign one: cycles in, results out, whatever happens to the connection |
 //! | `security.rs` | who is let in over TLS, what those are told who are not, and what OpenSSL and Python say of the certificates |
@@ -47,6 +48,7 @@ mod import;
 mod licences;
 mod line_controller;
 mod modbus;
+mod models;
 mod package;
 mod parity;
 mod parts;

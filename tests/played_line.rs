@@ -72,8 +72,8 @@ impl PlayedLine {
                     inspections: vec!["top".into()],
                     ..Default::default()
                 }],
-                models: Vec::new(),
             },
+            models: None,
             shown: Arc::clone(&shown),
             swapped: swapped.clone(),
             results: Arc::clone(&results),
@@ -211,6 +211,7 @@ fn inspected(part: u64) -> Inspected {
             threshold: Some(2.0),
             severity: None,
             findings: Vec::new(),
+            model: None,
         },
         defect_code: 4,
         queue_us: 0,

@@ -15,6 +15,7 @@ mod inspect;
 mod journal;
 mod line_page;
 mod model;
+mod model_activation;
 mod page;
 mod pki;
 mod progress;

@@ -6,11 +6,14 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::import::{self, ImportArgs};
+use super::model_activation::{self, InspectionArgs, TlsArgs};
 use super::quantise::{self, QuantiseArgs};
 use super::table::{percent, table};
-use super::{EngineArgs, Exit, Format, activate, print, print_json, shortest};
+use super::{EngineArgs, Exit, Format, print, print_json, shortest};
 use crate::model::manifest::{Manifest, Provenance, Teaching};
 use crate::model::package::{Listed, Package, list};
+use crate::model::signature::Trust;
+use crate::vision::EngineOptions;
 
 #[derive(Debug, Args)]
 pub(super) struct ModelArgs {
@@ -20,11 +23,16 @@ pub(super) struct ModelArgs {
 
 #[derive(Debug, Subcommand)]
 enum ModelCommand {
-    /// List the packages in a folder, with what is wrong with any of them
+    /// List the packages in a folder, with what is wrong with any of them; or the models that a station runs
     List {
         /// The folder
         #[arg(default_value = "models", value_name = "DIR")]
         folder: PathBuf,
+        /// Ask this station instead: where it serves line controllers, its [grpc] listen
+        #[arg(long, value_name = "URL")]
+        station: Option<String>,
+        #[command(flatten)]
+        tls: TlsArgs,
         /// How to print the result
         #[arg(long, value_enum, default_value_t = Format::default())]
         format: Format,
@@ -46,21 +54,67 @@ enum ModelCommand {
     Verify {
         /// The package
         package: PathBuf,
+        /// Demand that it is signed with the private half of this public key (PEM); may be given several times
+        #[arg(long = "trusted-key", value_name = "FILE")]
+        trusted_keys: Vec<PathBuf>,
         /// How to print the result
         #[arg(long, value_enum, default_value_t = Format::default())]
         format: Format,
         #[command(flatten)]
         engine: EngineArgs,
     },
+    /// Make a key that packages can be signed with
+    Keygen {
+        /// Where the private key goes; the public one gets .pub after its name
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+    },
+    /// Vouch for a package: sign its manifest, which names the hash of every file
+    Sign {
+        /// The package
+        package: PathBuf,
+        /// The private key (PEM)
+        #[arg(long, value_name = "FILE")]
+        key: PathBuf,
+    },
+    /// Have a station that runs load a package, prove it, and judge parts by it
+    Activate {
+        /// The package, on the station's machine
+        package: PathBuf,
+        #[command(flatten)]
+        at: InspectionArgs,
+    },
+    /// Have a station that runs go back to the model before
+    Rollback {
+        #[command(flatten)]
+        at: InspectionArgs,
+    },
 }
 
 pub(super) fn run(args: &ModelArgs) -> anyhow::Result<Exit> {
     match &args.command {
-        ModelCommand::List { folder, format } => list_packages(folder, *format),
+        ModelCommand::List {
+            folder,
+            station,
+            tls,
+            format,
+        } => match station {
+            Some(station) => model_activation::list_station(station, tls, *format),
+            None => list_packages(folder, *format),
+        },
         ModelCommand::Show { package, format } => show(package, *format),
         ModelCommand::Import(args) => import::run(args),
         ModelCommand::Quantise(args) => quantise::run(args),
-        ModelCommand::Verify { package, format, engine } => verify(package, *format, *engine),
+        ModelCommand::Verify {
+            package,
+            trusted_keys,
+            format,
+            engine,
+        } => verify(package, trusted_keys, *format, *engine),
+        ModelCommand::Keygen { out } => model_activation::keygen(out),
+        ModelCommand::Sign { package, key } => model_activation::sign(package, key),
+        ModelCommand::Activate { package, at } => model_activation::activate(package, at),
+        ModelCommand::Rollback { at } => model_activation::roll_back(at),
     }
 }
 
@@ -206,8 +260,11 @@ fn time(unix_ns: i64) -> String {
         .unwrap_or_default()
 }
 
-fn verify(package: &Path, format: Format, engine: EngineArgs) -> anyhow::Result<Exit> {
-    let active = activate(package, engine)?;
+fn verify(package: &Path, trusted_keys: &[PathBuf], format: Format, engine: EngineArgs) -> anyhow::Result<Exit> {
+    let opened = Package::open(package)?;
+    let trust = Trust::read(!trusted_keys.is_empty(), trusted_keys)?;
+    let signed_by = trust.check(&opened)?;
+    let active = opened.activate(EngineOptions::from(engine))?;
     let provider = active.engine.provider();
     match format {
         Format::Json => {
@@ -216,7 +273,7 @@ fn verify(package: &Path, format: Format, engine: EngineArgs) -> anyhow::Result<
                 .iter()
                 .map(|gated| json!({ "image": gated.file, "expected": shortest(gated.expected), "score": shortest(gated.score), "verdict": gated.verdict }))
                 .collect();
-            print_json(&json!({ "package": package, "provider": provider, "golden": images }))?;
+            print_json(&json!({ "package": package, "provider": provider, "golden": images, "signed_by": signed_by }))?;
         }
         Format::Table => {
             let rows = active.gated.iter().map(|gated| {
@@ -229,6 +286,9 @@ fn verify(package: &Path, format: Format, engine: EngineArgs) -> anyhow::Result<
                 ]
             });
             print(&table(&["golden image", "expected", "score", "verdict", "provider"], rows))?;
+            if let Some(key) = signed_by {
+                print(&format!("signed with the private half of {}\n", key.display()))?;
+            }
         }
     }
     Ok(Exit::Done)

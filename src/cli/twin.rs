@@ -187,6 +187,33 @@ pub(super) fn summary(report: &TwinReport) -> String {
     if let Some(line_5) = &report.line_5 {
         line("LINE-5 record", promise(line_5));
     }
+    if let Some(swaps) = &report.swaps {
+        let counts = swaps.counts;
+        line(
+            "models",
+            format!(
+                "{} asked for: {} in force, {} refused, {} unanswered; parts judged by {}",
+                swaps.asked.values().sum::<usize>(),
+                counts.activated,
+                counts.refused,
+                counts.unanswered,
+                counts.models
+            ),
+        );
+        line("  in force", promise(&swaps.models_in_force));
+        line(
+            "  while proving",
+            format!(
+                "{} parts, p50 {} ms, p99 {} ms; {} others, p50 {} ms, p99 {} ms",
+                swaps.parts_during,
+                time(swaps.trigger_to_verdict_us_p50_during),
+                time(swaps.trigger_to_verdict_us_p99_during),
+                swaps.parts_between,
+                time(swaps.trigger_to_verdict_us_p50_between),
+                time(swaps.trigger_to_verdict_us_p99_between)
+            ),
+        );
+    }
     text
 }
 

@@ -1,7 +1,7 @@
 //! `takt validate`: whether a station can run as it is configured, and how fast.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -16,6 +16,7 @@ use crate::config::recipe::{InspectionConfig, RecipeConfig};
 use crate::config::timing::{Limit, Term, ms};
 use crate::journal::retention::{Load, RECORD_BYTES, quota_for};
 use crate::model::package::Package;
+use crate::model::signature::Trust;
 use crate::recipe::{Abilities, Rules};
 use crate::vision::reading;
 
@@ -39,6 +40,10 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
             return Ok(Exit::Usage);
         }
     };
+    if let Err(error) = check_signatures(&config) {
+        let _ = writeln!(io::stderr(), "error: {error:#}");
+        return Ok(Exit::Usage);
+    }
     match args.format {
         Format::Json => print_json(&record(&config, &opened))?,
         Format::Table => {
@@ -50,6 +55,19 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
         }
     }
     Ok(Exit::Done)
+}
+
+/// Whether the packages are signed as the station wants them.
+fn check_signatures(config: &StationConfig) -> anyhow::Result<()> {
+    let trust = Trust::read(config.models.require_signature, &config.models.trusted_keys)?;
+    if trust == Trust::default() {
+        return Ok(());
+    }
+    let models: BTreeSet<&Path> = config.inspections().map(|inspection| inspection.model.as_path()).collect();
+    for model in models {
+        trust.check(&Package::open(model)?)?;
+    }
+    Ok(())
 }
 
 /// What is assumed of a line whose parts are not known: this share of rejects, this size of an image (640x480 of a textured part).

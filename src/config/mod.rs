@@ -9,6 +9,7 @@
 //! |---|---|
 //! | `reader.rs` | a TOML file as tables that remember where everything stands and collect what is wrong |
 //! | `security.rs` | how servers and clients are secured |
+//! | `models.rs` | which packages a station trusts |
 //! | `value.rs` | what a single value may be: numbers in a range, times, names, addresses, paths |
 //! | `station.rs` | a station, and what follows from its configuration |
 //! | `station_file.rs` | `station.toml`, table by table |
@@ -24,6 +25,7 @@
 pub mod changes;
 mod consistency;
 pub mod historian;
+pub mod models;
 mod reader;
 pub mod recipe;
 mod recipe_file;

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use super::models::ModelsConfig;
 use super::reader::{ConfigErrors, Document};
 pub use super::recipe::{InspectionConfig, RecipeConfig};
 pub use super::record_file::{GrpcConfig, HistorianConfig, JournalConfig, OK_SHARE, QUOTA_MIB, WhenDiskFull};
@@ -51,6 +52,8 @@ pub struct StationConfig {
     pub recipes: Vec<RecipeConfig>,
     /// Where models run.
     pub engine: EngineConfig,
+    /// Which packages are trusted, and when another may be activated.
+    pub models: ModelsConfig,
     /// Where metrics and health can be read; `None`: nowhere.
     pub metrics: Option<SocketAddr>,
     /// Which lines are logged; `None`: as usual.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::consistency;
+use super::models;
 use super::reader::{Answer, Document, Table};
 use super::recipe_file::{self, Context};
 use super::record_file;
@@ -65,6 +66,7 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     };
     let recipes = recipe_file::read_recipes(root, &context);
     let engine = root.table_or_defaults("engine", read_engine);
+    let models = root.table_or_defaults("models", |table| models::read(table, folder));
     let metrics = root.optional_table("metrics", |table| read_listen(table, "metrics are not encrypted"));
     let log_filter = root.table_or_defaults("log", |table| table.optional("filter", log_filter));
     let journal = root.table_or_defaults("journal", |table| record_file::read_journal(table, folder));
@@ -127,6 +129,7 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
         cameras,
         recipes,
         engine: engine?,
+        models: models?,
         metrics: metrics?,
         log_filter: log_filter?,
     })

@@ -33,6 +33,8 @@ pub struct TwinConfig {
     pub faults: Faults,
     /// A historian that the twin runs, and a network that it cuts; `None`: neither.
     pub historian: Option<TwinHistorian>,
+    /// The private key that the twin signs packages with which it asks the station to run. Absolute.
+    pub signing_key: Option<PathBuf>,
 }
 
 /// A virtual PLC.
@@ -127,6 +129,7 @@ fn read_line(root: &mut Table<'_>, folder: &Path) -> Answer<TwinConfig> {
     let encoder_pitch = root.table_or_defaults("encoder", |table| table.or("pitch", 1000, whole_u32(1..=1_000_000_000)));
     let faults = root.table_or_defaults("faults", read_faults);
     let historian = root.optional_table("historian", |table| read_historian(table, folder));
+    let signing_key = root.table_or_defaults("models", |table| table.optional("signing_key", path(folder)));
     if let (Ok((_, false)), Ok(faults)) = (&station, &faults) {
         check_reach(root, faults);
     }
@@ -143,6 +146,7 @@ fn read_line(root: &mut Table<'_>, folder: &Path) -> Answer<TwinConfig> {
         encoder_pitch: encoder_pitch?,
         faults: faults?,
         historian: historian?,
+        signing_key: signing_key?,
     })
 }
 
@@ -237,6 +241,7 @@ fn read_faults(table: &mut Table<'_>) -> Answer<Faults> {
     let kills = number("kills");
     let historian_kills = number("historian_kills");
     let network_cuts = number("network_cuts");
+    let model_swaps = number("model_swaps");
     Ok(Faults {
         frame_missed: frame_missed?,
         frame_late: frame_late?,
@@ -251,6 +256,7 @@ fn read_faults(table: &mut Table<'_>) -> Answer<Faults> {
         kills: kills?,
         historian_kills: historian_kills?,
         network_cuts: network_cuts?,
+        model_swaps: model_swaps?,
     })
 }
 
@@ -282,6 +288,7 @@ fn check_reach(root: &Table<'_>, faults: &Faults) {
         ("engine_slow", faults.engine_slow > 0.0),
         ("station_kill", faults.station_kill > 0.0),
         ("kills", faults.kills > 0),
+        ("model_swaps", faults.model_swaps > 0),
     ];
     for (key, _) in asked.iter().filter(|(_, asked)| *asked) {
         let reason = format!("{key} needs a station that the twin runs itself; set start = true in [station], or remove it");

@@ -31,6 +31,7 @@ use crate::journal::condition::{self, Condition};
 use crate::journal::numbers::Numbers;
 use crate::line::error_code::ErrorCode;
 use crate::model::package::Package;
+use crate::model::signature::Trust;
 use crate::rpc::certificate::{CertificateFacts, date};
 use crate::rpc::health;
 use crate::rpc::tls::{self, SecurityError};
@@ -118,15 +119,19 @@ fn packages(config: &StationConfig) -> BTreeSet<PathBuf> {
 
 /// Model packages: their seals.
 pub fn models(config: &StationConfig) -> Vec<Finding> {
+    let trust = Trust::read(config.models.require_signature, &config.models.trusted_keys);
     let facts = packages(config).into_iter().map(|package| {
-        let opened = Package::open(&package).map(|opened| {
+        let trusted = || -> Result<Package, String> {
+            let opened = Package::open(&package).map_err(|error| error.to_string())?;
+            let trust = trust.as_ref().map_err(ToString::to_string)?;
+            trust.check(&opened).map_err(|error| error.to_string())?;
+            Ok(opened)
+        };
+        let found = trusted().map(|opened| {
             let manifest = opened.manifest;
             (manifest.name, manifest.version, manifest.golden.images.len())
         });
-        ModelFacts {
-            package,
-            found: opened.map_err(|error| error.to_string()),
-        }
+        ModelFacts { package, found }
     });
     facts.map(|facts| engine::model(&facts)).collect()
 }

@@ -366,6 +366,7 @@ fn read_slot(slot: &[u8]) -> Option<Kept> {
             test_part: u16_at(first, 68) & 1 != 0,
             owns_id: u16_at(first, 68) & 2 != 0,
             triggered_at: Nanos::default(),
+            config_checksum: 0,
         },
         triggered_unix_ns: u64_at(first, 8) as i64,
         decided: read_decided(second, sequence),
@@ -515,6 +516,7 @@ mod tests {
             test_part: sequence.is_multiple_of(2),
             owns_id: true,
             triggered_at: Nanos::default(),
+            config_checksum: 0,
         }
     }
 

@@ -62,7 +62,8 @@ fn fit_views(views: &mut [View]) -> bool {
     let mut cut = false;
     for view in views {
         let classes = view.findings.iter_mut().map(|finding| &mut finding.class);
-        for text in [&mut view.inspection, &mut view.camera].into_iter().chain(classes) {
+        let model = view.model.iter_mut().flat_map(|model| [&mut model.name, &mut model.version]);
+        for text in [&mut view.inspection, &mut view.camera].into_iter().chain(classes).chain(model) {
             cut |= fit_text(text);
         }
     }

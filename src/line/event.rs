@@ -61,6 +61,11 @@ pub enum Event {
     },
     /// Models are loaded and proven (`true`), or are not any more.
     ModelsReady(bool),
+    /// Other models are loaded and proven. Parts that are triggered from now on are judged by them, open ones by those before.
+    ModelsExchanged {
+        /// Checksum of configuration, recipe and models.
+        config_checksum: u32,
+    },
     /// Numbers below these are persisted as used and may be given out.
     IdsGranted {
         /// Bound of AcquisitionId, exclusive.
@@ -154,6 +159,8 @@ pub struct Opened {
     pub owns_id: bool,
     /// When it was triggered.
     pub triggered_at: Nanos,
+    /// What inspects it, from its trigger to its outcome: checksum of configuration, recipe and models. 0 where it is not known any more.
+    pub config_checksum: u32,
 }
 
 impl Opened {
@@ -175,6 +182,8 @@ pub struct Job {
     pub frame: FrameId,
     /// When its outcome is due; judging it later serves the record only.
     pub deadline: Nanos,
+    /// By which models: those in force when the part was triggered.
+    pub config_checksum: u32,
 }
 
 /// What must happen next, in the order of the fields: the black box is written before the image is swapped.

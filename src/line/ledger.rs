@@ -183,6 +183,14 @@ impl Ledger {
         }
     }
 
+    /// Whether a part is here that is judged by these models.
+    pub(super) fn needs_models(&self, config_checksum: u32) -> bool {
+        self.open
+            .values()
+            .chain(self.late.values())
+            .any(|part| part.opened.config_checksum == config_checksum)
+    }
+
     /// Parts that have an outcome to show, in the order of their triggers.
     pub(super) fn decided(&self) -> Vec<Sequence> {
         let decided = self.open.iter().filter(|(_, part)| part.outcome.is_some());

@@ -224,6 +224,11 @@ impl Line {
         &self.image
     }
 
+    /// Whether a part that is judged by these models is open, or their findings are still to come.
+    pub fn needs_models(&self, config_checksum: u32) -> bool {
+        self.config.config_checksum == config_checksum || self.ledger.needs_models(config_checksum)
+    }
+
     /// Whether no part is open.
     pub fn is_drained(&self) -> bool {
         self.ledger.open.is_empty()
@@ -385,6 +390,7 @@ impl Line {
                 }
             }
             Event::ModelsReady(ready) => self.models_ready = ready,
+            Event::ModelsExchanged { config_checksum } => self.config.config_checksum = config_checksum,
             Event::IdsGranted {
                 acquisition_below,
                 result_below,
@@ -632,6 +638,7 @@ impl Line {
             test_part: self.plc.image.is(control::TEST_PART),
             owns_id: true,
             triggered_at: edge,
+            config_checksum: self.config.config_checksum,
         }
     }
 
@@ -688,11 +695,13 @@ impl Line {
         #[cfg(test)]
         let frame = self.sabotaged_frame(frame);
         let Some(part) = self.ledger.open.get(&sequence) else { return };
+        let (deadline, config_checksum) = (part.deadline, part.opened.config_checksum);
         self.pending.jobs.extend(part.inspections_of(camera).map(|inspection| Job {
             part: sequence,
             inspection,
             frame: frame.frame,
-            deadline: part.deadline,
+            deadline,
+            config_checksum,
         }));
     }
 
@@ -748,7 +757,7 @@ impl Line {
             outcome,
             defect_code: if outcome.verdict == Verdict::NotOk { part.defect_code() } else { 0 },
             recipe: part.opened.recipe,
-            config_checksum: self.config.config_checksum,
+            config_checksum: part.opened.config_checksum,
             process_time_us: u32::try_from(micros(now.since(part.opened.triggered_at))).unwrap_or(u32::MAX),
             deadline_missed: late,
             may_pass: outcome.verdict == Verdict::Ok && !part.opened.test_part,
@@ -820,7 +829,7 @@ impl Line {
             encoder: opened.encoder,
             serial: opened.serial_text(),
             recipe: opened.recipe,
-            config_checksum: self.config.config_checksum,
+            config_checksum: opened.config_checksum,
             verdict: outcome.verdict,
             reason: outcome.reason,
             defect_code: 0,

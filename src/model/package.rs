@@ -8,6 +8,8 @@ use std::path::{Path, PathBuf};
 use super::golden::{self, Gated, GoldenError};
 use super::manifest::{Kind, Manifest, ManifestError, OutputSpec, Precision, sha256_hex};
 use super::onnx::open_dimensions;
+use super::signature;
+use crate::part::ModelIdentity;
 use crate::vision::ort::{OrtEngine, Source};
 use crate::vision::preprocess::{Element, InputTensor};
 use crate::vision::providers::{Attempt, ProviderOrder, Tried, first_that_works};
@@ -116,6 +118,17 @@ pub struct Package {
     pub manifest: Manifest,
     /// All other files by their path inside the package.
     pub files: BTreeMap<String, Vec<u8>>,
+    /// The manifest as it lies in the folder; `None` for a package that was not written yet.
+    pub sealed: Option<Sealed>,
+}
+
+/// The bytes that stand for a whole package: they name the hash of every file.
+#[derive(Debug, Clone)]
+pub struct Sealed {
+    /// `model.toml`, byte for byte.
+    pub manifest: Vec<u8>,
+    /// What somebody signed it with, where somebody did.
+    pub signature: Option<Vec<u8>>,
 }
 
 /// A package that has passed its golden gate on the engine that will run it.
@@ -158,8 +171,11 @@ impl Package {
         if !manifest_file.exists() {
             return Err(PackageError::Missing(path.into()));
         }
-        let text = read_bounded(&manifest_file)?;
-        let text = String::from_utf8(text).map_err(|_| ManifestError::Changed);
+        let sealed = Sealed {
+            manifest: read_bounded(&manifest_file)?,
+            signature: signature::read(path)?,
+        };
+        let text = String::from_utf8(sealed.manifest.clone()).map_err(|_| ManifestError::Changed);
         let manifest = text.and_then(|text| Manifest::from_text(&text));
         let manifest = manifest.map_err(|source| PackageError::Manifest {
             package: path.into(),
@@ -189,7 +205,18 @@ impl Package {
             path: path.into(),
             manifest,
             files,
+            sealed: Some(sealed),
         })
+    }
+
+    /// Which package it is, whatever folder it lies in.
+    pub fn identity(&self) -> ModelIdentity {
+        let manifest = self.sealed.as_ref().map_or(&[][..], |sealed| &sealed.manifest);
+        ModelIdentity {
+            name: self.manifest.name.clone(),
+            version: self.manifest.version.clone(),
+            sha256: sha256_hex(manifest),
+        }
     }
 
     /// Loads the model where it is to run and proves it there by its golden images: on the first provider of the order that takes it and gives
@@ -357,7 +384,7 @@ impl Package {
     }
 }
 
-fn read_bounded(path: &Path) -> Result<Vec<u8>, PackageError> {
+pub(super) fn read_bounded(path: &Path) -> Result<Vec<u8>, PackageError> {
     let failed = |source| PackageError::Read { path: path.into(), source };
     let size = fs::metadata(path).map_err(failed)?.len();
     if size > FILE_BYTES_MAX {

@@ -292,6 +292,7 @@ fn made(package: &Package, out: &Path, plan: &Plan, model: &ModelProto, wishes: 
         path: out.into(),
         manifest,
         files,
+        sealed: None,
     }
 }
 

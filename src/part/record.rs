@@ -80,6 +80,20 @@ pub struct View {
     pub severity: Option<Severity>,
     /// Where it is not Ok, or what was noted although it is, in pixels of the whole frame.
     pub findings: Vec<Finding>,
+    /// The model that judged it; `None` where none did.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelIdentity>,
+}
+
+/// Which model package, whatever folder it lies in.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct ModelIdentity {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of its manifest, which names the hash of every other file, in hexadecimal.
+    pub sha256: String,
 }
 
 /// Name and value that ride along with a part.

@@ -513,6 +513,7 @@ mod tests {
                 threshold: Some(2.0),
                 severity: None,
                 findings: Vec::new(),
+                model: None,
             },
             defect_code: 4,
             queue_us: 0,

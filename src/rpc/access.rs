@@ -82,6 +82,12 @@ impl Access {
         caller(request, role)?.require(role)
     }
 
+    /// The caller's name, for the log.
+    pub fn name_of<T>(&self, request: &Request<T>) -> String {
+        let known = caller(request, Role::Read).ok().filter(|_| !self.open);
+        known.map_or_else(|| "somebody without a certificate".into(), |caller| caller.name)
+    }
+
     /// Whether the caller is this station.
     ///
     /// # Errors

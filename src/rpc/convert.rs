@@ -2,7 +2,7 @@
 
 use super::proto::{self, record::Body};
 use crate::flow::ClockQuality;
-use crate::part::{CycleId, Disposition, Finding, Nanos, Outcome, PartRecord, Reason, Severity, StageTimes, Verdict, View};
+use crate::part::{CycleId, Disposition, Finding, ModelIdentity, Nanos, Outcome, PartRecord, Reason, Severity, StageTimes, Verdict, View};
 
 /// What every record of a station says alike.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -158,7 +158,24 @@ fn seen(view: &View, triggered: Nanos) -> proto::View {
         threshold: view.threshold,
         severity: severity(view.severity).into(),
         findings: view.findings.iter().map(finding).collect(),
+        model: view.model.as_ref().map(model),
     }
+}
+
+/// A model, as records name it.
+pub fn model(model: &ModelIdentity) -> proto::Model {
+    proto::Model {
+        name: model.name.clone(),
+        version: model.version.clone(),
+        sha256: bytes_of_hex(&model.sha256),
+    }
+}
+
+/// What is no hexadecimal number becomes nothing.
+fn bytes_of_hex(hex: &str) -> Vec<u8> {
+    let pair = |at: usize| hex.get(at..at + 2).and_then(|pair| u8::from_str_radix(pair, 16).ok());
+    let bytes: Option<Vec<u8>> = (0..hex.len()).step_by(2).map(pair).collect();
+    bytes.unwrap_or_default()
 }
 
 fn finding(finding: &Finding) -> proto::Finding {

@@ -232,7 +232,7 @@ async fn image_bytes(mut stream: Streaming<proto::GetImageResponse>) -> Result<V
     Ok(bytes)
 }
 
-fn endpoint(address: &str, tls: TlsFiles) -> Result<Endpoint, ClientError> {
+pub(super) fn endpoint(address: &str, tls: TlsFiles) -> Result<Endpoint, ClientError> {
     let wrong = |why: &str| ClientError::Address {
         address: address.into(),
         why: why.into(),
@@ -288,7 +288,7 @@ fn refusal(address: &str, status: &Status) -> ClientError {
 }
 
 /// An error with everything that caused it.
-fn causes(error: &dyn std::error::Error) -> String {
+pub(super) fn causes(error: &dyn std::error::Error) -> String {
     let mut told = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -10,6 +10,8 @@
 //! | `pki.rs` | a certificate authority for plants without one |
 //! | `results_feed.rs` | outcomes on their way to line controllers |
 //! | `station_service.rs` | a station, served to line controllers |
+//! | `models.rs` | the models of a station, listed and exchanged |
+//! | `station_client.rs` | a station, asked |
 //! | `convert.rs` | what the station knows becomes what is recorded and sent; pure |
 //! | `forwarder.rs` | the station's records on their way to the historian |
 //! | `historian_service.rs` | the historian, served to stations and to people |
@@ -26,8 +28,10 @@ mod forwarding;
 pub mod health;
 pub mod historian_client;
 pub mod historian_service;
+pub mod models;
 pub mod pki;
 pub mod proto;
 pub mod results_feed;
+pub mod station_client;
 pub mod station_service;
 pub mod tls;

@@ -24,6 +24,7 @@ use tracing::{info, warn};
 
 use super::access::{Access, Role};
 use super::connections;
+use super::models::{self, StationModels};
 use super::proto::control_request::Message as Asked;
 use super::proto::control_response::Message as Said;
 use super::proto::station_service_server::{StationService, StationServiceServer};
@@ -83,8 +84,6 @@ pub struct StationFacts {
     pub epoch: u64,
     /// Its recipes.
     pub recipes: Vec<proto::RecipeSummary>,
-    /// Its models.
-    pub models: Vec<proto::Model>,
 }
 
 /// How cycles reach the line.
@@ -109,6 +108,8 @@ pub struct StationPorts {
     pub events: Result<Events, &'static str>,
     /// Who may do what.
     pub access: Access,
+    /// Its models; `None` where none can be had.
+    pub models: Option<Arc<dyn StationModels>>,
     /// A result passes no part after this time, whatever kept it.
     pub accept_hold: Duration,
     /// Whether somebody answers for a station that is down: then it is not said to be well.
@@ -216,6 +217,7 @@ struct Shared {
     results: Arc<ResultsFeed>,
     log: Option<Arc<dyn RecordLog>>,
     access: Access,
+    models: Option<Arc<dyn StationModels>>,
     accept_hold: Duration,
     /// Counts the images that were seen.
     seen: watch::Sender<u64>,
@@ -617,8 +619,29 @@ impl StationService for Service {
 
     async fn list_models(&self, request: Request<proto::ListModelsRequest>) -> Result<Response<proto::ListModelsResponse>, Status> {
         self.0.access.require(&request, Role::Read)?;
-        let models = self.0.facts.models.clone();
-        Ok(Response::new(proto::ListModelsResponse { models }))
+        Ok(Response::new(models::list(self.0.models.as_deref())))
+    }
+
+    async fn activate_model(
+        &self,
+        request: Request<proto::ActivateModelRequest>,
+    ) -> Result<Response<proto::ActivateModelResponse>, Status> {
+        self.0.access.require(&request, Role::Configure)?;
+        let by = self.0.access.name_of(&request);
+        models::activate(self.0.models.as_deref(), request.into_inner(), by)
+            .await
+            .map(Response::new)
+    }
+
+    async fn rollback_model(
+        &self,
+        request: Request<proto::RollbackModelRequest>,
+    ) -> Result<Response<proto::ActivateModelResponse>, Status> {
+        self.0.access.require(&request, Role::Configure)?;
+        let by = self.0.access.name_of(&request);
+        models::roll_back(self.0.models.as_deref(), request.into_inner(), by)
+            .await
+            .map(Response::new)
     }
 }
 
@@ -749,6 +772,7 @@ async fn run(mut server: Server, listener: tokio::net::TcpListener, ports: Stati
         results: ports.results,
         log: ports.log,
         access: ports.access,
+        models: ports.models,
         accept_hold: ports.accept_hold,
         seen: watch::Sender::new(0),
         stop: stop.clone(),

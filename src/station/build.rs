@@ -7,13 +7,14 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use sha2::{Digest, Sha256};
 use tokio_util::sync::CancellationToken;
 
 use super::departures::Departures;
-use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, NoLocator, WorkerState};
+use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, ModelPorts, NoLocator, WorkerState};
 use super::forwarding::{self, HistorianError};
 use super::line_thread::{Controllers, LineInput, LineThread, Recorded, Report};
+use super::model_loader::{EngineEnds, LoaderPorts, ModelDesk, ModelLoader};
+use super::models::{self, KnownModels};
 use super::probe::Probe;
 use super::recording::Keeping;
 use super::recovery::{self, Recovery};
@@ -34,7 +35,8 @@ use crate::line::event::ProviderStanding;
 use crate::line::image::StationImage;
 use crate::line::tags::TagSource;
 use crate::line::{Line, Memory};
-use crate::model::manifest::Manifest;
+use crate::model::registry::RegistryError;
+use crate::model::signature::{SignatureError, Trust};
 use crate::part::PartRecord;
 use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError, SILENCE_MAX};
 use crate::plc::{PlcEvent, Shown};
@@ -43,7 +45,7 @@ use crate::rpc::station_service::{self, Events, ServeError, StationFacts, Statio
 use crate::rpc::tls::SecurityError;
 use crate::telemetry::endpoint::{self, EndpointError};
 use crate::telemetry::{LineEvents, Metrics, systemd};
-use crate::vision::{Locate, Provider, reading};
+use crate::vision::{Locate, Provider};
 
 /// Things that may wait for the line thread. It never stands still, so senders wait for microseconds at most.
 const INPUTS_MAX: usize = 1024;
@@ -96,6 +98,12 @@ pub enum StationError {
     /// Metrics cannot be offered.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
+    /// What is activated is not known.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
+    /// A key that packages are signed with cannot be read.
+    #[error(transparent)]
+    Key(#[from] SignatureError),
     /// The engines cannot start.
     #[error(transparent)]
     Engine(#[from] EngineStartError),
@@ -224,8 +232,12 @@ pub fn start(
         memory,
         unreported,
     } = Past::open(config)?;
-    let Identity { checksum, models } = Identity::of(config)?;
-    let line_config = config.line_config(checksum);
+    let trust = Trust::read(config.models.require_signature, &config.models.trusted_keys)?;
+    let (first, registry) = models::at_start(config)?;
+    let first = Arc::new(first);
+    let known = KnownModels::new(registry.sets());
+    known.add(first.known());
+    let line_config = config.line_config(first.config_checksum);
     let deadline = line_config.deadline;
     let exposes = matches!(line_config.trigger_source, TriggerSource::Plc { .. });
     let memory = Memory {
@@ -262,7 +274,7 @@ pub fn start(
     let log: Arc<dyn RecordLog> = Arc::new(journal.reader()?);
     let keeping = Keeping {
         journal,
-        models: models.clone(),
+        models: known.clone(),
         departures: departures.clone(),
         line: inputs.clone(),
         metrics: Arc::clone(&metrics),
@@ -273,8 +285,19 @@ pub fn start(
     threads.extend(keeping.start(config, to_record, control)?);
     threads.extend(forwarder(config, &log, &inputs, &stop, control)?);
     let controllers = Controllers::default();
-    let facts = facts(config, numbers.epoch, models);
-    if let Some(server) = controllers_server(config, facts, &shown, &controllers, log, &inputs, &stop)? {
+    let loader = LoaderPorts {
+        current: Arc::clone(&first),
+        registry,
+        trust: trust.clone(),
+        known,
+        line: inputs.clone(),
+        shown: Arc::clone(&shown),
+        metrics: Arc::clone(&metrics),
+    };
+    let (loader, engine_ends, desk) = ModelLoader::new(config, loader);
+    threads.push(("models", loader.start(control)?));
+    let facts = facts(config, numbers.epoch);
+    if let Some(server) = controllers_server(config, facts, desk, &shown, &controllers, log, &inputs, &stop)? {
         let _ = reports.send(Report::Serving(server.address));
         threads.push(("grpc", server.thread));
     }
@@ -284,7 +307,14 @@ pub fn start(
     let probes: Vec<Probe> = (1..=config.engine.workers)
         .map(|number| Probe::of_engine(number, flow::now()))
         .collect();
-    threads.extend(workers(config, &probes, &engine_jobs, &inputs, control)?);
+    let models_of = |EngineEnds { deliveries, retired }| ModelPorts {
+        first: Arc::clone(&first),
+        trust: trust.clone(),
+        deliveries,
+        retired,
+    };
+    let model_ports = engine_ends.into_iter().map(models_of).collect();
+    threads.extend(workers(config, &probes, model_ports, &engine_jobs, &inputs, control)?);
 
     let camera_names: Vec<String> = config.cameras.iter().map(|camera| camera.name.clone()).collect();
     let line_thread = LineThread {
@@ -293,6 +323,7 @@ pub fn start(
         shown: Arc::clone(&shown),
         inputs: line_inputs,
         jobs,
+        models: vec![first],
         reports,
         records,
         numbers_wanted,
@@ -615,12 +646,11 @@ fn forwarder(
 }
 
 /// What line controllers may know of the station.
-fn facts(config: &StationConfig, epoch: u64, models: Vec<proto::Model>) -> StationFacts {
+fn facts(config: &StationConfig, epoch: u64) -> StationFacts {
     StationFacts {
         station: config.id.clone(),
         epoch,
         recipes: config.recipes.iter().map(summary).collect(),
-        models,
     }
 }
 
@@ -637,6 +667,7 @@ fn summary(recipe: &RecipeConfig) -> proto::RecipeSummary {
 fn controllers_server(
     config: &StationConfig,
     facts: StationFacts,
+    desk: ModelDesk,
     shown: &Shown,
     controllers: &Controllers,
     log: Arc<dyn RecordLog>,
@@ -662,6 +693,7 @@ fn controllers_server(
         log: Some(log),
         events,
         access: secured.access,
+        models: Some(Arc::new(desk)),
         accept_hold: config.result.accept_hold,
         is_stand_in: false,
     };
@@ -671,6 +703,7 @@ fn controllers_server(
 fn workers(
     config: &StationConfig,
     probes: &[Probe],
+    models: Vec<ModelPorts>,
     jobs: &Receiver<EngineJob>,
     line: &Sender<LineInput>,
     control: &Sender<Control>,
@@ -680,14 +713,13 @@ fn workers(
         InspectionPlan {
             name: inspection.name.clone(),
             camera: camera.map_or_else(String::new, |camera| camera.name.clone()),
-            model: inspection.model.clone(),
             locator: inspection.locator.map(|_| Arc::new(NoLocator) as Arc<dyn Locate>),
             rules: inspection.rules.clone(),
             stamp: camera.and_then(|camera| camera.stamp),
         }
     };
     let plans = Arc::new(config.inspections().map(plan).collect::<Vec<_>>());
-    let start = |(index, probe): (usize, &Probe)| {
+    let start = |(index, (probe, models)): (usize, (&Probe, ModelPorts))| {
         let control = control.clone();
         let watch = StageWatch::new("engine", &control);
         let state = move |state| {
@@ -698,13 +730,14 @@ fn workers(
             (index + 1, probe.clone()),
             Arc::clone(&plans),
             config.engine.order,
+            models,
             jobs.clone(),
             line.clone(),
             state,
         )?;
         Ok(("engine", thread))
     };
-    probes.iter().enumerate().map(start).collect()
+    probes.iter().zip(models).enumerate().map(start).collect()
 }
 
 /// Persists numbers whenever the line asks for more, and tells it when they are on the disk.
@@ -721,47 +754,6 @@ fn keep_numbers(wanted: &Receiver<Numbers>, folder: &Path, line: &Sender<LineInp
         if line.send(LineInput::Granted(numbers)).is_err() {
             return;
         }
-    }
-}
-
-/// What inspects: for the PLC as a number, for records by name.
-struct Identity {
-    /// Covers the configuration and what each model package says of itself, hashes of its files included.
-    checksum: u32,
-    models: Vec<proto::Model>,
-}
-
-impl Identity {
-    fn of(config: &StationConfig) -> Result<Self, StationError> {
-        let mut hasher = Sha256::new();
-        hasher.update(config.text());
-        let mut models = Vec::new();
-        for inspection in config.inspections() {
-            let path = inspection.model.join("model.toml");
-            let text = std::fs::read_to_string(&path).map_err(|source| StationError::Model { path, source })?;
-            let sha256 = Sha256::digest(&text);
-            hasher.update(sha256);
-            // What does not read is refused when it is loaded, with the reason.
-            if let Ok(manifest) = Manifest::from_text(&text) {
-                let misfit = |reason| StationError::Rules {
-                    inspection: inspection.name.clone(),
-                    reason,
-                };
-                inspection.rules.check(&reading::abilities(&manifest)).map_err(misfit)?;
-                models.push(proto::Model {
-                    name: manifest.name,
-                    version: manifest.version,
-                    sha256: sha256.to_vec(),
-                });
-            }
-        }
-        models.sort_by(|a, b| a.sha256.cmp(&b.sha256));
-        models.dedup();
-        let digest = hasher.finalize();
-        Ok(Self {
-            checksum: u32::from_be_bytes([digest[0], digest[1], digest[2], digest[3]]),
-            models,
-        })
     }
 }
 

@@ -3,17 +3,19 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::line_thread::LineInput;
+use super::models::{ModelInForce, ModelSet};
 use super::probe::{PROBE_EVERY, Probe, Stage};
 use crate::capture::Frame;
 use crate::flow::{self, NothingReceived, Receiver, Sender};
 use crate::line::event::{Inspected, Job, ProviderStanding};
 use crate::model::package::{Package, PackageError};
-use crate::part::{Nanos, Reason, Verdict, View};
+use crate::model::signature::{SignatureError, Trust};
+use crate::part::{ModelIdentity, Nanos, Reason, Verdict, View};
 use crate::recipe::Rules;
 use crate::recipe::area::OutsideFrame;
 use crate::recipe::pose::Pose;
@@ -31,6 +33,8 @@ pub struct EngineJob {
     pub frame: Option<Frame>,
     /// When it was put in the queue.
     pub queued_at: Nanos,
+    /// The models that judge the part; `None` if they are gone.
+    pub models: Option<Arc<ModelSet>>,
 }
 
 impl EngineJob {
@@ -55,8 +59,6 @@ pub struct InspectionPlan {
     pub name: String,
     /// Name of the camera.
     pub camera: String,
-    /// Folder of the model package.
-    pub model: PathBuf,
     /// What finds the part first; `None`: it lies where it lay when the recipe was made.
     pub locator: Option<Arc<dyn Locate>>,
     /// Where it looks, and what rejects a part.
@@ -81,6 +83,12 @@ pub enum EngineStartError {
     /// A model does not load or does not prove itself.
     #[error(transparent)]
     Package(#[from] PackageError),
+    /// A model is not trusted.
+    #[error(transparent)]
+    Signature(#[from] SignatureError),
+    /// Somebody exchanged a package while it was loaded.
+    #[error("failed to load model package {0}: it is another one than a moment ago; start the station again once it is in place")]
+    Exchanged(PathBuf),
     /// The thread could not be made.
     #[error("failed to start thread {name}: {source}; check the limits of processes and memory")]
     Thread {
@@ -116,6 +124,26 @@ pub enum WorkerState {
     Failed(EngineStartError),
 }
 
+/// Models that were loaded and proven for a worker, on their way to it.
+pub struct Delivery {
+    /// The set that they belong to. They stay for as long as somebody holds it.
+    pub set: Weak<ModelSet>,
+    /// Each by the hash of its manifest.
+    pub loaded: Vec<(String, Inspector)>,
+}
+
+/// How a worker gets its models, and gets rid of them.
+pub struct ModelPorts {
+    /// Those to begin with.
+    pub first: Arc<ModelSet>,
+    /// Which packages are trusted.
+    pub trust: Trust,
+    /// Further ones. They are here before the first job that needs them.
+    pub deliveries: Receiver<Delivery>,
+    /// Those that nobody needs any more: unloading takes a while.
+    pub retired: Sender<Inspector>,
+}
+
 /// Starts a worker, which sends `probe` now and then. It loads and proves its models, says so through `state` (which answers whether anybody
 /// listens), and works until the queue closes.
 ///
@@ -125,13 +153,14 @@ pub fn start(
     (number, probe): (usize, Probe),
     plans: Arc<Vec<InspectionPlan>>,
     order: ProviderOrder,
+    models: ModelPorts,
     jobs: Receiver<EngineJob>,
     line: Sender<LineInput>,
     state: impl Fn(WorkerState) -> bool + Send + 'static,
 ) -> Result<JoinHandle<()>, EngineStartError> {
     let name = format!("engine-{number}");
     let work = move || {
-        let mut worker = match Worker::load(plans, order, probe, &state) {
+        let mut worker = match Worker::load(plans, order, models, probe, &state) {
             Ok(worker) => worker,
             Err(error) => {
                 state(WorkerState::Failed(error));
@@ -152,10 +181,31 @@ pub fn start(
         .map_err(|source| EngineStartError::Thread { name, source })
 }
 
+/// Loads a model and proves it here.
+fn load(model: &ModelInForce, order: ProviderOrder, trust: &Trust) -> Result<Inspector, EngineStartError> {
+    let package = Package::open(&model.path)?;
+    trust.check(&package)?;
+    if package.identity().sha256 != model.identity.sha256 {
+        return Err(EngineStartError::Exchanged(model.path.clone()));
+    }
+    let active = package.activate(order)?;
+    if let Some(wanted) = active.stands_in_for {
+        let (model, provider) = (model.path.display(), active.engine.provider());
+        tracing::error!(%model, %wanted, %provider, "another provider stands in for the one that is wanted; inspecting may be slower");
+    }
+    Ok(Inspector::new(active))
+}
+
 struct Worker {
     plans: Arc<Vec<InspectionPlan>>,
     order: ProviderOrder,
-    inspectors: BTreeMap<PathBuf, Inspector>,
+    trust: Trust,
+    /// By the hash of their manifests: what is the same is loaded once.
+    inspectors: BTreeMap<String, Inspector>,
+    /// The sets that they belong to.
+    sets: Vec<Weak<ModelSet>>,
+    deliveries: Receiver<Delivery>,
+    retired: Sender<Inspector>,
     /// How long a frame takes, smoothed.
     typical: Duration,
     probe: Probe,
@@ -165,28 +215,32 @@ impl Worker {
     fn load(
         plans: Arc<Vec<InspectionPlan>>,
         order: ProviderOrder,
+        models: ModelPorts,
         probe: Probe,
         state: &impl Fn(WorkerState) -> bool,
     ) -> Result<Self, EngineStartError> {
         let mut inspectors = BTreeMap::new();
-        let models: BTreeSet<&PathBuf> = plans.iter().map(|plan| &plan.model).collect();
-        for (number, &model) in models.iter().enumerate() {
-            state(WorkerState::Loading {
-                model: model.clone(),
-                number: number + 1,
-                of: models.len(),
-            });
-            let active = Package::open(model)?.activate(order)?;
-            if let Some(wanted) = active.stands_in_for {
-                let (model, provider) = (model.display(), active.engine.provider());
-                tracing::error!(%model, %wanted, %provider, "another provider stands in for the one that is wanted; inspecting may be slower");
+        let set = &models.first.models;
+        let of = set.iter().map(|model| &model.identity.sha256).collect::<BTreeSet<_>>().len();
+        for model in set {
+            if inspectors.contains_key(&model.identity.sha256) {
+                continue;
             }
-            inspectors.insert(model.clone(), Inspector::new(active));
+            state(WorkerState::Loading {
+                model: model.path.clone(),
+                number: inspectors.len() + 1,
+                of,
+            });
+            inspectors.insert(model.identity.sha256.clone(), load(model, order, &models.trust)?);
         }
         Ok(Self {
             plans,
             order,
+            trust: models.trust,
             inspectors,
+            sets: vec![Arc::downgrade(&models.first)],
+            deliveries: models.deliveries,
+            retired: models.retired,
             typical: Duration::ZERO,
             probe,
         })
@@ -195,6 +249,34 @@ impl Worker {
     /// Whether a model runs on another provider than the one that is wanted.
     fn is_stood_in(&self) -> bool {
         self.inspectors.values().any(|inspector| inspector.model().stands_in_for.is_some())
+    }
+
+    /// Takes in what was loaded for it, and lets go what nobody needs any more.
+    fn exchange_models(&mut self) {
+        while let Some(Delivery { set, loaded }) = self.deliveries.try_receive() {
+            self.inspectors.extend(loaded);
+            self.sets.push(set);
+        }
+        if self.sets.iter().all(|set| set.strong_count() > 0) {
+            return;
+        }
+        self.sets.retain(|set| set.strong_count() > 0);
+        let needed: Vec<Arc<ModelSet>> = self.sets.iter().filter_map(Weak::upgrade).collect();
+        let is_needed = |sha256: &String| {
+            needed
+                .iter()
+                .flat_map(|set| &set.models)
+                .any(|model| model.identity.sha256 == *sha256)
+        };
+        let (needed, retired) = std::mem::take(&mut self.inspectors)
+            .into_iter()
+            .partition(|(sha256, _)| is_needed(sha256));
+        self.inspectors = needed;
+        let retired: BTreeMap<String, Inspector> = retired;
+        for inspector in retired.into_values() {
+            // If nobody takes it, it is unloaded here.
+            drop(self.retired.send(inspector));
+        }
     }
 
     /// Works until the queue closes, or the line is gone.
@@ -212,6 +294,7 @@ impl Worker {
                 Err(NothingReceived::TimedOut) => {}
                 Err(NothingReceived::Closed) => return,
             }
+            self.exchange_models();
             let now = flow::now();
             if now.since(probed_at) >= PROBE_EVERY {
                 probed_at = now;
@@ -243,16 +326,20 @@ impl Worker {
     }
 
     fn judge(&mut self, job: &EngineJob) -> Inspected {
+        let model = job.models.as_ref().and_then(|set| set.models.get(job.job.inspection));
+        if model.is_some_and(|model| !self.inspectors.contains_key(&model.identity.sha256)) {
+            self.exchange_models();
+        }
         let (Some(plan), Some(frame)) = (self.plans.get(job.job.inspection), &job.frame) else {
             return undecided(Reason::Internal, None);
         };
-        let Some(inspector) = self.inspectors.get_mut(&plan.model) else {
+        let Some((model, inspector)) = model.and_then(|model| Some((model, self.inspectors.get_mut(&model.identity.sha256)?))) else {
             return undecided(Reason::Internal, Some(frame));
         };
         let attempt = catch_unwind(AssertUnwindSafe(|| look(inspector, plan, frame)));
         let stamp = plan.stamp.and_then(|place| stamp::read(frame, place));
         let inspected = match attempt {
-            Ok(Ok(inspection)) => judged(inspection, frame),
+            Ok(Ok(inspection)) => judged(inspection, frame, &model.identity),
             Ok(Err(error)) => {
                 tracing::error!(inspection = plan.name, %error, "failed to inspect a frame");
                 undecided(error.reason(), Some(frame))
@@ -262,7 +349,7 @@ impl Worker {
                     inspection = plan.name,
                     "failed to inspect a frame: the engine panicked; its model is loaded anew"
                 );
-                self.reload(job.job.inspection);
+                self.reload(model);
                 undecided(Reason::EngineFailed, Some(frame))
             }
         };
@@ -273,16 +360,12 @@ impl Worker {
     }
 
     /// A session that panicked is not trusted again.
-    fn reload(&mut self, inspection: usize) {
-        let Some(model) = self.plans.get(inspection).map(|plan| plan.model.clone()) else {
-            return;
-        };
-        self.inspectors.remove(&model);
+    fn reload(&mut self, model: &ModelInForce) {
+        self.inspectors.remove(&model.identity.sha256);
         self.probe.loading(flow::now());
-        let loaded = Package::open(&model).and_then(|package| package.activate(self.order));
-        match loaded {
+        match load(model, self.order, &self.trust) {
             Ok(loaded) => {
-                self.inspectors.insert(model, Inspector::new(loaded));
+                self.inspectors.insert(model.identity.sha256.clone(), loaded);
             }
             Err(error) => tracing::error!(%error, "failed to load the model anew; its parts are not decidable"),
         }
@@ -327,7 +410,7 @@ fn look(inspector: &mut Inspector, plan: &InspectionPlan, frame: &Frame) -> Resu
     Ok(inspector.inspect_by(frame, &placed)?)
 }
 
-fn judged(inspection: Inspection, frame: &Frame) -> Inspected {
+fn judged(inspection: Inspection, frame: &Frame, model: &ModelIdentity) -> Inspected {
     let micros = |time: Duration| u64::try_from(time.as_micros()).unwrap_or(u64::MAX);
     Inspected {
         defect_code: inspection.defect_code,
@@ -342,6 +425,7 @@ fn judged(inspection: Inspection, frame: &Frame) -> Inspected {
             score: Some(inspection.score).filter(|score| score.is_finite()),
             threshold: Some(inspection.threshold).filter(|threshold| threshold.is_finite()),
             findings: inspection.findings,
+            model: Some(model.clone()),
             ..view(Some(frame))
         },
     }
@@ -375,5 +459,6 @@ fn view(frame: Option<&Frame>) -> View {
         threshold: None,
         severity: None,
         findings: Vec::new(),
+        model: None,
     }
 }

@@ -4,9 +4,11 @@
 use std::collections::{HashMap, VecDeque};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::mpsc::SyncSender;
 
 use super::departures::{Departures, Left};
 use super::engines::EngineJob;
+use super::models::ModelSet;
 use super::probe::{Probe, Stage};
 use super::recovery;
 use crate::capture::{Camera, Capture, Frame};
@@ -41,6 +43,8 @@ pub enum LineInput {
     },
     /// The models are ready, or not any more.
     ModelsReady(bool),
+    /// These models are loaded and proven: parts that are triggered from now on are judged by them. Whoever brought them is told when it is so.
+    ModelsExchanged(Arc<ModelSet>, SyncSender<()>),
     /// An engine asks whether a verdict would get through.
     Probe(Probe),
     /// More numbers are persisted.
@@ -122,6 +126,8 @@ pub struct LineThread {
     pub inputs: Receiver<LineInput>,
     /// Frames to judge.
     pub jobs: Sender<EngineJob>,
+    /// The models that open parts are judged by; the last are those in force.
+    pub models: Vec<Arc<ModelSet>>,
     /// What is printed.
     pub reports: Sender<Report>,
     /// What is recorded.
@@ -174,6 +180,8 @@ struct State {
     reported: Option<(bool, u16)>,
     /// Whether the clock on the wall could be right when it was looked at last.
     clock_plausible: bool,
+    /// Who waits to hear that the models are exchanged.
+    exchanged: Option<SyncSender<()>>,
 }
 
 impl State {
@@ -200,6 +208,7 @@ impl LineThread {
             refused: VecDeque::new(),
             reported: None,
             clock_plausible: true,
+            exchanged: None,
         };
         self.show();
         loop {
@@ -260,6 +269,13 @@ impl LineThread {
                 inspected,
             },
             Some(LineInput::ModelsReady(ready)) => Event::ModelsReady(ready),
+            Some(LineInput::ModelsExchanged(models, taken)) => {
+                let config_checksum = models.config_checksum;
+                self.models.retain(|known| known.config_checksum != config_checksum);
+                self.models.push(models);
+                state.exchanged = Some(taken);
+                Event::ModelsExchanged { config_checksum }
+            }
             Some(LineInput::Probe(probe)) => {
                 probe.crosses(Stage::Line, flow::now());
                 // One that is dropped is no loss: another follows.
@@ -356,10 +372,12 @@ impl LineThread {
         for job in commit.jobs {
             let frame = state.frames.get(&job.frame).cloned();
             self.remember_view(state, &job, frame.as_ref());
+            let models = self.models.iter().find(|models| models.config_checksum == job.config_checksum);
             let job = EngineJob {
                 job,
                 frame,
                 queued_at: flow::now(),
+                models: models.cloned(),
             };
             if let Err(refused) = self.jobs.send(job) {
                 state.refused.push_back(refused.refusal());
@@ -417,6 +435,14 @@ impl LineThread {
 
     /// What is due now and then, off the way of any part.
     fn after(&mut self, state: &mut State) {
+        if let Some(exchanged) = state.exchanged.take() {
+            let _ = exchanged.try_send(());
+        }
+        if self.models.len() > 1 {
+            // Engines unload what nobody holds any more.
+            let line = &self.line;
+            self.models.retain(|models| line.needs_models(models.config_checksum));
+        }
         let image = self.line.image();
         let (ready, error_code, boot_id) = (image.online && !image.error, image.error_code, image.boot_id);
         if state.reported != Some((ready, error_code)) {

@@ -14,6 +14,8 @@
 //! | `build.rs` | configuration becomes a running station, and is taken down again |
 //! | `line_thread.rs` | drives the line: clock in, black box, image, jobs and records out |
 //! | `engines.rs` | worker threads that own the models |
+//! | `models.rs` | which models are in force, and by which a part is judged |
+//! | `model_loader.rs` | other models while the station runs: proven beside, exchanged between two parts |
 //! | `reporter.rs` | what a station prints |
 //! | `departures.rs` | which parts have left: printed and recorded |
 //! | `forwarding.rs` | the thread on which records go to the historian |
@@ -31,6 +33,8 @@ pub mod engines;
 pub mod forwarding;
 pub mod line_thread;
 pub mod memory;
+pub mod model_loader;
+pub mod models;
 pub mod probe;
 pub mod recording;
 pub mod recovery;

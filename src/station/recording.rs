@@ -12,6 +12,7 @@ use std::thread::JoinHandle;
 use super::build::{Control, StationError, spawn};
 use super::departures::{Departures, Left};
 use super::line_thread::{LineInput, Recorded};
+use super::models::KnownModels;
 use super::probe::Stage;
 use crate::config::station::{RecipeConfig, StationConfig, WhenDiskFull};
 use crate::flow::{self, Receiver, Sender, WhenFull, bounded};
@@ -22,7 +23,7 @@ use crate::journal::retention::{self, Keeper, Quota};
 use crate::journal::writer::{self, Entry, JournalListener, JournalState};
 use crate::line::event::RecordsKept;
 use crate::rpc::convert::{self, RecipeTitle, RecordContext};
-use crate::rpc::proto::{self, record::Body};
+use crate::rpc::proto::record::Body;
 use crate::telemetry::Metrics;
 
 /// Records that may wait for the journal's writer, which holds as many again; beyond that the newest are dropped and counted. They are in the
@@ -36,8 +37,8 @@ const IMAGES_MAX: usize = 64;
 pub struct Keeping {
     /// Where they are kept.
     pub journal: Journal,
-    /// The models that look at parts.
-    pub models: Vec<proto::Model>,
+    /// The models behind each checksum.
+    pub models: KnownModels,
     /// Which parts have left.
     pub departures: Departures,
     /// Is told how the journal is.
@@ -59,14 +60,18 @@ impl Keeping {
     ) -> Result<[(&'static str, JoinHandle<()>); 3], StationError> {
         let (entries, to_record) = bounded("journal", ENTRIES_MAX, WhenFull::DropNewest);
         let (images, to_write) = bounded("evidence", IMAGES_MAX, WhenFull::DropNewest);
-        let context = RecordContext {
+        let known = self.models;
+        let mut context = RecordContext {
             recipes: config.recipes.iter().map(title).collect(),
-            models: self.models,
+            models: Vec::new(),
             ok_share: config.journal.ok_share,
         };
         let (metrics, image_metrics) = (Arc::clone(&self.metrics), Arc::clone(&self.metrics));
         let record = move || {
             while let Some(recorded) = recorded.receive() {
+                if let Recorded::Part { record, .. } = &recorded {
+                    context.models = known.of(record.config_checksum);
+                }
                 if let Some(entry) = entry(recorded, &context)
                     && entries.send(entry).is_err()
                 {

@@ -135,6 +135,7 @@ mod tests {
             test_part: false,
             owns_id: true,
             triggered_at: Nanos::default(),
+            config_checksum: 0,
         };
         let decided = decided.map(|(outcome, total)| Decided {
             outcome,

@@ -196,6 +196,7 @@ impl StandIn {
             log: None,
             events: Err("the station does not run; the one that answers takes no cycles"),
             access: secured.access,
+            models: None,
             accept_hold: Duration::ZERO,
             is_stand_in: true,
         };

@@ -303,6 +303,7 @@ pub fn teach_images(lesson: &Lesson, images: Vec<GoodImage>, progress: &dyn Prog
         path: PathBuf::from(&lesson.name),
         manifest,
         files,
+        sealed: None,
     };
     package.clone().activate(lesson.engine)?;
     progress.advance(1);

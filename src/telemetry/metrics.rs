@@ -30,6 +30,11 @@ struct EventLabels {
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct ResultLabels {
+    result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CameraLabels {
     camera: String,
 }
@@ -50,6 +55,7 @@ pub struct Metrics {
     images_dropped: Counter,
     log_lines_dropped: Counter,
     records: Counter,
+    model_activations: Family<ResultLabels, Counter>,
     error_code: Gauge,
     ready: Gauge,
     models_loading: Gauge,
@@ -71,6 +77,7 @@ impl Metrics {
             images_dropped: Counter::default(),
             log_lines_dropped: Counter::default(),
             records: Counter::default(),
+            model_activations: Family::default(),
             error_code: Gauge::default(),
             ready: Gauge::default(),
             models_loading: Gauge::default(),
@@ -107,6 +114,11 @@ impl Metrics {
             registry.register(name, help, counter.clone());
         }
         registry.register("records", "Records committed to the journal", metrics.records.clone());
+        registry.register(
+            "model_activations",
+            "Models that were asked for while the station ran, by what came of it",
+            metrics.model_activations.clone(),
+        );
         registry.register("error_code", "Lowest active ErrorCode, 0 for none", metrics.error_code.clone());
         registry.register(
             "models_loading",
@@ -163,6 +175,11 @@ impl Metrics {
     /// Records were committed.
     pub fn recorded(&self, count: u64) {
         self.records.inc_by(count);
+    }
+
+    /// A model was asked for while the station ran: `activated`, `unchanged`, `refused` for its own sake, or `not_now`.
+    pub fn model_asked(&self, result: &'static str) {
+        self.model_activations.get_or_create(&ResultLabels { result }).inc();
     }
 
     /// A record found the journal too slow.

@@ -20,6 +20,8 @@
 //! | `run.rs` | all of it together |
 //! | `facts.rs` | what PLC and camera saw; pure |
 //! | `oracle.rs` | whether the station kept LINE-1 to LINE-3; pure |
+//! | `model_swaps.rs` | packages that the station is asked to run, good and bad, and whoever asks |
+//! | `model_oracle.rs` | whether each part was judged by the model in force; pure |
 //! | `records.rs` | whether journal and historian hold what was said (LINE-5); the comparison is pure |
 //! | `report.rs` | what a run comes to |
 //! | `simulation.rs` | tests: program, line and oracle in virtual time |
@@ -32,6 +34,8 @@ pub mod facts;
 pub mod gate;
 mod historian_side;
 mod modbus;
+pub mod model_oracle;
+pub mod model_swaps;
 pub mod network;
 pub mod oracle;
 pub mod parts;

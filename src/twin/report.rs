@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use serde::Serialize;
 
 use super::facts::{Cycle, CycleKey, Exposure, GateReason, StrayOk};
+use super::model_oracle::{self, Answered, Swap, SwapCounts, SwapKind};
 use super::oracle::{Evidence, Finding, Judgement, Terms, judge};
 use crate::evaluate::metrics::percentile;
 use crate::line::image::Counts;
@@ -171,6 +172,8 @@ pub struct TwinReport {
     pub line_3: Promise,
     /// LINE-5, record: the journal, and the historian if the twin runs one, hold what was said; `None` if the station runs elsewhere.
     pub line_5: Option<Promise>,
+    /// Models that were asked for while parts ran; `None` where none were.
+    pub swaps: Option<SwapReport>,
     /// Whether the run was stopped before all parts had come.
     pub stopped: bool,
     /// Each part, in the order of the triggers.
@@ -184,7 +187,64 @@ impl TwinReport {
         [&self.line_1, &self.line_2, &self.line_3]
             .into_iter()
             .chain(&self.line_5)
+            .chain(self.swaps.as_ref().map(|swaps| &swaps.models_in_force))
             .all(|promise| promise.pass != Some(false))
+    }
+}
+
+/// What came of models that were asked for while parts ran.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct SwapReport {
+    /// How many were asked for, by what they were.
+    pub asked: BTreeMap<SwapKind, usize>,
+    /// What came of them.
+    #[serde(flatten)]
+    pub counts: SwapCounts,
+    /// Whether what is bad was refused, and each part judged by the model in force at its trigger.
+    pub models_in_force: Promise,
+    /// From the question to the answer of those that were put in force, median, milliseconds.
+    pub activation_ms_p50: Option<u64>,
+    /// Trigger to verdict of parts while a model was loaded, proven or exchanged: how many, median and 99th percentile, microseconds.
+    pub parts_during: usize,
+    /// The median.
+    pub trigger_to_verdict_us_p50_during: Option<u64>,
+    /// The 99th percentile.
+    pub trigger_to_verdict_us_p99_during: Option<u64>,
+    /// The same of all other parts.
+    pub parts_between: usize,
+    /// The median.
+    pub trigger_to_verdict_us_p50_between: Option<u64>,
+    /// The 99th percentile.
+    pub trigger_to_verdict_us_p99_between: Option<u64>,
+}
+
+impl SwapReport {
+    fn new(swaps: &[Swap], inspection: &str, records: &[PartRecord], parts: &[PartRun]) -> Self {
+        let mut asked = BTreeMap::new();
+        for swap in swaps {
+            *asked.entry(swap.kind).or_insert(0) += 1;
+        }
+        let is_during = |part: &PartRun| {
+            let on_its_way = part.trigger_sent_ns.zip(part.verdict_received_ns);
+            on_its_way.is_some_and(|(sent, received)| swaps.iter().any(|swap| sent < swap.answered && swap.asked < received))
+        };
+        let (during, between): (Vec<&PartRun>, Vec<&PartRun>) = parts.iter().partition(|part| is_during(part));
+        let times = |parts: &[&PartRun]| parts.iter().filter_map(|part| part.trigger_to_verdict_us).collect::<Vec<u64>>();
+        let (times_during, times_between) = (times(&during), times(&between));
+        let in_force = swaps.iter().filter(|swap| matches!(swap.answer, Answered::InForce { .. }));
+        let took: Vec<u64> = in_force.map(|swap| swap.answered.since(swap.asked).as_millis() as u64).collect();
+        Self {
+            asked,
+            counts: model_oracle::count(swaps, inspection, records),
+            models_in_force: model_oracle::judge(swaps, inspection, records).into(),
+            activation_ms_p50: percentile(&took, 50.0),
+            parts_during: during.len(),
+            trigger_to_verdict_us_p50_during: percentile(&times_during, 50.0),
+            trigger_to_verdict_us_p99_during: percentile(&times_during, 99.0),
+            parts_between: between.len(),
+            trigger_to_verdict_us_p50_between: percentile(&times_between, 50.0),
+            trigger_to_verdict_us_p99_between: percentile(&times_between, 99.0),
+        }
     }
 }
 
@@ -204,6 +264,9 @@ pub(super) struct Remains {
     pub network_cuts: u32,
     pub plc_restarts: u32,
     pub line_5: Option<Finding>,
+    /// What models were asked for, and for which inspection.
+    pub swaps: Vec<Swap>,
+    pub swapped_inspection: String,
     pub stopped: bool,
 }
 
@@ -226,6 +289,10 @@ pub(super) fn sum_up(terms: &Terms, remains: Remains, defect_of: impl Fn(u32) ->
         *reasons.entry(reason.name()).or_insert(0) += 1;
     }
     let times: Vec<u64> = details.iter().filter_map(|part| part.trigger_to_verdict_us).collect();
+    let swaps = (!remains.swaps.is_empty()).then(|| {
+        let records = evidence.records.as_deref().unwrap_or_default();
+        SwapReport::new(&remains.swaps, &remains.swapped_inspection, records, &details)
+    });
     let Judgement {
         line_1,
         line_2,
@@ -265,6 +332,7 @@ pub(super) fn sum_up(terms: &Terms, remains: Remains, defect_of: impl Fn(u32) ->
         line_2: line_2.into(),
         line_3: line_3.into(),
         line_5: remains.line_5.map(Promise::from),
+        swaps,
         stopped: remains.stopped,
         details,
     }

@@ -21,6 +21,8 @@ use super::camera_thread::{self, Mounted};
 use super::child_process::{ChildProcess, StationLine};
 use super::facts::{CycleKey, Exposure};
 use super::historian_side::HistorianSide;
+use super::model_oracle::{Answered, Swap};
+use super::model_swaps::{ModelSwaps, SwapError};
 use super::oracle::Finding;
 use super::pictures::{PictureError, Pictures};
 use super::plc_thread::{PlcLog, PlcNews, PlcThread};
@@ -46,6 +48,9 @@ const STATION_STOP: Duration = Duration::from_secs(20);
 /// How long records may take to the historian once the network stands.
 const ARRIVAL: Duration = Duration::from_mins(2);
 
+/// How long the last model that was asked for may take.
+const SWAP_STOP: Duration = Duration::from_mins(1);
+
 /// How long the PLC may take to end, and the last words of a killed station to arrive.
 const PLC_STOP: Duration = Duration::from_secs(15);
 
@@ -64,6 +69,14 @@ pub enum TwinError {
     /// The historian or the network to it cannot be started.
     #[error("failed to start the historian: {0}; check [historian] of line.toml")]
     Historian(std::io::Error),
+    /// There are no models to swap.
+    #[error(transparent)]
+    Swaps(#[from] SwapError),
+    /// Nobody can ask the station for models.
+    #[error(
+        "failed to swap models: the station serves no line controllers, who could ask for them; add a [grpc] table with listen = \"127.0.0.1:PORT\" to its station.toml"
+    )]
+    NoDesk,
     /// What was recorded cannot be read.
     #[error("failed to look at the records: {0}")]
     Records(String),
@@ -111,6 +124,7 @@ enum News {
     Station(StationLine),
     Historian(StationLine),
     Plc(PlcNews),
+    Swapped(String),
 }
 
 /// Runs the line and judges the station.
@@ -136,6 +150,7 @@ pub fn run(settings: &Settings, watcher: &mut dyn Watcher) -> Result<TwinReport,
         return Err(TwinError::GaveUp(reason));
     }
     let line_5 = line.line_5(settings, &log.boot_ids)?;
+    let swaps = line.swaps.as_mut().map(ModelSwaps::take).unwrap_or_default();
     let undisturbed = line.kills == 0 && log.plc_restarts == 0 && !watcher.stopped();
     let remains = Remains {
         cycles: log.cycles,
@@ -150,9 +165,30 @@ pub fn run(settings: &Settings, watcher: &mut dyn Watcher) -> Result<TwinReport,
         network_cuts: line.historian.as_ref().map_or(0, |historian| historian.cuts),
         plc_restarts: log.plc_restarts,
         line_5,
+        swaps,
+        swapped_inspection: settings.swaps.as_ref().map(|swaps| swaps.inspection.clone()).unwrap_or_default(),
         stopped: watcher.stopped(),
     };
     Ok(sum_up(&settings.terms(), remains, defect_of))
+}
+
+/// Whoever asks for other models, where they are to be swapped.
+fn start_swaps(settings: &Settings, news: &Sender<News>) -> Result<Option<ModelSwaps>, TwinError> {
+    if settings.faults.model_swaps == 0 {
+        return Ok(None);
+    }
+    let asked = settings.swaps.as_ref().ok_or(TwinError::NoDesk)?;
+    let news = news.clone();
+    let told = move |swap: &Swap| {
+        let answer = match &swap.answer {
+            Answered::InForce { .. } => "is in force".to_owned(),
+            Answered::Refused(why) => format!("is refused: {why}"),
+            Answered::Nothing => "is asked for in vain: the station is gone".to_owned(),
+        };
+        let milliseconds = swap.answered.since(swap.asked).as_millis();
+        let _ = news.send(News::Swapped(format!("{} {answer} ({milliseconds} ms)", swap.kind.text())));
+    };
+    Ok(Some(ModelSwaps::start(asked, settings.seed, told)?))
 }
 
 /// Of the historian's log only what is wrong is of interest here.
@@ -168,6 +204,7 @@ struct Line {
     deadline: Duration,
     station: Option<ChildProcess>,
     historian: Option<HistorianSide>,
+    swaps: Option<ModelSwaps>,
     resume_at: Option<Nanos>,
     kills: u32,
     stop: Arc<AtomicBool>,
@@ -202,6 +239,7 @@ impl Line {
         let historian = settings.historian.as_ref();
         let historian = historian.map(|historian| HistorianSide::start(historian, &news, News::Historian));
         let historian = historian.transpose().map_err(TwinError::Historian)?;
+        let swaps = start_swaps(settings, &news)?;
         let stop = Arc::new(AtomicBool::new(false));
         let tell = news.clone();
         let tell = Box::new(move |told| drop(tell.send(News::Plc(told))));
@@ -215,6 +253,7 @@ impl Line {
             deadline: settings.deadline,
             station: None,
             historian,
+            swaps,
             resume_at: None,
             kills: 0,
             stop,
@@ -257,6 +296,7 @@ impl Line {
                     }
                 }
                 Ok(News::Plc(PlcNews::Machine(fault))) => self.suffer(fault, watcher)?,
+                Ok(News::Swapped(note)) => watcher.note(&note),
                 Ok(News::Plc(PlcNews::Note(note))) => watcher.note(&note),
                 Ok(News::Plc(PlcNews::Done(log))) => return Ok(*log),
                 Err(_) => {
@@ -319,8 +359,11 @@ impl Line {
                     historian.cut();
                     watcher.note(&format!("the network to the historian is cut (cut {})", historian.cuts));
                 }
-                MachineFault::PlcRestart | MachineFault::StationSlow | MachineFault::StationKill => {}
+                MachineFault::PlcRestart | MachineFault::StationSlow | MachineFault::StationKill | MachineFault::ModelSwap => {}
             }
+        }
+        if let Some(swaps) = self.swaps.as_ref().filter(|_| fault == MachineFault::ModelSwap) {
+            swaps.order();
         }
         let Some(station) = &mut self.station else { return Ok(()) };
         match fault {
@@ -338,7 +381,7 @@ impl Line {
                 watcher.note(&format!("the station stands still for {} ms", pause.as_millis()));
             }
             // The PLC sees to its own restart; the others are no matter of the station's.
-            MachineFault::PlcRestart | MachineFault::HistorianKill | MachineFault::NetworkCut => {}
+            MachineFault::PlcRestart | MachineFault::HistorianKill | MachineFault::NetworkCut | MachineFault::ModelSwap => {}
         }
         Ok(())
     }
@@ -359,6 +402,11 @@ impl Line {
         self.resume_station();
         if let Some(plc) = self.plc.take() {
             self.hear_until(heard, watcher, &mut |_| plc.is_finished(), PLC_STOP);
+        }
+        if let Some(mut swaps) = self.swaps.take() {
+            swaps.finish();
+            self.hear_until(heard, watcher, &mut |_| swaps.is_over(), SWAP_STOP);
+            self.swaps = Some(swaps);
         }
         self.let_records_arrive(heard, watcher);
         if let Some(mut station) = self.station.take() {
@@ -413,6 +461,7 @@ impl Line {
             match heard.receive_timeout(if so { Duration::ZERO } else { TICK }) {
                 Ok(News::Station(line)) => self.station_said(line, watcher),
                 Ok(News::Historian(line)) => historian_said(&line, watcher),
+                Ok(News::Swapped(note)) => watcher.note(&note),
                 Ok(News::Plc(_)) => {}
                 Err(NothingReceived::TimedOut) if !so && now() < until => {}
                 Err(_) => return so,

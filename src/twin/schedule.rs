@@ -55,6 +55,8 @@ pub struct Faults {
     pub historian_kills: u32,
     /// So many parts are followed by a cut of the network to the historian.
     pub network_cuts: u32,
+    /// So many parts are followed by a question for another model, good or bad.
+    pub model_swaps: u32,
 }
 
 /// What happens to a part's frame.
@@ -94,12 +96,14 @@ pub enum MachineFault {
     HistorianKill,
     /// The network to the historian is cut for a while.
     NetworkCut,
+    /// The station is asked for another model.
+    ModelSwap,
 }
 
 impl MachineFault {
     /// Whether station or PLC suffer it: one of these at a time.
     fn hits_station(self) -> bool {
-        !matches!(self, Self::HistorianKill | Self::NetworkCut)
+        !matches!(self, Self::HistorianKill | Self::NetworkCut | Self::ModelSwap)
     }
 }
 
@@ -162,6 +166,7 @@ impl Schedule {
             (MachineFault::StationKill, plan.faults.kills),
             (MachineFault::HistorianKill, plan.faults.historian_kills),
             (MachineFault::NetworkCut, plan.faults.network_cuts),
+            (MachineFault::ModelSwap, plan.faults.model_swaps),
         ];
         for (fault, count) in wanted {
             for index in sample(&mut random, plan.count as usize, count.min(plan.count) as usize) {

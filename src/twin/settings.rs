@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::model_swaps::SwapSettings;
 use super::oracle::Terms;
 use super::plc_program::ProgramSettings;
 use super::schedule::{Faults, Plan, Rate};
@@ -86,6 +87,8 @@ pub struct Settings {
     pub journal: PathBuf,
     /// The historian to run, and the network to cut.
     pub historian: Option<TwinHistorian>,
+    /// The models to ask the station for; `None` where it serves nobody who could ask.
+    pub swaps: Option<SwapSettings>,
 }
 
 /// What no station listens on: one whose cycles come another way.
@@ -139,6 +142,7 @@ impl Settings {
             station: station.id.clone(),
             journal: station.journal.directory.join("journal.sqlite"),
             historian: line.historian.clone(),
+            swaps: swaps(line, station),
         }
     }
 
@@ -190,6 +194,18 @@ impl Settings {
     pub fn spacing(&self) -> Duration {
         if self.is_wired() { self.part_interval_min } else { Duration::ZERO }
     }
+}
+
+/// The first inspection's models, asked for where line controllers are served.
+fn swaps(line: &TwinConfig, station: &StationConfig) -> Option<SwapSettings> {
+    let inspection = station.inspections().next()?;
+    Some(SwapSettings {
+        station: format!("http://{}", station.grpc.as_ref()?.listen),
+        inspection: inspection.name.clone(),
+        package: inspection.model.clone(),
+        signing_key: line.signing_key.clone(),
+        signature_required: station.models.require_signature,
+    })
 }
 
 /// The cameras whose frames come through shared memory; the others are left alone.

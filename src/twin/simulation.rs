@@ -348,7 +348,7 @@ impl Simulation {
                 }
             }
             MachineFault::StationKill => self.down_until = Some(self.now + DOWN),
-            MachineFault::StationSlow | MachineFault::HistorianKill | MachineFault::NetworkCut => {}
+            MachineFault::StationSlow | MachineFault::HistorianKill | MachineFault::NetworkCut | MachineFault::ModelSwap => {}
         }
     }
 
@@ -402,6 +402,7 @@ impl Simulation {
             threshold: Some(2.0),
             severity: None,
             findings: Vec::new(),
+            model: None,
         };
         self.happen(Event::Inspected {
             part: job.part,

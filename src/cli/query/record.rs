@@ -288,10 +288,7 @@ fn classes(part: &proto::Part) -> Vec<String> {
 }
 
 fn part_json(part: &proto::Part) -> Value {
-    let models = part
-        .models
-        .iter()
-        .map(|model| json!({ "name": model.name, "version": model.version, "sha256": hex(&model.sha256) }));
+    let models = part.models.iter().map(model_json);
     let tags = part.tags.iter().map(|tag| json!({ "name": tag.name, "value": tag.value }));
     json!({
         "kind": "part",
@@ -344,6 +341,10 @@ fn stages_json(stages: proto::StageTimes) -> Value {
     })
 }
 
+fn model_json(model: &proto::Model) -> Value {
+    json!({ "name": model.name, "version": model.version, "sha256": hex(&model.sha256) })
+}
+
 fn views_json(views: &[proto::View]) -> Value {
     let finding = |found: &proto::Finding| {
         json!({
@@ -375,6 +376,7 @@ fn views_json(views: &[proto::View]) -> Value {
             "score": view.score.and_then(shortest),
             "threshold": view.threshold.and_then(shortest),
             "findings": view.findings.iter().map(finding).collect::<Value>(),
+            "model": view.model.as_ref().map(model_json),
         })
     };
     views.iter().map(view).collect()

@@ -81,6 +81,7 @@ fn inspected(outcome: Outcome) -> Box<Inspected> {
             threshold: None,
             severity: None,
             findings: Vec::new(),
+            model: None,
         },
         defect_code: if outcome.verdict == Verdict::NotOk { 7 } else { 0 },
         queue_us: 1,

@@ -861,3 +861,41 @@ fn what_is_not_swapped_before_its_deadline_is_late() {
         }
     }
 }
+
+// ---- models ----
+
+#[test]
+fn a_part_keeps_the_models_of_its_trigger() {
+    let mut bench = Bench::window(PLC);
+    bench.trigger(1).release();
+    bench.event(Event::ModelsExchanged { config_checksum: 0xBEEF });
+    assert!(bench.line.needs_models(0xC0DE) && bench.line.needs_models(0xBEEF));
+    // Its frame comes after the exchange, and is judged by the models of before all the same.
+    bench.frame();
+    let first = *bench.jobs.last().unwrap();
+    bench.pass(40).trigger(2).release().frame();
+    let second = *bench.jobs.last().unwrap();
+    assert_eq!((first.config_checksum, second.config_checksum), (0xC0DE, 0xBEEF));
+    bench.judge_job(second, Outcome::OK).judge_job(first, NOT_OK);
+    let checksum = |cycle: u32| {
+        let mut records = bench.records.iter();
+        records
+            .find(|record| record.cycle_id.is_some_and(|id| id.get() == cycle))
+            .map(|record| record.config_checksum)
+    };
+    assert_eq!((checksum(1), checksum(2)), (Some(0xC0DE), Some(0xBEEF)));
+    assert!(!bench.line.needs_models(0xC0DE), "nobody waits for them any more");
+}
+
+#[test]
+fn models_are_needed_until_the_last_findings_are_in() {
+    let mut bench = Bench::window(PLC);
+    bench.trigger(1).release().frame();
+    bench.event(Event::ModelsExchanged { config_checksum: 0xBEEF }).pass(150);
+    assert_eq!(bench.outcome_of(1), undecided(Reason::Deadline));
+    assert!(bench.line.needs_models(0xC0DE), "the engine still works on it");
+    bench.judge(Outcome::OK);
+    assert!(!bench.line.needs_models(0xC0DE));
+    let late = bench.records.last().unwrap();
+    assert!(late.late_findings && late.config_checksum == 0xC0DE);
+}
