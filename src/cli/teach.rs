@@ -17,7 +17,11 @@ use crate::teach::evaluate::Evaluation;
 use crate::teach::patchcore::PatchCoreOptions;
 use crate::teach::{Lesson, Taught, TeachError, teach};
 use crate::vision::inspector::Inspector;
+use crate::vision::tiling::Tiles;
 use crate::vision::{EngineOptions, Provider};
+
+/// Size images are brought to unless told otherwise, pixels.
+const SIZE: (u32, u32) = (256, 256);
 
 #[derive(Debug, Args)]
 pub(super) struct TeachArgs {
@@ -33,9 +37,15 @@ pub(super) struct TeachArgs {
     /// Backbone: a built-in name or an ONNX file with its manifest beside it
     #[arg(long, default_value = BUILT_IN, value_name = "NAME|FILE")]
     backbone: String,
-    /// Size images are brought to
-    #[arg(long, default_value = "256x256", value_name = "WxH", value_parser = parse_size)]
-    size: (u32, u32),
+    /// Size images are brought to [default: that of --tile, else 256x256]
+    #[arg(long, value_name = "WxH", value_parser = parse_size)]
+    size: Option<(u32, u32)>,
+    /// Cut pictures into tiles of so many of their pixels, each of which is brought to --size
+    #[arg(long, value_name = "WxH", value_parser = parse_size)]
+    tile: Option<(u32, u32)>,
+    /// Pixels that neighbouring tiles have in common, at least [default: a quarter of a tile's shorter side]
+    #[arg(long, value_name = "PX", requires = "tile")]
+    overlap: Option<u32>,
     /// Share of good parts that may be rejected
     #[arg(long, default_value_t = 0.01, value_name = "R")]
     false_reject_rate: f64,
@@ -57,6 +67,9 @@ pub(super) struct TeachArgs {
     /// Nearest bank patches whose distances are averaged (patchcore)
     #[arg(long, default_value_t = PatchCoreOptions::default().neighbours, value_name = "N", value_parser = parse_count)]
     neighbours: usize,
+    /// Share of a part's own calm level that is taken off, 0 to 1 (relative)
+    #[arg(long, default_value_t = PatchCoreOptions::default().own_level, value_name = "S", value_parser = parse_share)]
+    own_level: f32,
     /// Seed of everything random; the same seed and images give the same model
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
@@ -84,14 +97,30 @@ fn parse_count(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "give a whole number from 1 to 65536".into())
 }
 
+fn parse_share(text: &str) -> Result<f32, String> {
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "give a number from 0 to 1".into())
+}
+
 impl TeachArgs {
     fn lesson(&self) -> Lesson {
+        let tiles = self.tile.map(|(width, height)| {
+            let tiles = Tiles::of(width, height);
+            Tiles {
+                overlap_px: self.overlap.unwrap_or(tiles.overlap_px),
+                ..tiles
+            }
+        });
+        let (width, height) = self.size.or(self.tile).unwrap_or(SIZE);
         let folder = self.out.file_name().map(|name| name.to_string_lossy().into_owned());
         Lesson {
             good: self.good.clone(),
             backbone: self.backbone.clone(),
-            width: self.size.0,
-            height: self.size.1,
+            width,
+            height,
+            tiles,
             false_reject_rate: self.false_reject_rate,
             strict: self.strict,
             method: self.method,
@@ -99,6 +128,7 @@ impl TeachArgs {
                 bank: self.bank,
                 neighbours: self.neighbours,
                 seed: self.seed,
+                own_level: self.own_level,
             },
             name: self.name.clone().or(folder).unwrap_or_else(|| "model".into()),
             version: self.version.clone(),

@@ -3,7 +3,7 @@
 use super::manifest::GoldenImage;
 use super::package::Package;
 use crate::part::Verdict;
-use crate::vision::inspector::Overrides;
+use crate::vision::inspector::{InspectError, Look, Overrides, Picture};
 use crate::vision::preprocess::InputTensor;
 use crate::vision::reading::Reader;
 use crate::vision::{Engine, EngineError, Image, Provider};
@@ -94,12 +94,21 @@ fn check_one(
         reason,
     };
     let image = read_pixels(package, golden).map_err(unreadable)?;
-    let placement = tensor.set_image(0, &image, None).map_err(|error| unreadable(error.to_string()))?;
-    let outputs = engine.run(&tensor.shape(), tensor.values()).map_err(|source| GoldenError::Engine {
-        image: golden.file.clone(),
-        source,
+    let input = &manifest.input;
+    let judged = Look {
+        engine,
+        tensor,
+        reader,
+        input,
+    }
+    .judge(Picture::Image(&image), None, Overrides::default());
+    let inspection = judged.map_err(|error| match error {
+        InspectError::Engine(source) => GoldenError::Engine {
+            image: golden.file.clone(),
+            source,
+        },
+        error => unreadable(error.to_string()),
     })?;
-    let inspection = reader.read(outputs, &placement, Overrides::default());
     let (score, verdict) = (inspection.score, inspection.verdict);
     let precision = format!("{}_f32", provider.name());
     let relative = manifest.golden.tolerance.get(&precision).copied().unwrap_or(TOLERANCE_DEFAULT);

@@ -387,6 +387,7 @@ fn input(model: &ModelProto, inputs: &[Port], wishes: &Wishes, questions: &mut V
         _ => (Normalisation::Affine, Some(range.affine(colour))),
     };
     Ok(Some(InputSpec {
+        tiles: None,
         name: port.name.clone(),
         layout,
         dtype,

@@ -181,7 +181,13 @@ impl Package {
     pub fn activate(self, options: EngineOptions) -> Result<ActiveModel, PackageError> {
         self.check_spec().map_err(|reason| self.unusable(reason))?;
         let mut loaded = self.load(options)?;
-        let mut tensor = self.manifest.input.tensor().map_err(|error| self.unusable(error.to_string()))?;
+        let takes_any_number = matches!(loaded.inputs(), [port] if port.shape.first() == Some(&None));
+        let input = &self.manifest.input;
+        let tensor = match input.tiles {
+            Some(_) if input.batch == 1 && takes_any_number => input.tensor_of_tiles(),
+            _ => input.tensor(),
+        };
+        let mut tensor = tensor.map_err(|error| self.unusable(error.to_string()))?;
         self.check_input(&loaded, &tensor).map_err(|reason| self.unusable(reason))?;
         let reader = Reader::new(&self.manifest, loaded.outputs()).map_err(|reason| self.unusable(reason))?;
         let gated = golden::check(&self, &mut loaded, &mut tensor, &reader).map_err(|source| PackageError::Golden {
@@ -241,6 +247,9 @@ impl Package {
         }
         if !(1..=BATCH_MAX).contains(&input.batch) {
             return Err(format!("its batch of {} is none of 1 to {BATCH_MAX}", input.batch));
+        }
+        if let Some(tiles) = &input.tiles {
+            tiles.check().map_err(|reason| format!("its tiles {reason}"))?;
         }
         let range = input.scale.iter().chain(&input.offset).flatten();
         if !range

@@ -244,7 +244,7 @@ impl Worker {
 fn reason_of(error: &InspectError) -> Reason {
     match error {
         InspectError::Decode(_) => Reason::Unreadable,
-        InspectError::Preprocess(_) => Reason::FrameSize,
+        InspectError::Preprocess(_) | InspectError::Tiles(_) => Reason::FrameSize,
         InspectError::Engine(_) => Reason::EngineFailed,
     }
 }

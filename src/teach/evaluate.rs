@@ -132,6 +132,7 @@ pub fn evaluate(
                 });
             }
             Err(InspectError::Preprocess(error)) => return Err(error.into()),
+            Err(InspectError::Tiles(error)) => return Err(error.into()),
             Err(InspectError::Engine(error)) => return Err(error.into()),
         }
         progress.advance(1);

@@ -4,10 +4,12 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use super::decode::{DecodeError, read_image};
-use super::preprocess::{Placement, PreprocessError};
-use super::{AnomalyMap, Engine, EngineError, Image};
+use super::preprocess::{InputTensor, Placement, PreprocessError};
+use super::reading::Reader;
+use super::tiling::TooManyTiles;
+use super::{AnomalyMap, Engine, EngineError, Image, OutputTensor};
 use crate::capture::Frame;
-use crate::model::manifest::Manifest;
+use crate::model::manifest::{InputSpec, Manifest};
 use crate::model::package::ActiveModel;
 use crate::part::{Finding, Reason, Region, Verdict};
 
@@ -44,7 +46,7 @@ pub struct Inspection {
     pub threshold: f32,
     /// Where it is not Ok, worst first; empty if it is Ok.
     pub findings: Vec<Finding>,
-    /// Scores per pixel at the model's input size, where the model gives them.
+    /// Scores per pixel, where the model gives them: at its input size, or of all tiles at their scale.
     pub map: Option<AnomalyMap>,
     /// Time spent.
     pub latency: Latency,
@@ -68,6 +70,9 @@ pub enum InspectError {
     /// The image's buffer does not fit its size.
     #[error(transparent)]
     Preprocess(#[from] PreprocessError),
+    /// The image is too large for its tiles.
+    #[error(transparent)]
+    Tiles(#[from] TooManyTiles),
     /// The runtime failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -117,9 +122,7 @@ impl Inspector {
     /// # Errors
     /// When the image's buffer does not fit its size or the runtime fails.
     pub fn inspect(&mut self, image: &Image) -> Result<Inspection, InspectError> {
-        let start = Instant::now();
-        let placement = self.model.tensor.set_image(0, image, None)?;
-        self.conclude(&placement, Overrides::default(), start)
+        self.judge(Picture::Image(image), None, Overrides::default())
     }
 
     /// Judges a frame of a camera, or the part of it in `region`. Findings are in pixels of the whole frame.
@@ -127,26 +130,145 @@ impl Inspector {
     /// # Errors
     /// When the frame's bytes or the region do not fit its size or the runtime fails.
     pub fn inspect_frame(&mut self, frame: &Frame, region: Option<Region>, overrides: Overrides) -> Result<Inspection, InspectError> {
-        let start = Instant::now();
-        let placement = self.model.tensor.set_frame(0, frame, region)?;
-        self.conclude(&placement, overrides, start)
+        self.judge(Picture::Frame(frame), region, overrides)
     }
 
-    /// Runs the model on the tensor that was made since `start`, in which the picture lies so.
-    fn conclude(&mut self, placement: &Placement, overrides: Overrides, start: Instant) -> Result<Inspection, InspectError> {
-        let preprocessed = Instant::now();
-        let tensor = &self.model.tensor;
-        let outputs = self.model.engine.run(&tensor.shape(), tensor.values())?;
-        let inferred = Instant::now();
-        let inspection = self.model.reader.read(outputs, placement, overrides);
-        Ok(Inspection {
-            latency: Latency {
-                decode: Duration::ZERO,
-                preprocess: preprocessed - start,
-                infer: inferred - preprocessed,
-                postprocess: inferred.elapsed(),
-            },
-            ..inspection
-        })
+    fn judge(&mut self, picture: Picture<'_>, region: Option<Region>, overrides: Overrides) -> Result<Inspection, InspectError> {
+        let model = &mut self.model;
+        let mut look = Look {
+            engine: model.engine.as_mut(),
+            tensor: &mut model.tensor,
+            reader: &model.reader,
+            input: &model.package.manifest.input,
+        };
+        look.judge(picture, region, overrides)
     }
+}
+
+/// Pixels, wherever they are.
+#[derive(Debug, Clone, Copy)]
+pub enum Picture<'a> {
+    /// In memory of their own.
+    Image(&'a Image),
+    /// As the camera gave them.
+    Frame(&'a Frame),
+}
+
+impl Picture<'_> {
+    fn whole(self) -> Region {
+        match self {
+            Self::Image(image) => Region::whole(image.width, image.height),
+            Self::Frame(frame) => Region::whole(frame.width, frame.height),
+        }
+    }
+
+    fn set(self, tensor: &mut InputTensor, index: usize, region: Option<Region>) -> Result<Placement, PreprocessError> {
+        match self {
+            Self::Image(image) => tensor.set_image(index, image, region),
+            Self::Frame(frame) => tensor.set_frame(index, frame, region),
+        }
+    }
+}
+
+/// A model that looks at pictures, whole or in tiles: the golden gate and the station go the same way.
+pub struct Look<'a> {
+    /// Runs it.
+    pub engine: &'a mut dyn Engine,
+    /// Its input, to be filled.
+    pub tensor: &'a mut InputTensor,
+    /// Reads its outputs.
+    pub reader: &'a Reader,
+    /// What its package says of the input.
+    pub input: &'a InputSpec,
+}
+
+impl Look<'_> {
+    /// Judges a picture, or the part of it in `region`. Findings are in pixels of the whole picture.
+    ///
+    /// # Errors
+    /// When the pixels or the region do not fit the picture's size, it is too large for its tiles, or the runtime fails.
+    pub fn judge(&mut self, picture: Picture<'_>, region: Option<Region>, overrides: Overrides) -> Result<Inspection, InspectError> {
+        let seen = region.unwrap_or_else(|| picture.whole());
+        let cut = self.input.tiles.map(|tiles| tiles.cut(seen)).transpose()?;
+        match cut.as_deref() {
+            None | Some([_]) => self.judge_whole(picture, region, overrides),
+            Some(cut) => self.judge_tiles(picture, cut, seen, overrides),
+        }
+    }
+
+    fn judge_whole(&mut self, picture: Picture<'_>, region: Option<Region>, overrides: Overrides) -> Result<Inspection, InspectError> {
+        let start = Instant::now();
+        let placement = picture.set(self.tensor, 0, region)?;
+        let (outputs, mut latency) = self.run(1, start)?;
+        let read = Instant::now();
+        let inspection = self.reader.read(outputs, &placement, overrides);
+        latency.postprocess = read.elapsed();
+        Ok(Inspection { latency, ..inspection })
+    }
+
+    fn judge_tiles(
+        &mut self,
+        picture: Picture<'_>,
+        cut: &[Region],
+        seen: Region,
+        overrides: Overrides,
+    ) -> Result<Inspection, InspectError> {
+        // A finding is only as large as it is once its parts are one.
+        let parts = Overrides {
+            min_area_px: 0,
+            ..overrides
+        };
+        let mut tiles = Vec::with_capacity(cut.len());
+        let mut latency = Latency::default();
+        for group in cut.chunks(self.tensor.batch()) {
+            let start = Instant::now();
+            let set = |(index, tile): (usize, &Region)| picture.set(self.tensor, index, Some(*tile));
+            let placements: Vec<Placement> = group.iter().enumerate().map(set).collect::<Result<_, _>>()?;
+            let (outputs, spent) = self.run(group.len(), start)?;
+            let read = Instant::now();
+            for (index, placement) in placements.into_iter().enumerate() {
+                let tile = self.reader.read(outputs_of(&outputs, index), &placement, parts);
+                tiles.push((placement, tile));
+            }
+            latency.preprocess += spent.preprocess;
+            latency.infer += spent.infer;
+            latency.postprocess += read.elapsed();
+        }
+        let start = Instant::now();
+        let inspection = self.reader.join(tiles, seen, overrides);
+        latency.postprocess += start.elapsed();
+        Ok(Inspection { latency, ..inspection })
+    }
+
+    /// Runs the model on the first pictures of the tensor, which were set since `start`; on all of them where it insists on its batch.
+    fn run(&mut self, count: usize, start: Instant) -> Result<(Vec<OutputTensor>, Latency), InspectError> {
+        let preprocessed = Instant::now();
+        let takes_any_number = self.tensor.batch() != self.input.batch;
+        let (shape, values) = self.tensor.first(if takes_any_number { count } else { self.tensor.batch() });
+        let outputs = self.engine.run(&shape, values)?;
+        let latency = Latency {
+            decode: Duration::ZERO,
+            preprocess: preprocessed - start,
+            infer: preprocessed.elapsed(),
+            postprocess: Duration::ZERO,
+        };
+        Ok((outputs, latency))
+    }
+}
+
+/// What outputs say of one picture of the batch: every head has the batch as its first dimension.
+fn outputs_of(outputs: &[OutputTensor], index: usize) -> Vec<OutputTensor> {
+    let of_one = |output: &OutputTensor| {
+        let batch = output.shape.first().copied().unwrap_or(1).max(1);
+        let length = output.values.len() / batch;
+        let mut shape = output.shape.clone();
+        if let Some(batch) = shape.first_mut() {
+            *batch = 1;
+        }
+        OutputTensor {
+            shape,
+            values: output.values.get(index * length..(index + 1) * length).unwrap_or_default().to_vec(),
+        }
+    };
+    outputs.iter().map(of_one).collect()
 }

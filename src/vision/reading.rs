@@ -1,5 +1,7 @@
 //! How a model's outputs are read: tensors become a score, a verdict and findings, by what the package's manifest says of them. Pure.
 
+mod tiled;
+
 use super::detect::nms::Scope;
 use super::detect::{self, Detection, Limits, Size, Tensor};
 use super::inspector::{Inspection, Latency, Overrides};
