@@ -7,15 +7,18 @@
 //! | `backbone.rs`, `features.rs` | images become patch embeddings |
 //! | `spatial.rs` | averaging, interpolation and blur as matrices; pure |
 //! | `coreset.rs`, `patchcore.rs`, `padim.rs`, `relative.rs`, `detector.rs` | the methods and their reference scorers; pure |
-//! | `calibration.rs` | the threshold and what it promises; pure |
+//! | `calibration.rs`, `cost.rs` | the threshold and what it promises, or costs; pure |
+//! | `threshold.rs` | ... from held-out good parts, or with known defects |
 //! | `graph.rs` | the fitted method as one ONNX graph; pure |
 //! | `golden.rs` | the images that prove the graph wherever it runs |
+//! | `search.rs`, `synthetic.rs` | which way to teach sees most within a time budget; defects to try that on |
 //! | `metrics.rs`, `evaluate.rs` | how good the model is |
 //! | `mod.rs` | the lesson: all of it in order |
 
 pub mod backbone;
 pub mod calibration;
 pub mod coreset;
+pub mod cost;
 pub mod dataset;
 pub mod detector;
 pub mod evaluate;
@@ -28,7 +31,10 @@ pub mod parts;
 pub mod patchcore;
 pub mod progress;
 pub mod relative;
+pub mod search;
 pub mod spatial;
+pub mod synthetic;
+pub mod threshold;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -38,8 +44,8 @@ use prost::Message;
 use rayon::prelude::*;
 
 use crate::model::manifest::{
-    self, BackboneSpec, Calibration, FORMAT_VERSION, Fit, Golden, InputSpec, Kind, Manifest, MethodSpec, Normalisation, OutputSpec,
-    Provenance, Teaching, ThresholdSpec, sha256_hex,
+    self, BackboneSpec, FORMAT_VERSION, Fit, Golden, InputSpec, Kind, Manifest, MethodSpec, Normalisation, OutputSpec, Provenance,
+    Teaching, ThresholdSpec, sha256_hex,
 };
 use crate::model::package::{MODEL, Package, PackageError};
 use crate::vision::decode::DecodeError;
@@ -49,13 +55,15 @@ use crate::vision::preprocess::{Colour, Element, Filter, Layout};
 use crate::vision::tiling::{Tiles, TooManyTiles};
 use crate::vision::{AnomalyMap, EngineError, EngineOptions};
 use backbone::{Backbone, BackboneError};
-use calibration::{CalibrationError, check_rate, conformal_threshold};
+use calibration::{CalibrationError, check_rate};
+use cost::Cheapest;
 use dataset::DatasetError;
 use detector::{Detector, Method, Scores};
 use features::{Embeddings, FeatureExtractor, Grid};
-use parts::{GoodParts, file_name, shortened};
+use parts::GoodParts;
 use patchcore::{PatchCore, PatchCoreOptions};
 use progress::{Progress, Stage};
+use threshold::KnownDefects;
 
 /// Folds of the good images: each is scored by a model that has not seen its fold.
 pub const FOLDS: usize = 5;
@@ -68,10 +76,6 @@ pub const PATCHES_MAX: usize = 1_500_000;
 
 /// Shortest and longest side of the model's input, pixels.
 pub const SIDE_PX: std::ops::RangeInclusive<u32> = 64..=1024;
-
-/// A good image is named as suspicious if its score is this many median absolute deviations above the median (1.4826 of them are one standard
-/// deviation of a normal distribution; Leys et al. 2013, J. Exp. Soc. Psychol. 49).
-const SUSPICIOUS_DEVIATIONS: f32 = 8.0;
 
 /// What to teach and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -88,6 +92,8 @@ pub struct Lesson {
     pub tiles: Option<Tiles>,
     /// Share of good parts that may be rejected.
     pub false_reject_rate: f64,
+    /// Known defects that the threshold is chosen by; from good parts alone without.
+    pub known: Option<KnownDefects>,
     /// Refuse what would otherwise be a warning.
     pub strict: bool,
     /// The method.
@@ -115,6 +121,8 @@ pub struct Taught {
     pub stages: Vec<(Stage, Duration)>,
     /// What the user should know.
     pub warnings: Vec<String>,
+    /// The threshold of lowest cost, where defects are known.
+    pub cheapest: Option<Cheapest>,
 }
 
 /// Why teaching failed.
@@ -132,6 +140,20 @@ pub enum TeachError {
     /// An image cannot be resized.
     #[error(transparent)]
     Preprocess(#[from] crate::vision::preprocess::PreprocessError),
+    /// No way to teach is fast enough.
+    #[error(
+        "failed to find a way to teach within {} ms: the fastest takes {:.1} ms on this machine; allow more by --budget-ms, or more --threads",
+        budget.as_millis(), fastest.as_secs_f64() * 1e3
+    )]
+    Budget {
+        /// The time allowed.
+        budget: Duration,
+        /// What the fastest way takes.
+        fastest: Duration,
+    },
+    /// A picture cannot be judged by a model that is tried.
+    #[error(transparent)]
+    Inspect(crate::vision::inspector::InspectError),
     /// Images of that size cannot be made.
     #[error("failed to prepare images to teach from: {0}")]
     Tensor(String),
@@ -147,6 +169,9 @@ pub enum TeachError {
     /// The scores do not give a threshold.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
+    /// Known defects do not give a threshold.
+    #[error(transparent)]
+    Cost(#[from] cost::CostError),
     /// The graph cannot be built.
     #[error(transparent)]
     Graph(#[from] graph::NameTaken),
@@ -242,6 +267,7 @@ impl Default for Lesson {
             height: 256,
             tiles: None,
             false_reject_rate: 0.01,
+            known: None,
             strict: false,
             method: Method::default(),
             settings: PatchCoreOptions::default(),
@@ -313,8 +339,15 @@ fn teach_parts(lesson: &Lesson, parts: GoodParts, progress: &dyn Progress) -> Re
 
     watch.begin(Stage::Calibration, parts.images.len());
     let held_out = cross_validate(&parts, &good, extractor.grid(), lesson, progress)?;
-    let threshold = threshold(&held_out, lesson, &mut warnings)?;
-    warnings.extend(suspicious(&parts.paths, &held_out));
+    let promised = threshold::by_promise(&held_out, lesson, &mut warnings)?;
+    let (threshold, cheapest) = match &lesson.known {
+        None => (promised, None),
+        Some(known) => {
+            let (spec, cheapest) = threshold::by_cost(promised, &held_out, known, lesson, &detector, &mut extractor, progress)?;
+            (spec, Some(cheapest))
+        }
+    };
+    warnings.extend(threshold::suspicious(&parts.paths, &held_out));
 
     watch.begin(Stage::Gate, 1);
     let model = graph::emit(&backbone, extractor.grid(), &detector)?;
@@ -341,6 +374,7 @@ fn teach_parts(lesson: &Lesson, parts: GoodParts, progress: &dyn Progress) -> Re
         grid: extractor.grid().clone(),
         stages: watch.stages,
         warnings,
+        cheapest,
     };
     refuse_warnings(lesson, &taught)?;
     Ok(taught)
@@ -440,60 +474,6 @@ fn cross_validate(
             .for_each(|(index, fold_score)| scores[index] = Some(fold_score));
     }
     Ok(scores.into_iter().flatten().collect())
-}
-
-/// The limits for images and pixels, both from the same promise.
-fn threshold(held_out: &[PartScore], lesson: &Lesson, warnings: &mut Vec<String>) -> Result<ThresholdSpec, TeachError> {
-    let images: Vec<f32> = held_out.iter().map(|scores| scores.image).collect();
-    let peaks: Vec<f32> = held_out.iter().map(|scores| scores.peak).collect();
-    let score = conformal_threshold(&images, lesson.false_reject_rate)?;
-    let region = conformal_threshold(&peaks, lesson.false_reject_rate)?;
-    if score.beyond_data {
-        warnings.push(format!(
-            "{} good images can vouch for at most {:.1} % false rejects, not {:.1} %; the threshold is the highest score of a good image and {:.0} % more; \
-             give at least {:.0} images, or --false-reject-rate {:.3}",
-            score.good_images,
-            100.0 * score.supported_false_reject_rate,
-            100.0 * lesson.false_reject_rate,
-            100.0 * (calibration::BEYOND_DATA_MARGIN - 1.0),
-            (1.0 / lesson.false_reject_rate - 1.0).ceil(),
-            score.supported_false_reject_rate,
-        ));
-    }
-    Ok(ThresholdSpec {
-        score: score.value,
-        region: Some(region.value),
-        chosen_by: format!("split conformal over {FOLDS} folds of the good images"),
-        calibration: Some(Calibration {
-            requested_false_reject_rate: score.requested_false_reject_rate,
-            supported_false_reject_rate: score.supported_false_reject_rate,
-            good_images: score.good_images,
-            beyond_data: score.beyond_data,
-        }),
-    })
-}
-
-/// Good images that look unlike all others: probably not good.
-fn suspicious(paths: &[PathBuf], held_out: &[PartScore]) -> Option<String> {
-    let median = |mut values: Vec<f32>| {
-        values.sort_by(f32::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or_default()
-    };
-    let centre = median(held_out.iter().map(|scores| scores.image).collect());
-    let deviation = median(held_out.iter().map(|scores| (scores.image - centre).abs()).collect());
-    let names: Vec<String> = paths
-        .iter()
-        .zip(held_out)
-        .filter(|(_, scores)| scores.image > centre + SUSPICIOUS_DEVIATIONS * deviation)
-        .map(|(path, _)| file_name(path))
-        .collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "look at {} image(s) that differ from all other good ones: {}",
-            names.len(),
-            shortened(&names)
-        )
-    })
 }
 
 fn manifest(

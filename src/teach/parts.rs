@@ -45,7 +45,7 @@ impl GoodParts {
         embeddings.subset(&self.images_of(parts))
     }
 
-    fn push(&mut self, path: PathBuf, images: Vec<Vec<u8>>) {
+    pub(super) fn push(&mut self, path: PathBuf, images: Vec<Vec<u8>>) {
         self.tiles.push(self.images.len()..self.images.len() + images.len());
         self.images.extend(images);
         self.paths.push(path);
@@ -164,4 +164,32 @@ pub(super) fn shortened(names: &[String]) -> String {
     let more = names.len().saturating_sub(SHOWN);
     let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
     if more > 0 { format!("{shown} and {more} more") } else { shown }
+}
+
+/// At most `most` of a list, evenly spread, the first among them.
+pub(super) fn evenly<T>(list: Vec<T>, most: usize) -> Vec<T> {
+    let (count, mut kept) = (list.len(), 0);
+    let mut is_next = |index: usize| {
+        let is_next = count <= most || index == kept * count / most;
+        kept += usize::from(is_next);
+        is_next
+    };
+    let list = list.into_iter().enumerate();
+    list.filter(|(index, _)| is_next(*index)).map(|(_, item)| item).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    proptest! {
+        #[test]
+        fn an_even_choice_has_its_size_and_order(count in 0_usize..300, most in 1_usize..50) {
+            let kept = evenly((0..count).collect(), most);
+            prop_assert_eq!(kept.len(), count.min(most));
+            prop_assert!(kept.windows(2).all(|pair| pair[0] < pair[1]));
+            prop_assert!(count == 0 || kept[0] == 0);
+        }
+    }
 }
