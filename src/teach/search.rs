@@ -138,6 +138,20 @@ struct Judged {
 /// When images or the backbone cannot be used, nothing is within the budget, or the user stops it.
 pub fn search(base: &Lesson, test: Option<&Path>, budget: Duration, progress: &dyn Progress) -> Result<Found, TeachError> {
     let backbone = checked_backbone(base)?;
+    search_among(&|timed| inputs(timed, &backbone), base, test, budget, progress)
+}
+
+/// Ways to teach by input, from the pictures that are timed.
+type Inputs<'a> = dyn Fn(&[Image]) -> Vec<(Way, Vec<Way>)> + 'a;
+
+fn search_among(
+    inputs: &Inputs<'_>,
+    base: &Lesson,
+    test: Option<&Path>,
+    budget: Duration,
+    progress: &dyn Progress,
+) -> Result<Found, TeachError> {
+    let backbone = checked_backbone(base)?;
     let paths = evenly(dataset::good_images(&base.good)?, PARTS_MAX);
     if paths.len() < 2 * IMAGES_MIN {
         return Err(TeachError::TooFewImages {
@@ -147,7 +161,7 @@ pub fn search(base: &Lesson, test: Option<&Path>, budget: Duration, progress: &d
         });
     }
     let timed = by_size(&paths)?;
-    let inputs = inputs(&timed, &backbone);
+    let inputs = inputs(&timed);
     let quiet = Unseen(progress);
     progress.begin(Stage::Search, inputs.iter().map(|(_, ways)| ways.len()).sum());
     let mut tried = Vec::new();
@@ -422,5 +436,61 @@ mod tests {
         assert!((accuracy.mean_auroc - 0.5).abs() < 1e-9);
         assert!((accuracy.image_auroc - 0.75).abs() < 1e-9);
         assert_eq!((accuracy.weakest.as_str(), accuracy.weakest_auroc), ("b", 0.0));
+    }
+    /// A folder of rendered good parts.
+    fn rendered() -> tempfile::TempDir {
+        let folder = tempfile::tempdir().unwrap();
+        for index in 0..12 {
+            let part = crate::twin::parts::render(3, index, None).image;
+            let png = crate::vision::encode::encode_png(part.width, part.height, &part.rgb).unwrap();
+            std::fs::write(folder.path().join(format!("{index:02}.png")), png).unwrap();
+        }
+        folder
+    }
+
+    /// Whole and in tiles, at a size that takes a moment only.
+    fn small(_: &[Image]) -> Vec<(Way, Vec<Way>)> {
+        let settings = PatchCoreOptions {
+            bank: 64,
+            ..PatchCoreOptions::default()
+        };
+        let way = |method, tiles| Way {
+            method,
+            settings,
+            size: (64, 64),
+            tiles,
+        };
+        let tiles = Some(Tiles::of(192, 192));
+        [
+            vec![way(Method::Patchcore, None), way(Method::Relative, None)],
+            vec![way(Method::Relative, tiles)],
+        ]
+        .map(|ways| (ways[0], ways))
+        .to_vec()
+    }
+
+    #[test]
+    fn every_way_within_the_budget_is_judged_and_the_best_becomes_the_lesson() {
+        let good = rendered();
+        let base = Lesson {
+            good: good.path().into(),
+            ..Lesson::default()
+        };
+        let found = search_among(&small, &base, None, Duration::from_secs(3600), &crate::teach::progress::Silent).unwrap();
+        assert_eq!((found.tried.len(), found.yardstick), (3, Yardstick::DrawnDefects));
+        assert!(
+            found
+                .tried
+                .iter()
+                .all(|tried| tried.accuracy.as_ref().is_some_and(|accuracy| accuracy.mean_auroc > 0.0))
+        );
+        let lesson = found.lesson(&base);
+        let best = &found.tried[found.best].way;
+        assert_eq!(
+            (lesson.method, lesson.tiles, lesson.width, lesson.good),
+            (best.method, best.tiles, 64, base.good.clone())
+        );
+        let too_little = search_among(&small, &base, None, Duration::ZERO, &crate::teach::progress::Silent);
+        assert!(matches!(too_little, Err(TeachError::Budget { fastest, .. }) if fastest > Duration::ZERO));
     }
 }
