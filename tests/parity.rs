@@ -115,7 +115,7 @@ fn the_padim_graph_scores_photos_as_its_reference_does() {
 
 #[test]
 fn both_graphs_score_drawn_parts_as_their_references_do() {
-    for method in [Method::Patchcore, Method::Padim] {
+    for method in [Method::Patchcore, Method::Padim, Method::Relative] {
         let taught = parts::taught(method);
         let images = drawn(&taught);
         assert_parity(&taught, images);
@@ -126,7 +126,7 @@ fn both_graphs_score_drawn_parts_as_their_references_do() {
 fn a_graph_for_a_wide_image_scores_as_its_reference_does() {
     let folder = tempfile::tempdir().unwrap();
     parts::write(folder.path(), 0, parts::GOOD, false);
-    for method in [Method::Patchcore, Method::Padim] {
+    for method in [Method::Patchcore, Method::Padim, Method::Relative] {
         let mut lesson = parts::lesson(folder.path().into(), 64, method);
         lesson.width = 128;
         let taught = teach(&lesson, &Silent).unwrap();
@@ -137,7 +137,7 @@ fn a_graph_for_a_wide_image_scores_as_its_reference_does() {
 
 #[test]
 fn images_judged_together_get_the_scores_they_get_alone() {
-    for method in [Method::Patchcore, Method::Padim] {
+    for method in [Method::Patchcore, Method::Padim, Method::Relative] {
         let taught = parts::taught(method);
         let (width, height) = (taught.grid.width, taught.grid.height);
         let mut engine = OrtEngine::from_bytes("the emitted graph", &taught.package.files[MODEL], EngineOptions::default()).unwrap();
@@ -161,4 +161,9 @@ fn images_judged_together_get_the_scores_they_get_alone() {
             }
         }
     }
+}
+
+#[test]
+fn the_relative_graph_scores_photos_as_its_reference_does() {
+    assert_parity_on_photos("the_relative_graph_scores_photos_as_its_reference_does", Method::Relative);
 }

@@ -104,10 +104,12 @@ pub(crate) fn lesson(good: PathBuf, side: u32, method: Method) -> Lesson {
             bank: 2048,
             neighbours: 3,
             seed: 0,
+            ..PatchCoreOptions::default()
         },
         name: "drawn".into(),
         version: "1".into(),
         engine: EngineOptions::default(),
+        ..Lesson::default()
     }
 }
 

@@ -58,9 +58,16 @@ fn good_parts_become_a_package_with_manifest_model_and_golden_images() {
 }
 
 #[test]
-fn a_scratch_is_rejected_where_it_is_and_a_good_part_passes_with_both_methods() {
-    for method in ["patchcore", "padim"] {
-        let folder = taught(&["--method", method]);
+fn a_scratch_is_rejected_where_it_is_and_a_good_part_passes_whatever_the_method() {
+    let ways: [&[&str]; 4] = [
+        &["--method", "patchcore"],
+        &["--method", "padim"],
+        &["--method", "relative"],
+        &["--tile", "64x64", "--overlap", "16"],
+    ];
+    for arguments in ways {
+        let method = arguments.join(" ");
+        let folder = taught(arguments);
         let parts_folder = folder.path().join("parts");
         fs::create_dir(&parts_folder).unwrap();
         write_part(&parts_folder.join("good.png"), 300, false);
@@ -387,4 +394,57 @@ fn copies_of_an_image_are_taught_once_and_named() {
     let outcome = run(teach(&good, &folder.path().join("model")).args(["--format", "json"])).done();
     assert_eq!(outcome.json()[0]["images"], 12);
     assert!(outcome.stderr.contains("again.png (of 003.png)"), "{outcome:#?}");
+}
+
+#[test]
+fn a_package_of_tiles_says_how_pictures_are_cut_and_is_proven_over_seams() {
+    let folder = taught(&["--tile", "64x64", "--overlap", "16"]);
+    let model = folder.path().join("model");
+    let manifest: toml::Value = toml::from_str(&fs::read_to_string(model.join("model.toml")).unwrap()).unwrap();
+    let tiles = &manifest["input"]["tiles"];
+    let number = |key: &str| tiles[key].as_integer();
+    assert_eq!(
+        (number("width"), number("height"), number("overlap_px")),
+        (Some(64), Some(64), Some(16))
+    );
+    for image in manifest["golden"]["image"].as_array().unwrap() {
+        let size = image::image_dimensions(model.join(image["file"].as_str().unwrap())).unwrap();
+        assert_eq!(size, (112, 112), "a golden image has two tiles in a row, overlapping by 16");
+    }
+}
+
+#[test]
+fn tiles_that_cannot_be_are_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    parts::write(&folder.path().join("good"), 0, parts::GOOD, false);
+    let refused = |arguments: &[&str], words: &[&str]| {
+        run(teach(&folder.path().join("good"), &folder.path().join("model")).args(arguments)).refused(words);
+    };
+    refused(&["--tile", "64x64", "--overlap", "40"], &["failed to teach in tiles", "0 to 32"]);
+    refused(&["--tile", "64x64", "--method", "padim"], &["failed to teach in tiles", "padim"]);
+}
+
+#[test]
+fn known_defects_and_what_mistakes_cost_give_the_threshold() {
+    let folder = tempfile::tempdir().unwrap();
+    let (good, defects) = (folder.path().join("good"), folder.path().join("scrap"));
+    parts::write(&good, 0, parts::GOOD, false);
+    parts::write(&defects, 400, 4, true);
+    let threshold = |escape: &str| {
+        let model = folder.path().join(format!("model-{escape}"));
+        let mut command = teach(&good, &model);
+        command
+            .arg("--defects")
+            .arg(&defects)
+            .args(["--cost-escape", escape, "--cost-false-reject", "1", "--format", "json"]);
+        let taught = run(&mut command).done().json()[0].clone();
+        let [low, high] = [0, 1].map(|end| taught["cost"]["threshold_interval"][end].as_f64().unwrap());
+        let threshold = taught["threshold"].as_f64().unwrap();
+        assert!(low <= threshold && threshold <= high, "{taught}");
+        assert_eq!(taught["cost"]["escape_rate"].as_f64(), Some(0.0), "{taught}");
+        threshold
+    };
+    assert!(threshold("1000") <= threshold("200"));
+    let only_defects = run(teach(&good, &folder.path().join("model")).arg("--defects").arg(&defects));
+    only_defects.refused(&["--cost-escape"]);
 }

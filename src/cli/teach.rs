@@ -13,11 +13,18 @@ use super::{Exit, Format, print, print_json, shortest};
 use crate::evaluate::Evaluation;
 use crate::model::package;
 use crate::teach::backbone::BUILT_IN;
+use crate::teach::cost::{Cheapest, Costs};
 use crate::teach::detector::Method;
 use crate::teach::patchcore::PatchCoreOptions;
+use crate::teach::search::{Found, Tried, Way, Yardstick, search};
+use crate::teach::threshold::KnownDefects;
 use crate::teach::{Lesson, Taught, TeachError, teach};
 use crate::vision::inspector::Inspector;
+use crate::vision::tiling::Tiles;
 use crate::vision::{EngineOptions, Provider};
+
+/// Size images are brought to unless told otherwise, pixels.
+const SIZE: (u32, u32) = (256, 256);
 
 #[derive(Debug, Args)]
 pub(super) struct TeachArgs {
@@ -33,12 +40,30 @@ pub(super) struct TeachArgs {
     /// Backbone: a built-in name or an ONNX file with its manifest beside it
     #[arg(long, default_value = BUILT_IN, value_name = "NAME|FILE")]
     backbone: String,
-    /// Size images are brought to
-    #[arg(long, default_value = "256x256", value_name = "WxH", value_parser = parse_size)]
-    size: (u32, u32),
+    /// Size images are brought to [default: that of --tile, else 256x256]
+    #[arg(long, value_name = "WxH", value_parser = parse_size)]
+    size: Option<(u32, u32)>,
+    /// Cut pictures into tiles of so many of their pixels, each of which is brought to --size
+    #[arg(long, value_name = "WxH", value_parser = parse_size)]
+    tile: Option<(u32, u32)>,
+    /// Pixels that neighbouring tiles have in common, at least [default: a quarter of a tile's shorter side]
+    #[arg(long, value_name = "PX", requires = "tile")]
+    overlap: Option<u32>,
     /// Share of good parts that may be rejected
     #[arg(long, default_value_t = 0.01, value_name = "R")]
     false_reject_rate: f64,
+    /// Folder of known defects, or of one folder per kind: the threshold is then the one at which a part costs least
+    #[arg(long, value_name = "DIR", requires_all = ["cost_escape", "cost_false_reject"], conflicts_with = "false_reject_rate")]
+    defects: Option<PathBuf>,
+    /// What a defect that passes costs, in any unit
+    #[arg(long, requires = "defects", value_name = "C")]
+    cost_escape: Option<f64>,
+    /// What a good part that is rejected costs, in the same unit
+    #[arg(long, requires = "defects", value_name = "C")]
+    cost_false_reject: Option<f64>,
+    /// Share of the parts that are defective
+    #[arg(long, default_value_t = 0.01, value_name = "R")]
+    defect_rate: f64,
     /// Refuse what would otherwise be a warning
     #[arg(long)]
     strict: bool,
@@ -57,9 +82,19 @@ pub(super) struct TeachArgs {
     /// Nearest bank patches whose distances are averaged (patchcore)
     #[arg(long, default_value_t = PatchCoreOptions::default().neighbours, value_name = "N", value_parser = parse_count)]
     neighbours: usize,
+    /// Share of a part's own calm level that is taken off, 0 to 1 (relative)
+    #[arg(long, default_value_t = PatchCoreOptions::default().own_level, value_name = "S", value_parser = parse_share)]
+    own_level: f32,
     /// Seed of everything random; the same seed and images give the same model
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
+    /// Find the size, tiles, method and bank that see most within --budget-ms on this machine. Accuracy is taken from --test, and without it from
+    /// held-out good parts and defects drawn onto them
+    #[arg(long, requires = "budget_ms", conflicts_with_all = ["size", "tile", "method", "bank", "own_level"])]
+    auto: bool,
+    /// Time for one picture, from decoded pixels to the verdict, milliseconds
+    #[arg(long, requires = "auto", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=60_000))]
+    budget_ms: Option<u64>,
     /// Replace a package that is already there
     #[arg(long)]
     overwrite: bool,
@@ -84,21 +119,39 @@ fn parse_count(text: &str) -> Result<usize, String> {
         .ok_or_else(|| "give a whole number from 1 to 65536".into())
 }
 
+fn parse_share(text: &str) -> Result<f32, String> {
+    text.parse()
+        .ok()
+        .filter(|share| (0.0..=1.0).contains(share))
+        .ok_or_else(|| "give a number from 0 to 1".into())
+}
+
 impl TeachArgs {
     fn lesson(&self) -> Lesson {
+        let tiles = self.tile.map(|(width, height)| {
+            let tiles = Tiles::of(width, height);
+            Tiles {
+                overlap_px: self.overlap.unwrap_or(tiles.overlap_px),
+                ..tiles
+            }
+        });
+        let (width, height) = self.size.or(self.tile).unwrap_or(SIZE);
         let folder = self.out.file_name().map(|name| name.to_string_lossy().into_owned());
         Lesson {
             good: self.good.clone(),
             backbone: self.backbone.clone(),
-            width: self.size.0,
-            height: self.size.1,
+            width,
+            height,
+            tiles,
             false_reject_rate: self.false_reject_rate,
+            known: self.known(),
             strict: self.strict,
             method: self.method,
             settings: PatchCoreOptions {
                 bank: self.bank,
                 neighbours: self.neighbours,
                 seed: self.seed,
+                own_level: self.own_level,
             },
             name: self.name.clone().or(folder).unwrap_or_else(|| "model".into()),
             version: self.version.clone(),
@@ -110,6 +163,106 @@ impl TeachArgs {
     }
 }
 
+impl TeachArgs {
+    fn known(&self) -> Option<KnownDefects> {
+        Some(KnownDefects {
+            folder: self.defects.clone()?,
+            costs: Costs {
+                escape: self.cost_escape?,
+                false_reject: self.cost_false_reject?,
+                defect_rate: self.defect_rate,
+            },
+        })
+    }
+
+    /// What the search found, where one was asked for.
+    fn search(&self, screen: &Screen) -> anyhow::Result<Option<Found>> {
+        let Some(budget_ms) = self.budget_ms.filter(|_| self.auto) else {
+            return Ok(None);
+        };
+        let budget = Duration::from_millis(budget_ms);
+        Ok(Some(search(&self.lesson(), self.test.as_deref(), budget, screen)?))
+    }
+}
+
+/// A way to teach in words: method, size, tiles, bank, own level.
+fn words(way: &Way) -> [String; 5] {
+    let (width, height) = way.size;
+    let has_bank = way.method != Method::Padim;
+    let own = (way.method == Method::Relative).then(|| way.settings.own_level.to_string());
+    [
+        way.method.name().to_owned(),
+        format!("{width}x{height}"),
+        way.tiles
+            .map_or_else(|| "-".into(), |tiles| format!("{}x{}", tiles.width, tiles.height)),
+        if has_bank { way.settings.bank.to_string() } else { "-".into() },
+        own.unwrap_or_else(|| "-".into()),
+    ]
+}
+
+fn search_table(found: &Found) -> String {
+    let row = |(index, tried): (usize, &Tried)| {
+        let figures = tried.accuracy.as_ref().map_or_else(
+            || ["-".into(), "-".into(), "-".into()],
+            |accuracy| {
+                [
+                    format!("{:.3}", accuracy.mean_auroc),
+                    format!("{:.3}", accuracy.image_auroc),
+                    format!("{:.3} {}", accuracy.weakest_auroc, accuracy.weakest),
+                ]
+            },
+        );
+        let mark = match &tried.accuracy {
+            _ if index == found.best => "taken",
+            Some(_) => "",
+            None => "too slow",
+        };
+        let latency = format!("{:.1}", tried.latency.as_secs_f64() * 1e3);
+        words(&tried.way)
+            .into_iter()
+            .chain(figures)
+            .chain([latency, mark.into()])
+            .collect::<Vec<_>>()
+    };
+    let header = ["method", "size", "tiles", "bank", "own", "mean AUROC", "AUROC", "weakest", "ms", ""];
+    format!(
+        "{}{}\n\n",
+        table(&header, found.tried.iter().enumerate().map(row)),
+        basis(found.yardstick)
+    )
+}
+
+fn cost_json(found: Cheapest) -> serde_json::Value {
+    json!({
+        "threshold": shortest(found.threshold), "threshold_interval": found.threshold_interval.map(shortest), "expected_cost": found.cost,
+        "expected_cost_interval": found.cost_interval, "false_reject_rate": found.false_reject_rate, "escape_rate": found.escape_rate,
+    })
+}
+
+/// What the figures of a search rest on, and how far they go.
+fn basis(yardstick: Yardstick) -> &'static str {
+    match yardstick {
+        Yardstick::Test => {
+            "Judged on the pictures of --test. The best of many flatters itself: judge the model once more on parts that it was not chosen by."
+        }
+        Yardstick::DrawnDefects => {
+            "Judged on good parts that were not taught and on defects drawn onto them: good for comparing, no forecast of what real defects do. Give --test where real ones are at hand."
+        }
+    }
+}
+
+fn search_json(found: &Found) -> serde_json::Value {
+    let tried = |tried: &Tried| {
+        let [method, size, tiles, bank, own_level] = words(&tried.way);
+        json!({
+            "method": method, "size": size, "tiles": tiles, "bank": bank, "own_level": own_level, "accuracy": tried.accuracy,
+            "latency_us": u64::try_from(tried.latency.as_micros()).unwrap_or(u64::MAX),
+        })
+    };
+    let all: Vec<serde_json::Value> = found.tried.iter().map(tried).collect();
+    json!({"tried": all, "taken": found.best, "judged_on": found.yardstick})
+}
+
 pub(super) fn run(args: &TeachArgs) -> anyhow::Result<Exit> {
     // Everything that can be refused early is, before minutes are spent.
     package::check_place(&args.out, args.overwrite)?;
@@ -118,13 +271,19 @@ pub(super) fn run(args: &TeachArgs) -> anyhow::Result<Exit> {
     }
     let screen = Screen::new();
     let started = Instant::now();
-    let taught = teach(&args.lesson(), &screen)?;
+    let found = args.search(&screen)?;
+    screen.finish();
+    if let Some(found) = found.as_ref().filter(|_| args.format == Format::Table) {
+        print(&search_table(found))?;
+    }
+    let lesson = found.as_ref().map_or_else(|| args.lesson(), |found| found.lesson(&args.lesson()));
+    let taught = teach(&lesson, &screen)?;
     let total = started.elapsed();
     screen.finish();
     taught.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));
     let evaluation = args.test.as_deref().map(|test| try_on(test, &taught, args, &screen)).transpose()?;
     package::write(&args.out, &taught.package.manifest, &taught.package.files, args.overwrite)?;
-    report(args, &taught, total)?;
+    report(args, &taught, found.as_ref(), total)?;
     evaluation.map_or(Ok(()), |evaluation| print_outcome(&evaluation, args.format))?;
     Ok(Exit::Done)
 }
@@ -152,7 +311,7 @@ fn try_on(test: &Path, taught: &Taught, args: &TeachArgs, screen: &Screen) -> an
     Ok(evaluation)
 }
 
-fn report(args: &TeachArgs, taught: &Taught, total: Duration) -> anyhow::Result<()> {
+fn report(args: &TeachArgs, taught: &Taught, found: Option<&Found>, total: Duration) -> anyhow::Result<()> {
     let manifest = &taught.package.manifest;
     let threshold = &manifest.threshold;
     let calibration = threshold.calibration.as_ref();
@@ -167,10 +326,25 @@ fn report(args: &TeachArgs, taught: &Taught, total: Duration) -> anyhow::Result<
             "package": args.out, "name": manifest.name, "version": manifest.version, "images": images,
             "threshold": shortest(threshold.score), "requested_false_reject_rate": calibration.map(|it| it.requested_false_reject_rate),
             "supported_false_reject_rate": calibration.map(|it| it.supported_false_reject_rate), "beyond_data": calibration.map(|it| it.beyond_data),
-            "warnings": taught.warnings, "stages": stages, "total_s": total.as_secs_f64(),
+            "warnings": taught.warnings, "stages": stages, "total_s": total.as_secs_f64(), "search": found.map(search_json), "cost": taught.cheapest.map(cost_json),
         }));
     }
     let total = total.as_secs_f64();
+    let interval = |[low, high]: [f64; 2]| format!("{low:.3} to {high:.3}");
+    let by_cost = taught.cheapest.map(|it| {
+        let costs = format!(
+            "{:.4} per part expected ({}), threshold {}",
+            it.cost,
+            interval(it.cost_interval),
+            interval(it.threshold_interval.map(f64::from))
+        );
+        let rates = format!(
+            "{} of the held-out good parts, {} of the known defects pass",
+            percent(it.false_reject_rate),
+            percent(it.escape_rate)
+        );
+        [vec!["cost".into(), costs], vec!["mistakes".into(), rates]]
+    });
     let rows = [
         vec!["package".into(), args.out.display().to_string()],
         vec!["taught from".into(), format!("{images} good images in {total:.1} s")],
@@ -185,5 +359,8 @@ fn report(args: &TeachArgs, taught: &Taught, total: Duration) -> anyhow::Result<
         ],
         vec!["golden images".into(), format!("{} passed", manifest.golden.images.len())],
     ];
-    print(&table(&["model", &manifest.name], rows))
+    print(&table(
+        &["model", &manifest.name],
+        rows.into_iter().chain(by_cost.into_iter().flatten()),
+    ))
 }

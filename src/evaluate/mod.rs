@@ -69,6 +69,9 @@ pub enum EvaluateError {
     /// An image does not fit the model.
     #[error(transparent)]
     Preprocess(#[from] crate::vision::preprocess::PreprocessError),
+    /// An image is too large for the model's tiles.
+    #[error(transparent)]
+    Tiles(#[from] crate::vision::tiling::TooManyTiles),
     /// The runtime failed.
     #[error(transparent)]
     Engine(#[from] crate::vision::EngineError),
@@ -137,6 +140,7 @@ pub fn evaluate(
                 });
             }
             Err(InspectError::Preprocess(error)) => return Err(error.into()),
+            Err(InspectError::Tiles(error)) => return Err(error.into()),
             Err(InspectError::Engine(error)) => return Err(error.into()),
         }
         progress.advance(1);

@@ -2,8 +2,9 @@
 
 use super::manifest::GoldenImage;
 use super::package::Package;
-use crate::part::Verdict;
-use crate::vision::inspector::Overrides;
+use crate::part::{Region, Verdict};
+use crate::recipe::Rules;
+use crate::vision::inspector::{InspectError, Look, Picture};
 use crate::vision::preprocess::InputTensor;
 use crate::vision::reading::Reader;
 use crate::vision::{Engine, EngineError, Image, Provider};
@@ -109,12 +110,17 @@ fn check_one(
         reason,
     };
     let image = read_pixels(package, golden).map_err(unreadable)?;
-    let placement = tensor.set_image(0, &image, None).map_err(|error| unreadable(error.to_string()))?;
-    let outputs = engine.run(&tensor.shape(), tensor.values()).map_err(|source| GoldenError::Engine {
-        image: golden.file.clone(),
-        source,
+    let input = &manifest.input;
+    let whole = Region::whole(image.width, image.height);
+    let rules = Rules::default();
+    let judged = Look::new(engine, tensor, reader, input).judge(Picture::Image(&image), &rules.in_picture(whole));
+    let inspection = judged.map_err(|error| match error {
+        InspectError::Engine(source) => GoldenError::Engine {
+            image: golden.file.clone(),
+            source,
+        },
+        error => unreadable(error.to_string()),
     })?;
-    let inspection = reader.read(outputs, &placement, Overrides::default());
     let (score, verdict) = (inspection.score, inspection.verdict);
     let way = format!("{}_{precision}", provider.name());
     let relative = manifest.golden.tolerance.get(&way).copied().unwrap_or(TOLERANCE_DEFAULT);

@@ -13,6 +13,7 @@ use crate::vision::detect::HeadKind;
 use crate::vision::detect::nms::Scope;
 use crate::vision::pixels::ScoreForm;
 use crate::vision::preprocess::{self, Colour, Element, Filter, InputTensor, Layout, Place, SpecError, TensorSpec};
+use crate::vision::tiling::{TILES_TOGETHER, Tiles};
 
 /// Version of the package format that this takt writes and reads.
 pub const FORMAT_VERSION: u32 = 2;
@@ -117,6 +118,9 @@ pub struct InputSpec {
     /// How pixels become fewer, or more.
     #[serde(default = "bilinear")]
     pub filter: Filter,
+    /// How pictures are cut into tiles, each of which is then a picture to the model; whole without.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tiles: Option<Tiles>,
 }
 
 impl InputSpec {
@@ -126,6 +130,14 @@ impl InputSpec {
     /// When there cannot be such a tensor.
     pub fn tensor(&self) -> Result<InputTensor, SpecError> {
         InputTensor::new(self.tensor_spec(), self.batch)
+    }
+
+    /// The tensor for several tiles at once, of a graph that takes any number.
+    ///
+    /// # Errors
+    /// When there cannot be such a tensor.
+    pub fn tensor_of_tiles(&self) -> Result<InputTensor, SpecError> {
+        InputTensor::new(self.tensor_spec(), TILES_TOGETHER)
     }
 
     fn tensor_spec(&self) -> TensorSpec {
@@ -368,10 +380,10 @@ pub struct Teaching {
 }
 
 /// Method and its settings.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct MethodSpec {
-    /// `patchcore` or `padim`.
+    /// `patchcore`, `padim` or `relative`.
     pub name: String,
     /// Patches in the memory bank; absent without one.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -379,6 +391,9 @@ pub struct MethodSpec {
     /// Nearest patches averaged; absent without a bank.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub neighbours: Option<usize>,
+    /// Share of a part's own calm level that is taken off; absent where no part is its own reference.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub own_level: Option<f32>,
     /// Seed of everything random.
     pub seed: u64,
 }

@@ -259,6 +259,13 @@ impl Package {
     fn proven(&self, attempt: Attempt) -> Result<Proven, PackageError> {
         let mut tensor = self.manifest.input.tensor().map_err(|error| self.unusable(error.to_string()))?;
         let mut engine = self.load(attempt, &tensor)?;
+        let input = &self.manifest.input;
+        // Tiles go together where the graph takes any number and nothing was compiled for one.
+        let takes_any_number =
+            attempt.options.provider != Provider::TensorRt && matches!(engine.inputs(), [port] if port.shape.first() == Some(&None));
+        if input.tiles.is_some() && input.batch == 1 && takes_any_number {
+            tensor = input.tensor_of_tiles().map_err(|error| self.unusable(error.to_string()))?;
+        }
         self.check_input(&engine, &tensor).map_err(|reason| self.unusable(reason))?;
         // What is missing among the outputs is told by the reader, which then sees all of them.
         engine
@@ -334,6 +341,9 @@ impl Package {
         }
         if !(1..=BATCH_MAX).contains(&input.batch) {
             return Err(format!("its batch of {} is none of 1 to {BATCH_MAX}", input.batch));
+        }
+        if let Some(tiles) = &input.tiles {
+            tiles.check().map_err(|reason| format!("its tiles {reason}"))?;
         }
         let range = input.scale.iter().chain(&input.offset).flatten();
         if !range

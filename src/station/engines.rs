@@ -390,7 +390,7 @@ impl LookError {
     fn reason(&self) -> Reason {
         match self {
             Self::NotFound | Self::FoundOutside(_) => Reason::NotLocated,
-            Self::Outside(_) | Self::Inspect(InspectError::Preprocess(_)) => Reason::FrameSize,
+            Self::Outside(_) | Self::Inspect(InspectError::Preprocess(_) | InspectError::Tiles(_)) => Reason::FrameSize,
             Self::Inspect(InspectError::Decode(_)) => Reason::Unreadable,
             Self::Inspect(InspectError::Engine(_)) => Reason::EngineFailed,
         }

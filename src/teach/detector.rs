@@ -8,6 +8,7 @@ use super::features::Embeddings;
 use super::padim::Padim;
 use super::patchcore::{PatchCore, PatchCoreOptions};
 use super::progress::Progress;
+use super::relative::Relative;
 
 /// A way to teach from good images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -18,6 +19,8 @@ pub enum Method {
     Patchcore,
     /// Mahalanobis distance to a Gaussian per position (Defard et al. 2021); for parts that always lie the same way.
     Padim,
+    /// Patches as they are and relative to their own part, the worse of the two; for parts that differ in light and contrast.
+    Relative,
 }
 
 impl Method {
@@ -26,6 +29,7 @@ impl Method {
         match self {
             Self::Patchcore => "patchcore",
             Self::Padim => "padim",
+            Self::Relative => "relative",
         }
     }
 
@@ -34,6 +38,7 @@ impl Method {
         match self {
             Self::Patchcore => Detector::PatchCore(PatchCore::fit(good, options)),
             Self::Padim => Detector::Padim(Padim::fit(good, options.seed)),
+            Self::Relative => Detector::Relative(Box::new(Relative::fit(good, options))),
         }
     }
 }
@@ -54,6 +59,8 @@ pub enum Detector {
     PatchCore(PatchCore),
     /// Gaussians per position.
     Padim(Padim),
+    /// Two memory banks.
+    Relative(Box<Relative>),
 }
 
 impl Detector {
@@ -62,6 +69,7 @@ impl Detector {
         match self {
             Self::PatchCore(patchcore) => patchcore.score(image),
             Self::Padim(padim) => padim.score(image),
+            Self::Relative(relative) => relative.score(image),
         }
     }
 

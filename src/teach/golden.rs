@@ -3,14 +3,17 @@
 
 use std::collections::BTreeMap;
 
-use super::TeachError;
-use super::detector::{Detector, Scores};
-use super::features::{Embeddings, FeatureExtractor};
+use super::detector::Detector;
+use super::features::FeatureExtractor;
+use super::parts::{self, GoodParts};
 use super::progress::Silent;
+use super::{Lesson, PartScore, TeachError};
 use crate::model::golden::is_clear;
 use crate::model::manifest::{GoldenImage, ThresholdSpec};
 use crate::model::package::GOLDEN;
 use crate::recipe;
+use crate::vision::Image;
+use crate::vision::decode::read_image;
 use crate::vision::encode::encode_png;
 
 /// How far a provider may be off, as a share of the larger of score and threshold: the rounding of its arithmetic, measured on the processor
@@ -34,71 +37,88 @@ pub struct Sample {
     pub png: Vec<u8>,
 }
 
-/// Chooses up to three good images (lowest, middle and highest score when held out) and damages two.
+/// Chooses up to three good parts (lowest, middle and highest score when held out) and damages two. Of pictures in tiles a corner with seams in it
+/// is taken: a package must not grow with the camera.
 ///
 /// # Errors
-/// When the backbone fails or an image cannot be encoded.
+/// When the backbone fails, or an image cannot be read or encoded.
 pub fn choose(
-    images: &[Vec<u8>],
-    good: &Embeddings,
-    held_out: &[Scores],
+    parts: &GoodParts,
+    lesson: &Lesson,
+    held_out: &[PartScore],
     detector: &Detector,
     extractor: &mut FeatureExtractor,
     threshold: &ThresholdSpec,
 ) -> Result<Vec<Sample>, TeachError> {
-    let mut order: Vec<usize> = (0..images.len()).collect();
+    let mut order: Vec<usize> = (0..parts.count()).collect();
     order.sort_by(|&a, &b| held_out[a].image.total_cmp(&held_out[b].image));
     let mut picked = vec![order[0], order[order.len() / 2], order[order.len() - 1]];
     picked.dedup();
-    let scores = detector.score_all(&good.subset(&picked), &Silent)?;
-    let (width, height) = (extractor.grid().width, extractor.grid().height);
-    let damaged: Vec<Vec<u8>> = [0, images.len() / 2]
+    let good = picked
         .iter()
-        .map(|&index| damage(&images[index], width, height))
-        .collect();
-    let damaged_scores = detector.score_all(&extractor.embed(&damaged, &Silent)?, &Silent)?;
+        .map(|part| picture(parts, *part, lesson))
+        .collect::<Result<Vec<_>, _>>()?;
+    let damaged = [0, parts.count() / 2]
+        .into_iter()
+        .map(|part| Ok(damage(&picture(parts, part, lesson)?)))
+        .collect::<Result<Vec<_>, TeachError>>()?;
 
-    let candidates = picked
-        .iter()
-        .map(|&index| &images[index])
-        .zip(&scores)
-        .enumerate()
-        .map(|(at, pair)| (format!("good_{at}"), pair));
-    let candidates = candidates.chain(
-        damaged
-            .iter()
-            .zip(&damaged_scores)
+    let named = |name: &'static str, pictures: Vec<Image>| {
+        pictures
+            .into_iter()
             .enumerate()
-            .map(|(at, pair)| (format!("damaged_{at}"), pair)),
-    );
-    candidates
-        .filter(|(_, (_, scores))| is_clear(scores.image, threshold.score))
-        .map(|(name, (pixels, scores))| sample(&name, pixels, scores, threshold, (width as u32, height as u32)))
-        .collect()
+            .map(move |(at, picture)| (format!("{name}_{at}"), picture))
+    };
+    let mut samples = Vec::new();
+    let mut tensor = parts::tensor(lesson)?;
+    for (name, picture) in named("good", good).chain(named("damaged", damaged)) {
+        let tiles = parts::cut(&picture, lesson, &mut tensor)?;
+        let scores = detector.score_all(&extractor.embed(&tiles, &Silent)?, &Silent)?;
+        let score = scores.iter().map(|scores| scores.image).fold(f32::NEG_INFINITY, f32::max);
+        if is_clear(score, threshold.score) {
+            samples.push(sample(&name, &picture, score, threshold)?);
+        }
+    }
+    Ok(samples)
 }
 
-fn sample(
-    name: &str,
-    pixels: &[u8],
-    scores: &Scores,
-    threshold: &ThresholdSpec,
-    (width, height): (u32, u32),
-) -> Result<Sample, TeachError> {
+/// The picture of a part: as the model takes it, or a corner of what is cut into tiles.
+fn picture(parts: &GoodParts, part: usize, lesson: &Lesson) -> Result<Image, TeachError> {
+    let Some(tiles) = lesson.tiles else {
+        return Ok(Image {
+            width: lesson.width,
+            height: lesson.height,
+            rgb: parts.images[parts.tiles[part].start].clone(),
+        });
+    };
+    let whole = read_image(&parts.paths[part])?;
+    let corner = tiles.corner(whole.width, whole.height);
+    let row = corner.width as usize * 3;
+    let rows = whole.rgb.chunks_exact(whole.width as usize * 3).take(corner.height as usize);
+    Ok(Image {
+        width: corner.width,
+        height: corner.height,
+        rgb: rows.flat_map(|pixels| &pixels[..row]).copied().collect(),
+    })
+}
+
+fn sample(name: &str, picture: &Image, score: f32, threshold: &ThresholdSpec) -> Result<Sample, TeachError> {
     let expected = GoldenImage {
         file: format!("{GOLDEN}/{name}.png"),
-        score: scores.image,
-        verdict: recipe::judge(scores.image, threshold.score).0,
+        score,
+        verdict: recipe::judge(score, threshold.score).0,
         findings: None,
     };
     Ok(Sample {
         expected,
-        png: encode_png(width, height, pixels)?,
+        png: encode_png(picture.width, picture.height, &picture.rgb)?,
     })
 }
 
 /// A copy with a block in the middle, an eighth of the picture wide and high, inverted and struck through by a checker of 4 pixels.
-fn damage(pixels: &[u8], width: usize, height: usize) -> Vec<u8> {
-    let mut damaged = pixels.to_vec();
+fn damage(picture: &Image) -> Image {
+    let (width, height) = (picture.width as usize, picture.height as usize);
+    let mut damaged = picture.rgb.clone();
     for y in height * 7 / 16..height * 9 / 16 {
         for x in width * 7 / 16..width * 9 / 16 {
             let strike = if (x / 4 + y / 4) % 2 == 0 { 255 } else { 0 };
@@ -107,5 +127,5 @@ fn damage(pixels: &[u8], width: usize, height: usize) -> Vec<u8> {
                 .for_each(|value| *value = (255 - *value) / 2 + strike / 2);
         }
     }
-    damaged
+    Image { rgb: damaged, ..*picture }
 }

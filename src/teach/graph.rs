@@ -12,6 +12,7 @@ use super::detector::Detector;
 use super::features::Grid;
 use super::padim::Padim;
 use super::patchcore::PatchCore;
+use super::relative::{self, Relative};
 use super::spatial::AxisMap;
 use crate::model::onnx::{AttributeProto, FLOAT, GraphProto, ModelProto, NodeProto, OperatorSetId, TensorProto, UINT8, ValueInfoProto};
 
@@ -70,6 +71,7 @@ pub fn emit(backbone: &Backbone, grid: &Grid, detector: &Detector) -> Result<Mod
     let (map, score) = match detector {
         Detector::PatchCore(patchcore) => patchcore_head(&mut graph, patchcore, grid, &patches),
         Detector::Padim(padim) => padim_head(&mut graph, padim, grid, &patches),
+        Detector::Relative(both) => relative_head(&mut graph, both, grid, &patches),
     };
     let (vertical, horizontal) = map_axes(grid);
     let map = graph.separable(&vertical, &horizontal, &map);
@@ -129,6 +131,45 @@ fn embed(graph: &mut Builder, backbone: &Backbone, grid: &Grid) -> String {
 
 /// Distances to the memory bank; returns the names of the patch map and the image scores.
 fn patchcore_head(graph: &mut Builder, patchcore: &PatchCore, grid: &Grid, patches: &str) -> (String, String) {
+    let Near {
+        queries,
+        bank,
+        indices,
+        mean,
+    } = nearest(graph, patchcore, patches);
+    let map = graph.reshape(&mean, &[-1, 1, grid.rows as i64, grid.columns as i64]);
+
+    let per_image = graph.reshape(&mean, &[-1, grid.patches() as i64]);
+    let one = graph.ints(&[1]);
+    let (worst, position) = graph.node2("TopK", &[&per_image, &one], vec![AttributeProto::int("axis", 1)]);
+    let worst = graph.reshape(&worst, &[-1]);
+    if patchcore.near_count < 2 {
+        return (map, worst);
+    }
+    let weight = patchcore_weight(
+        graph,
+        patchcore,
+        grid,
+        &Worst {
+            queries,
+            indices,
+            position,
+            bank,
+        },
+    );
+    (map, graph.node("Mul", &[&worst, &weight], vec![]))
+}
+
+/// Names of patches, a bank, which of its entries are nearest to each patch, and the mean distance to them, `[N * P, 1]`.
+struct Near {
+    queries: String,
+    bank: String,
+    indices: String,
+    mean: String,
+}
+
+/// Measures patches `[N * P, C]` by a memory bank.
+fn nearest(graph: &mut Builder, patchcore: &PatchCore, patches: &str) -> Near {
     let (channels, size) = (patchcore.channels, patchcore.bank_size());
     let centre = graph.floats(&[1, channels], &patchcore.centre);
     let bank = graph.floats(&[size, channels], &patchcore.bank);
@@ -159,27 +200,70 @@ fn patchcore_head(graph: &mut Builder, patchcore: &PatchCore, grid: &Grid, patch
     let mean = graph.sum(&distances, 1, true);
     let scale = graph.floats(&[1], &[1.0 / patchcore.neighbours as f32]);
     let mean = graph.node("Mul", &[&mean, &scale], vec![]);
-    let map = graph.reshape(&mean, &[-1, 1, grid.rows as i64, grid.columns as i64]);
-
-    let per_image = graph.reshape(&mean, &[-1, grid.patches() as i64]);
-    let one = graph.ints(&[1]);
-    let (worst, position) = graph.node2("TopK", &[&per_image, &one], vec![AttributeProto::int("axis", 1)]);
-    let worst = graph.reshape(&worst, &[-1]);
-    if patchcore.near_count < 2 {
-        return (map, worst);
+    Near {
+        queries,
+        bank,
+        indices,
+        mean,
     }
-    let weight = patchcore_weight(
-        graph,
-        patchcore,
-        grid,
-        &Worst {
-            queries,
-            indices,
-            position,
-            bank,
-        },
-    );
-    (map, graph.node("Mul", &[&worst, &weight], vec![]))
+}
+
+/// [`Relative::score`] as nodes; returns the names of the patch map and the image scores.
+fn relative_head(graph: &mut Builder, both: &Relative, grid: &Grid, patches: &str) -> (String, String) {
+    let relative = relative_to_own(graph, both, grid, patches);
+    let sides = [(&both.as_is, patches), (&both.relative, relative.as_str())].map(|(side, patches)| {
+        let mean = nearest(graph, &side.bank, patches).mean;
+        let above = above_own(graph, &mean, both.own_level, grid);
+        let scale = graph.floats(&[1], &[1.0 / side.unit]);
+        graph.node("Mul", &[&above, &scale], vec![])
+    });
+    let worse = graph.node("Max", &[&sides[0], &sides[1]], vec![]);
+    let zero = graph.floats(&[], &[0.0]);
+    let levels = graph.node("Clip", &[&worse, &zero], vec![]);
+    let map = graph.reshape(&levels, &[-1, 1, grid.rows as i64, grid.columns as i64]);
+    let worst = graph.node("GlobalMaxPool", &[&map], vec![]);
+    let score = graph.reshape(&worst, &[-1]);
+    (map, score)
+}
+
+/// Patches less the mean of their image, by their deviation: `[N * P, C]`.
+fn relative_to_own(graph: &mut Builder, both: &Relative, grid: &Grid, patches: &str) -> String {
+    let (count, channels) = (grid.patches(), both.as_is.bank.channels);
+    let by_image = graph.reshape(patches, &[-1, count as i64, channels as i64]);
+    let sum = graph.sum(&by_image, 1, true);
+    let share = graph.floats(&[1], &[1.0 / count as f32]);
+    let mean = graph.node("Mul", &[&sum, &share], vec![]);
+    let centred = graph.node("Sub", &[&by_image, &mean], vec![]);
+    let by_patch = graph.sum_of_squares(&centred, 2, true);
+    let squares = graph.sum(&by_patch, 1, true);
+    let share = graph.floats(&[1], &[1.0 / (count * channels) as f32]);
+    let mean_square = graph.node("Mul", &[&squares, &share], vec![]);
+    let floor = graph.floats(&[1], &[both.floor]);
+    let floored = graph.node("Add", &[&mean_square, &floor], vec![]);
+    let deviation = graph.node("Sqrt", &[&floored], vec![]);
+    let relative = graph.node("Div", &[&centred, &deviation], vec![]);
+    graph.reshape(&relative, &[-1, channels as i64])
+}
+
+/// Distances `[N * P, 1]` as `[N, P]`, less a share of each image's calm level.
+fn above_own(graph: &mut Builder, distances: &str, own_level: f32, grid: &Grid) -> String {
+    let by_image = graph.reshape(distances, &[-1, grid.patches() as i64]);
+    if own_level <= 0.0 {
+        return by_image;
+    }
+    let rank = relative::calm_rank(grid.patches()) as i64;
+    let count = graph.ints(&[rank + 1]);
+    let smallest = vec![
+        AttributeProto::int("axis", 1),
+        AttributeProto::int("largest", 0),
+        AttributeProto::int("sorted", 1),
+    ];
+    let (calmest, _) = graph.node2("TopK", &[&by_image, &count], smallest);
+    let at = graph.ints(&[rank]);
+    let calm = graph.node("Gather", &[&calmest, &at], vec![AttributeProto::int("axis", 1)]);
+    let share = graph.floats(&[1], &[own_level]);
+    let level = graph.node("Mul", &[&calm, &share], vec![]);
+    graph.node("Sub", &[&by_image, &level], vec![])
 }
 
 /// Names of what the weight of the most anomalous patch is computed from.

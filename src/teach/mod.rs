@@ -3,53 +3,64 @@
 //! | file | what it does |
 //! |---|---|
 //! | `dataset.rs` | which images, with which labels |
+//! | `parts.rs` | ... read, and cut into tiles |
 //! | `backbone.rs`, `features.rs` | images become patch embeddings |
 //! | `spatial.rs` | averaging, interpolation and blur as matrices; pure |
-//! | `coreset.rs`, `patchcore.rs`, `padim.rs`, `detector.rs` | the methods and their reference scorers; pure |
-//! | `calibration.rs` | the threshold and what it promises; pure |
+//! | `coreset.rs`, `patchcore.rs`, `padim.rs`, `relative.rs`, `detector.rs` | the methods and their reference scorers; pure |
+//! | `calibration.rs`, `cost.rs` | the threshold and what it promises, or costs; pure |
+//! | `threshold.rs` | ... from held-out good parts, or with known defects |
 //! | `graph.rs` | the fitted method as one ONNX graph; pure |
 //! | `golden.rs` | the images that prove the graph wherever it runs |
+//! | `search.rs`, `synthetic.rs` | which way to teach sees most within a time budget; defects to try that on |
 //! | `mod.rs` | the lesson: all of it in order |
 
 pub mod backbone;
 pub mod calibration;
 pub mod coreset;
+pub mod cost;
 pub mod dataset;
 pub mod detector;
 pub mod features;
 pub mod golden;
 pub mod graph;
 pub mod padim;
+pub mod parts;
 pub mod patchcore;
 pub mod progress;
+pub mod relative;
+pub mod search;
 pub mod spatial;
+pub mod synthetic;
+pub mod threshold;
 
-use std::collections::hash_map::Entry;
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::collections::BTreeMap;
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use prost::Message;
 use rayon::prelude::*;
 
 use crate::model::manifest::{
-    self, BackboneSpec, Calibration, FORMAT_VERSION, Fit, Golden, InputSpec, Kind, Manifest, MethodSpec, Normalisation, OutputSpec,
-    Provenance, Teaching, ThresholdSpec, sha256_hex,
+    self, BackboneSpec, FORMAT_VERSION, Fit, Golden, InputSpec, Kind, Manifest, MethodSpec, Normalisation, OutputSpec, Provenance,
+    Teaching, ThresholdSpec, sha256_hex,
 };
 use crate::model::package::{MODEL, Package, PackageError};
-use crate::vision::decode::{DecodeError, read_image};
+use crate::vision::decode::DecodeError;
 use crate::vision::findings::ANOMALY;
 use crate::vision::ort::load as load_runtime;
-use crate::vision::preprocess::Preprocessor;
 use crate::vision::preprocess::{Colour, Element, Filter, Layout};
+use crate::vision::tiling::{Tiles, TooManyTiles};
 use crate::vision::{AnomalyMap, EngineError, EngineOptions};
 use backbone::{Backbone, BackboneError};
-use calibration::{CalibrationError, check_rate, conformal_threshold};
+use calibration::{CalibrationError, check_rate};
+use cost::Cheapest;
 use dataset::DatasetError;
 use detector::{Detector, Method, Scores};
 use features::{Embeddings, FeatureExtractor, Grid};
-use patchcore::PatchCoreOptions;
+use parts::GoodParts;
+use patchcore::{PatchCore, PatchCoreOptions};
 use progress::{Progress, Stage};
+use threshold::KnownDefects;
 
 /// Folds of the good images: each is scored by a model that has not seen its fold.
 pub const FOLDS: usize = 5;
@@ -63,10 +74,6 @@ pub const PATCHES_MAX: usize = 1_500_000;
 /// Shortest and longest side of the model's input, pixels.
 pub const SIDE_PX: std::ops::RangeInclusive<u32> = 64..=1024;
 
-/// A good image is named as suspicious if its score is this many median absolute deviations above the median (1.4826 of them are one standard
-/// deviation of a normal distribution; Leys et al. 2013, J. Exp. Soc. Psychol. 49).
-const SUSPICIOUS_DEVIATIONS: f32 = 8.0;
-
 /// What to teach and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Lesson {
@@ -78,8 +85,12 @@ pub struct Lesson {
     pub width: u32,
     /// Height of the model's input, pixels.
     pub height: u32,
+    /// How pictures are cut, each tile then brought to the input's size; whole without.
+    pub tiles: Option<Tiles>,
     /// Share of good parts that may be rejected.
     pub false_reject_rate: f64,
+    /// Known defects that the threshold is chosen by; from good parts alone without.
+    pub known: Option<KnownDefects>,
     /// Refuse what would otherwise be a warning.
     pub strict: bool,
     /// The method.
@@ -107,6 +118,8 @@ pub struct Taught {
     pub stages: Vec<(Stage, Duration)>,
     /// What the user should know.
     pub warnings: Vec<String>,
+    /// The threshold of lowest cost, where defects are known.
+    pub cheapest: Option<Cheapest>,
 }
 
 /// Why teaching failed.
@@ -124,12 +137,38 @@ pub enum TeachError {
     /// An image cannot be resized.
     #[error(transparent)]
     Preprocess(#[from] crate::vision::preprocess::PreprocessError),
+    /// No way to teach is fast enough.
+    #[error(
+        "failed to find a way to teach within {} ms: the fastest takes {:.1} ms on this machine; allow more by --budget-ms, or more --threads",
+        budget.as_millis(), fastest.as_secs_f64() * 1e3
+    )]
+    Budget {
+        /// The time allowed.
+        budget: Duration,
+        /// What the fastest way takes.
+        fastest: Duration,
+    },
+    /// A picture cannot be judged by a model that is tried.
+    #[error(transparent)]
+    Inspect(crate::vision::inspector::InspectError),
+    /// Images of that size cannot be made.
+    #[error("failed to prepare images to teach from: {0}")]
+    Tensor(String),
+    /// Tiles that do not suit the method, or are none.
+    #[error("failed to teach in tiles: {0}")]
+    Tiles(String),
+    /// An image is too large for its tiles.
+    #[error(transparent)]
+    TooManyTiles(#[from] TooManyTiles),
     /// The runtime failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
     /// The scores do not give a threshold.
     #[error(transparent)]
     Calibration(#[from] CalibrationError),
+    /// Known defects do not give a threshold.
+    #[error(transparent)]
+    Cost(#[from] cost::CostError),
     /// The graph cannot be built.
     #[error(transparent)]
     Graph(#[from] graph::NameTaken),
@@ -223,7 +262,9 @@ impl Default for Lesson {
             backbone: backbone::BUILT_IN.into(),
             width: 256,
             height: 256,
+            tiles: None,
             false_reject_rate: 0.01,
+            known: None,
             strict: false,
             method: Method::default(),
             settings: PatchCoreOptions::default(),
@@ -245,37 +286,46 @@ pub fn teach(lesson: &Lesson, progress: &dyn Progress) -> Result<Taught, TeachEr
     let backbone = checked_backbone(lesson)?;
     let started = Instant::now();
     let paths = dataset::good_images(&lesson.good)?;
-    let (paths, thinned) = thinned(paths, lesson, &backbone);
+    let grid = Grid::new(&backbone, lesson.width as usize, lesson.height as usize);
+    let (paths, thinned) = parts::thinned(paths, lesson, &grid);
     progress.begin(Stage::Decode, paths.len());
-    let images = decode(paths, lesson, progress)?;
+    let good = parts::read(paths, lesson, progress)?;
     let decoded = started.elapsed();
-    let mut taught = teach_images(lesson, images, progress)?;
+    let mut taught = teach_parts(lesson, good, progress)?;
     taught.stages.insert(0, (Stage::Decode, decoded));
     taught.warnings.extend(thinned);
     refuse_warnings(lesson, &taught)?;
     Ok(taught)
 }
 
-/// Teaches a model from good images that are at the model's input size already.
+/// Teaches a model from good images that are at the model's input size already; tiles are not cut.
 ///
 /// # Errors
 /// As [`teach`].
 pub fn teach_images(lesson: &Lesson, images: Vec<GoodImage>, progress: &dyn Progress) -> Result<Taught, TeachError> {
+    let lesson = Lesson {
+        tiles: None,
+        ..lesson.clone()
+    };
+    teach_parts(&lesson, parts::whole(images), progress)
+}
+
+fn teach_parts(lesson: &Lesson, parts: GoodParts, progress: &dyn Progress) -> Result<Taught, TeachError> {
     let backbone = checked_backbone(lesson)?;
-    let mut warnings = Vec::new();
     let mut watch = Watch::new(progress);
-    let (paths, images) = without_copies(images, &mut warnings);
-    if images.len() < IMAGES_MIN {
+    let (parts, copies) = parts::without_copies(parts);
+    let mut warnings: Vec<String> = copies.into_iter().collect();
+    if parts.count() < IMAGES_MIN {
         return Err(TeachError::TooFewImages {
             folder: lesson.good.clone(),
-            found: images.len(),
+            found: parts.count(),
             needed: IMAGES_MIN,
         });
     }
 
-    watch.begin(Stage::Features, images.len());
+    watch.begin(Stage::Features, parts.images.len());
     let mut extractor = FeatureExtractor::new(&backbone, lesson.width as usize, lesson.height as usize, lesson.engine)?;
-    let good = extractor.embed(&images, progress)?;
+    let good = extractor.embed(&parts.images, progress)?;
     if !good.values.par_iter().all(|value| value.is_finite()) {
         return Err(TeachError::NotFinite(backbone.manifest.name));
     }
@@ -284,21 +334,28 @@ pub fn teach_images(lesson: &Lesson, images: Vec<GoodImage>, progress: &dyn Prog
     let detector = lesson.method.fit(&good, lesson.settings);
     progress.advance(1);
 
-    watch.begin(Stage::Calibration, images.len());
-    let held_out = cross_validate(&good, lesson, progress)?;
-    let threshold = threshold(&held_out, extractor.grid(), lesson, &mut warnings)?;
-    warnings.extend(suspicious(&paths, &held_out));
+    watch.begin(Stage::Calibration, parts.images.len());
+    let held_out = cross_validate(&parts, &good, extractor.grid(), lesson, progress)?;
+    let promised = threshold::by_promise(&held_out, lesson, &mut warnings)?;
+    let (threshold, cheapest) = match &lesson.known {
+        None => (promised, None),
+        Some(known) => {
+            let (spec, cheapest) = threshold::by_cost(promised, &held_out, known, lesson, &detector, &mut extractor, progress)?;
+            (spec, Some(cheapest))
+        }
+    };
+    warnings.extend(threshold::suspicious(&parts.paths, &held_out));
 
     watch.begin(Stage::Gate, 1);
     let model = graph::emit(&backbone, extractor.grid(), &detector)?;
-    let samples = golden::choose(&images, &good, &held_out, &detector, &mut extractor, &threshold)?;
+    let samples = golden::choose(&parts, lesson, &held_out, &detector, &mut extractor, &threshold)?;
     let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::from([(MODEL.to_owned(), model.encode_to_vec())]);
     let golden = Golden {
         tolerance: golden::tolerances(),
         images: samples.iter().map(|sample| sample.expected.clone()).collect(),
     };
     files.extend(samples.into_iter().map(|sample| (sample.expected.file, sample.png)));
-    let manifest = manifest(lesson, &backbone, &images, threshold, golden, &detector);
+    let manifest = manifest(lesson, &backbone, &parts, threshold, golden, &detector);
     let package = Package {
         path: PathBuf::from(&lesson.name),
         manifest,
@@ -315,6 +372,7 @@ pub fn teach_images(lesson: &Lesson, images: Vec<GoodImage>, progress: &dyn Prog
         grid: extractor.grid().clone(),
         stages: watch.stages,
         warnings,
+        cheapest,
     };
     refuse_warnings(lesson, &taught)?;
     Ok(taught)
@@ -340,82 +398,74 @@ fn checked_backbone(lesson: &Lesson) -> Result<Backbone, TeachError> {
             multiple,
         });
     }
+    if let Some(tiles) = lesson.tiles {
+        tiles.check().map_err(|reason| TeachError::Tiles(format!("tiles {reason}")))?;
+        if lesson.method == Method::Padim {
+            return Err(TeachError::Tiles(
+                "padim holds one Gaussian per position, and tiles have none of their own; use another --method".into(),
+            ));
+        }
+    }
     load_runtime()?;
     Ok(backbone)
 }
 
-/// As many images as fit in memory, evenly spread, and what to say if that is not all.
-fn thinned(paths: Vec<PathBuf>, lesson: &Lesson, backbone: &Backbone) -> (Vec<PathBuf>, Option<String>) {
-    let patches = Grid::new(backbone, lesson.width as usize, lesson.height as usize).patches();
-    let (found, most) = (paths.len(), PATCHES_MAX / patches.max(1));
-    if found <= most {
-        return (paths, None);
-    }
-    let warning =
-        format!("{found} good images are more than memory is set aside for at this size; {most} of them, evenly spread, are used");
-    ((0..most).map(|index| paths[index * found / most].clone()).collect(), Some(warning))
+/// What a part scored, over all its tiles.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct PartScore {
+    /// The part's score.
+    pub image: f32,
+    /// The peak of its map.
+    pub peak: f32,
 }
 
-/// Reads and resizes images on all cores.
-fn decode(paths: Vec<PathBuf>, lesson: &Lesson, progress: &dyn Progress) -> Result<Vec<GoodImage>, TeachError> {
-    let read = |preprocessor: &mut Preprocessor, path: PathBuf| {
-        progress.check()?;
-        let pixels = preprocessor.resize(&read_image(&path)?)?.to_vec();
-        progress.advance(1);
-        Ok((path, pixels))
-    };
-    paths
-        .into_par_iter()
-        .map_init(|| Preprocessor::new(lesson.width, lesson.height), read)
-        .collect()
-}
-
-/// Leaves out later copies of the same picture, for they would vouch for each other.
-fn without_copies(images: Vec<GoodImage>, warnings: &mut Vec<String>) -> (Vec<PathBuf>, Vec<Vec<u8>>) {
-    let mut seen: HashMap<String, PathBuf> = HashMap::new();
-    let mut copies = Vec::new();
-    let mut is_first = |(path, pixels): &GoodImage| match seen.entry(sha256_hex(pixels)) {
-        Entry::Occupied(first) => {
-            copies.push(format!("{} (of {})", file_name(path), file_name(first.get())));
-            false
-        }
-        Entry::Vacant(entry) => {
-            entry.insert(path.clone());
-            true
+/// Scores parts: each is as anomalous as its worst tile.
+fn score_parts(
+    detector: &Detector,
+    tiles: &[usize],
+    embeddings: &Embeddings,
+    grid: &Grid,
+    progress: &dyn Progress,
+) -> Result<Vec<PartScore>, TeachError> {
+    let (vertical, horizontal) = graph::map_axes(grid);
+    let scores = detector.score_all(embeddings, progress)?;
+    let peaks: Vec<f32> = scores
+        .par_iter()
+        .map(|scores| highest(&spatial::apply(&vertical, &horizontal, &scores.patches)))
+        .collect();
+    let mut first = 0;
+    let part = |count: &usize| {
+        let of_part = first..first + count;
+        first += count;
+        let images: Vec<f32> = scores[of_part.clone()].iter().map(|scores| scores.image).collect();
+        PartScore {
+            image: highest(&images),
+            peak: highest(&peaks[of_part]),
         }
     };
-    let kept = images.into_iter().filter(|image| is_first(image)).unzip();
-    if !copies.is_empty() {
-        warnings.push(format!(
-            "{} image(s) are copies of others and were left out: {}",
-            copies.len(),
-            shortened(&copies)
-        ));
-    }
-    kept
+    Ok(tiles.iter().map(part).collect())
 }
 
-fn file_name(path: &Path) -> String {
-    path.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default()
+fn highest(values: &[f32]) -> f32 {
+    values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// The first few of many names.
-fn shortened(names: &[String]) -> String {
-    const SHOWN: usize = 5;
-    let more = names.len().saturating_sub(SHOWN);
-    let shown = names.iter().take(SHOWN).cloned().collect::<Vec<_>>().join(", ");
-    if more > 0 { format!("{shown} and {more} more") } else { shown }
-}
-
-/// Scores every good image by a model fitted without its fold. Every fold takes each fifth file name, so that all of them span the whole production.
-fn cross_validate(good: &Embeddings, lesson: &Lesson, progress: &dyn Progress) -> Result<Vec<Scores>, TeachError> {
-    let count = good.images().len();
-    let mut scores: Vec<Option<Scores>> = vec![None; count];
+/// Scores every good part by a model fitted without its fold. Every fold takes each fifth file name, so that all of them span the whole production.
+fn cross_validate(
+    parts: &GoodParts,
+    good: &Embeddings,
+    grid: &Grid,
+    lesson: &Lesson,
+    progress: &dyn Progress,
+) -> Result<Vec<PartScore>, TeachError> {
+    let count = parts.count();
+    let mut scores: Vec<Option<PartScore>> = vec![None; count];
     for fold in 0..FOLDS {
         progress.check()?;
         let (held_out, rest): (Vec<usize>, Vec<usize>) = (0..count).partition(|index| index % FOLDS == fold);
-        let detector = lesson.method.fit(&good.subset(&rest), lesson.settings);
-        let fold_scores = detector.score_all(&good.subset(&held_out), progress)?;
+        let detector = lesson.method.fit(&parts.subset(good, &rest), lesson.settings);
+        let tiles: Vec<usize> = held_out.iter().map(|part| parts.tiles[*part].len()).collect();
+        let fold_scores = score_parts(&detector, &tiles, &parts.subset(good, &held_out), grid, progress)?;
         held_out
             .into_iter()
             .zip(fold_scores)
@@ -424,80 +474,19 @@ fn cross_validate(good: &Embeddings, lesson: &Lesson, progress: &dyn Progress) -
     Ok(scores.into_iter().flatten().collect())
 }
 
-/// The limits for images and pixels, both from the same promise.
-fn threshold(held_out: &[Scores], grid: &Grid, lesson: &Lesson, warnings: &mut Vec<String>) -> Result<ThresholdSpec, TeachError> {
-    let (vertical, horizontal) = graph::map_axes(grid);
-    let images: Vec<f32> = held_out.iter().map(|scores| scores.image).collect();
-    let peaks: Vec<f32> = held_out
-        .par_iter()
-        .map(|scores| {
-            spatial::apply(&vertical, &horizontal, &scores.patches)
-                .into_iter()
-                .fold(f32::NEG_INFINITY, f32::max)
-        })
-        .collect();
-    let score = conformal_threshold(&images, lesson.false_reject_rate)?;
-    let region = conformal_threshold(&peaks, lesson.false_reject_rate)?;
-    if score.beyond_data {
-        warnings.push(format!(
-            "{} good images can vouch for at most {:.1} % false rejects, not {:.1} %; the threshold is the highest score of a good image and {:.0} % more; \
-             give at least {:.0} images, or --false-reject-rate {:.3}",
-            score.good_images,
-            100.0 * score.supported_false_reject_rate,
-            100.0 * lesson.false_reject_rate,
-            100.0 * (calibration::BEYOND_DATA_MARGIN - 1.0),
-            (1.0 / lesson.false_reject_rate - 1.0).ceil(),
-            score.supported_false_reject_rate,
-        ));
-    }
-    Ok(ThresholdSpec {
-        score: score.value,
-        region: Some(region.value),
-        chosen_by: format!("split conformal over {FOLDS} folds of the good images"),
-        calibration: Some(Calibration {
-            requested_false_reject_rate: score.requested_false_reject_rate,
-            supported_false_reject_rate: score.supported_false_reject_rate,
-            good_images: score.good_images,
-            beyond_data: score.beyond_data,
-        }),
-    })
-}
-
-/// Good images that look unlike all others: probably not good.
-fn suspicious(paths: &[PathBuf], held_out: &[Scores]) -> Option<String> {
-    let median = |mut values: Vec<f32>| {
-        values.sort_by(f32::total_cmp);
-        values.get(values.len() / 2).copied().unwrap_or_default()
-    };
-    let centre = median(held_out.iter().map(|scores| scores.image).collect());
-    let deviation = median(held_out.iter().map(|scores| (scores.image - centre).abs()).collect());
-    let names: Vec<String> = paths
-        .iter()
-        .zip(held_out)
-        .filter(|(_, scores)| scores.image > centre + SUSPICIOUS_DEVIATIONS * deviation)
-        .map(|(path, _)| file_name(path))
-        .collect();
-    (!names.is_empty()).then(|| {
-        format!(
-            "look at {} image(s) that differ from all other good ones: {}",
-            names.len(),
-            shortened(&names)
-        )
-    })
-}
-
 fn manifest(
     lesson: &Lesson,
     backbone: &Backbone,
-    images: &[Vec<u8>],
+    parts: &GoodParts,
     threshold: ThresholdSpec,
     golden: Golden,
     detector: &Detector,
 ) -> Manifest {
     let unix_ns = manifest::unix_ns();
-    let (bank, neighbours) = match detector {
-        Detector::PatchCore(patchcore) => (Some(patchcore.bank_size()), Some(patchcore.neighbours)),
-        Detector::Padim(_) => (None, None),
+    let bank = match detector {
+        Detector::PatchCore(patchcore) => Some(patchcore),
+        Detector::Relative(relative) => Some(&relative.as_is.bank),
+        Detector::Padim(_) => None,
     };
     Manifest {
         format_version: FORMAT_VERSION,
@@ -521,6 +510,7 @@ fn manifest(
             fit: Fit::Stretch,
             fill: manifest::BAR_LEVEL,
             filter: Filter::Bilinear,
+            tiles: lesson.tiles,
         },
         outputs: OutputSpec::Anomaly {
             anomaly_map: Some(graph::ANOMALY_MAP.into()),
@@ -531,13 +521,14 @@ fn manifest(
             taught_by: manifest::somebody(),
             taught_unix_ns: unix_ns,
             taught_from: lesson.good.display().to_string(),
-            images: images.len(),
-            images_sha256: sha256_hex(images.iter().map(|pixels| sha256_hex(pixels)).collect::<String>().as_bytes()),
+            images: parts.count(),
+            images_sha256: sha256_hex(parts.images.iter().map(|pixels| sha256_hex(pixels)).collect::<String>().as_bytes()),
             takt_version: env!("CARGO_PKG_VERSION").into(),
             method: MethodSpec {
                 name: lesson.method.name().into(),
-                bank,
-                neighbours,
+                bank: bank.map(PatchCore::bank_size),
+                neighbours: bank.map(|bank| bank.neighbours),
+                own_level: matches!(detector, Detector::Relative(_)).then_some(lesson.settings.own_level),
                 seed: lesson.settings.seed,
             },
             backbone: BackboneSpec {

@@ -7,7 +7,7 @@ use super::detector::Scores;
 use super::features::Embeddings;
 
 /// What PatchCore is fitted with.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct PatchCoreOptions {
     /// Patches the memory bank keeps, at most.
     pub bank: usize,
@@ -15,6 +15,8 @@ pub struct PatchCoreOptions {
     pub neighbours: usize,
     /// Seed of the random projection and the first patch.
     pub seed: u64,
+    /// Share of a part's own calm level that is taken off, 0 to 1; for [`Relative`](super::relative::Relative) alone.
+    pub own_level: f32,
 }
 
 impl Default for PatchCoreOptions {
@@ -24,6 +26,7 @@ impl Default for PatchCoreOptions {
             bank: 1536,
             neighbours: 3,
             seed: 0,
+            own_level: 0.5,
         }
     }
 }
@@ -61,6 +64,11 @@ struct Neighbour {
 impl PatchCore {
     /// Fits a bank to the patches of good images.
     pub fn fit(good: &Embeddings, options: PatchCoreOptions) -> Self {
+        Self::fit_with_origin(good, options).0
+    }
+
+    /// Fits a bank and tells which of the good patches each entry was.
+    pub(super) fn fit_with_origin(good: &Embeddings, options: PatchCoreOptions) -> (Self, Vec<usize>) {
         let channels = good.channels;
         let (projected, dimensions) = project(&good.values, channels, options.seed);
         let chosen = greedy_coreset(&projected, dimensions, options.bank, options.seed);
@@ -79,14 +87,15 @@ impl PatchCore {
             .flat_map_iter(|block| nearest_rows(block, &bank, &squares, channels, near_count))
             .flat_map_iter(|near| near.into_iter().map(|neighbour| neighbour.index))
             .collect();
-        Self {
+        let fitted = Self {
             channels,
             centre,
             bank,
             neighbours: options.neighbours.clamp(1, chosen.len().max(1)),
             near,
             near_count,
-        }
+        };
+        (fitted, chosen)
     }
 
     /// Patches in the bank.
@@ -101,15 +110,8 @@ impl PatchCore {
 
     /// Scores one image: each patch by its mean distance to its nearest bank patches, the image by its most anomalous patch, re-weighted.
     pub fn score(&self, image: &[f32]) -> Scores {
-        let centred: Vec<f32> = image
-            .chunks_exact(self.channels)
-            .flat_map(|patch| patch.iter().zip(&self.centre).map(|(value, mean)| value - mean))
-            .collect();
-        let squares = squared_lengths(&self.bank, self.channels);
-        let nearest: Vec<(f32, usize)> = centred
-            .chunks(BLOCK * self.channels)
-            .flat_map(|block| self.nearest(block, &squares))
-            .collect();
+        let centred = self.centred(image);
+        let nearest = self.nearest_of_all(&centred, &squared_lengths(&self.bank, self.channels));
         let worst = (0..nearest.len()).fold(0, |worst, index| if nearest[index].0 > nearest[worst].0 { index } else { worst });
         let (distance, index) = nearest[worst];
         let image_score = distance * self.weight(&centred[worst * self.channels..][..self.channels], index);
@@ -117,6 +119,35 @@ impl PatchCore {
             patches: nearest.into_iter().map(|(distance, _)| distance).collect(),
             image: image_score,
         }
+    }
+
+    /// The mean distance of each patch to its nearest bank patches.
+    pub(super) fn distances(&self, image: &[f32]) -> Vec<f32> {
+        self.distances_without(image, |_| false)
+    }
+
+    /// The same without some entries of the bank.
+    pub(super) fn distances_without(&self, image: &[f32], is_left_out: impl Fn(usize) -> bool) -> Vec<f32> {
+        let mut squares = squared_lengths(&self.bank, self.channels);
+        let entries = squares.iter_mut().enumerate();
+        entries
+            .filter(|(entry, _)| is_left_out(*entry))
+            .for_each(|(_, square)| *square = f32::INFINITY);
+        let nearest = self.nearest_of_all(&self.centred(image), &squares);
+        nearest.into_iter().map(|(distance, _)| distance).collect()
+    }
+
+    /// Patches as the bank holds them: less its mean.
+    fn centred(&self, image: &[f32]) -> Vec<f32> {
+        let patches = image.chunks_exact(self.channels);
+        patches
+            .flat_map(|patch| patch.iter().zip(&self.centre).map(|(value, mean)| value - mean))
+            .collect()
+    }
+
+    fn nearest_of_all(&self, centred: &[f32], squares: &[f32]) -> Vec<(f32, usize)> {
+        let blocks = centred.chunks(BLOCK * self.channels);
+        blocks.flat_map(|block| self.nearest(block, squares)).collect()
     }
 
     /// For each query patch the mean distance to its nearest bank patches, and the nearest one.

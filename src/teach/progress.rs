@@ -5,6 +5,8 @@ use super::TeachError;
 /// The stages of teaching, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Stage {
+    /// Ways to teach are tried.
+    Search,
     /// Images are read and resized.
     Decode,
     /// The backbone runs.
@@ -25,6 +27,7 @@ impl Stage {
     /// The name used on the screen and in reports.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Search => "search",
             Self::Decode => "decode",
             Self::Features => "features",
             Self::Fit => "coreset",
@@ -64,5 +67,16 @@ impl Progress for Silent {
     fn advance(&self, _: usize) {}
     fn stopped(&self) -> bool {
         false
+    }
+}
+
+/// Steps within a step are not shown; a stop is heard all the same.
+pub struct Unseen<'a>(pub &'a dyn Progress);
+
+impl Progress for Unseen<'_> {
+    fn begin(&self, _: Stage, _: usize) {}
+    fn advance(&self, _: usize) {}
+    fn stopped(&self) -> bool {
+        self.0.stopped()
     }
 }

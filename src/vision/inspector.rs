@@ -5,11 +5,12 @@ use std::time::{Duration, Instant};
 
 use super::decode::{DecodeError, read_image};
 use super::pixels::ClassMap;
-use super::preprocess::{Placement, PreprocessError};
-use super::reading::Answer;
-use super::{AnomalyMap, Engine, EngineError, Image};
+use super::preprocess::{InputTensor, Placement, PreprocessError};
+use super::reading::{Answer, Reader, Said};
+use super::tiling::TooManyTiles;
+use super::{AnomalyMap, Engine, EngineError, Image, OutputTensor};
 use crate::capture::Frame;
-use crate::model::manifest::Manifest;
+use crate::model::manifest::{InputSpec, Manifest};
 use crate::model::package::ActiveModel;
 use crate::part::{Finding, Reason, Region, Severity, Verdict};
 use crate::recipe::{PlacedRules, Rules};
@@ -51,7 +52,7 @@ pub struct Inspection {
     pub threshold: f32,
     /// Where it is not Ok, worst first; if it is Ok, what criteria noted all the same.
     pub findings: Vec<Finding>,
-    /// Scores per pixel at the model's input size, where the model gives them.
+    /// Scores per pixel, where the model gives them: at its input size, or of all tiles at their scale.
     pub map: Option<AnomalyMap>,
     /// The class of each pixel, where the model tells it.
     pub classes: Option<ClassMap>,
@@ -68,6 +69,16 @@ pub struct Overrides {
     pub min_area_px: u32,
 }
 
+impl From<Overrides> for Rules {
+    fn from(overrides: Overrides) -> Self {
+        Self {
+            threshold: overrides.threshold,
+            min_area_px: overrides.min_area_px,
+            ..Self::default()
+        }
+    }
+}
+
 /// Why an image could not be judged.
 #[derive(Debug, thiserror::Error)]
 pub enum InspectError {
@@ -77,6 +88,9 @@ pub enum InspectError {
     /// The image's buffer does not fit its size.
     #[error(transparent)]
     Preprocess(#[from] PreprocessError),
+    /// The image is too large for its tiles.
+    #[error(transparent)]
+    Tiles(#[from] TooManyTiles),
     /// The runtime failed.
     #[error(transparent)]
     Engine(#[from] EngineError),
@@ -144,9 +158,9 @@ impl Inspector {
     /// # Errors
     /// When the image's buffer does not fit its size or the runtime fails.
     pub fn inspect(&mut self, image: &Image) -> Result<Inspection, InspectError> {
-        let start = Instant::now();
-        let placement = self.model.tensor.set_image(0, image, None)?;
-        self.conclude(&placement, &Rules::default().in_picture(placement.region), start)
+        let rules = Rules::default();
+        let whole = Region::whole(image.width, image.height);
+        self.judge(Picture::Image(image), &rules.in_picture(whole))
     }
 
     /// Judges a frame of a camera, or the part of it in `region`. Findings are in pixels of the whole frame.
@@ -154,11 +168,7 @@ impl Inspector {
     /// # Errors
     /// When the frame's bytes or the region do not fit its size or the runtime fails.
     pub fn inspect_frame(&mut self, frame: &Frame, region: Option<Region>, overrides: Overrides) -> Result<Inspection, InspectError> {
-        let rules = Rules {
-            threshold: overrides.threshold,
-            min_area_px: overrides.min_area_px,
-            ..Rules::default()
-        };
+        let rules = Rules::from(overrides);
         let seen = region.unwrap_or(Region::whole(frame.width, frame.height));
         self.inspect_by(frame, &rules.in_picture(seen))
     }
@@ -168,30 +178,150 @@ impl Inspector {
     /// # Errors
     /// When the frame's bytes or what is looked at do not fit its size, or the runtime fails.
     pub fn inspect_by(&mut self, frame: &Frame, rules: &PlacedRules<'_>) -> Result<Inspection, InspectError> {
-        let start = Instant::now();
-        let placement = self.model.tensor.set_frame(0, frame, Some(rules.area.crop))?;
-        self.conclude(&placement, rules, start)
+        self.judge(Picture::Frame(frame), rules)
     }
 
-    /// Runs the model on the tensor that was made since `start`, in which the picture lies so.
-    fn conclude(&mut self, placement: &Placement, rules: &PlacedRules<'_>, start: Instant) -> Result<Inspection, InspectError> {
-        let preprocessed = Instant::now();
-        let tensor = &self.model.tensor;
-        let outputs = self.model.engine.run(&tensor.shape(), tensor.values())?;
-        let inferred = Instant::now();
-        if let Some(score_min) = self.answers_from {
-            self.answer = self.model.reader.answer(&outputs, placement, score_min);
-        }
-        let answered = Instant::now();
-        let inspection = self.model.reader.read_by(outputs, placement, rules);
-        Ok(Inspection {
-            latency: Latency {
-                decode: Duration::ZERO,
-                preprocess: preprocessed - start,
-                infer: inferred - preprocessed,
-                postprocess: answered.elapsed(),
-            },
-            ..inspection
-        })
+    fn judge(&mut self, picture: Picture<'_>, rules: &PlacedRules<'_>) -> Result<Inspection, InspectError> {
+        let model = &mut self.model;
+        let input = &model.package.manifest.input;
+        let mut look = Look {
+            answers_from: self.answers_from,
+            ..Look::new(model.engine.as_mut(), &mut model.tensor, &model.reader, input)
+        };
+        let inspection = look.judge(picture, rules);
+        self.answer = look.answer;
+        inspection
     }
+}
+
+/// Pixels, wherever they are.
+#[derive(Debug, Clone, Copy)]
+pub enum Picture<'a> {
+    /// In memory of their own.
+    Image(&'a Image),
+    /// As the camera gave them.
+    Frame(&'a Frame),
+}
+
+impl Picture<'_> {
+    fn set(self, tensor: &mut InputTensor, index: usize, region: Option<Region>) -> Result<Placement, PreprocessError> {
+        match self {
+            Self::Image(image) => tensor.set_image(index, image, region),
+            Self::Frame(frame) => tensor.set_frame(index, frame, region),
+        }
+    }
+}
+
+/// A model that looks at pictures, whole or in tiles: the golden gate and the station go the same way.
+pub struct Look<'a> {
+    /// Runs it.
+    pub engine: &'a mut dyn Engine,
+    /// Its input, to be filled.
+    pub tensor: &'a mut InputTensor,
+    /// Reads its outputs.
+    pub reader: &'a Reader,
+    /// What its package says of the input.
+    pub input: &'a InputSpec,
+    /// Lowest score of boxes in an answer; `None` if nobody wants one.
+    pub answers_from: Option<f32>,
+    /// What it says beyond its verdict, of pictures that are looked at whole.
+    pub answer: Answer,
+}
+
+impl<'a> Look<'a> {
+    /// A look with a model of such an input.
+    pub fn new(engine: &'a mut dyn Engine, tensor: &'a mut InputTensor, reader: &'a Reader, input: &'a InputSpec) -> Self {
+        Self {
+            engine,
+            tensor,
+            reader,
+            input,
+            answers_from: None,
+            answer: Answer::Bare,
+        }
+    }
+
+    /// Judges what of a picture the rules look at. Findings are in pixels of the whole picture.
+    ///
+    /// # Errors
+    /// When the pixels or what is looked at do not fit the picture's size, it is too large for its tiles, or the runtime fails.
+    pub fn judge(&mut self, picture: Picture<'_>, rules: &PlacedRules<'_>) -> Result<Inspection, InspectError> {
+        let seen = rules.area.crop;
+        let cut = self.input.tiles.map(|tiles| tiles.cut(seen)).transpose()?;
+        let (said, mut latency) = match cut.as_deref() {
+            None | Some([_]) => self.whole(picture, rules)?,
+            Some(cut) => self.tiles(picture, cut, rules)?,
+        };
+        let start = Instant::now();
+        let inspection = self.reader.conclude(said, seen, rules);
+        latency.postprocess += start.elapsed();
+        Ok(Inspection { latency, ..inspection })
+    }
+
+    fn whole(&mut self, picture: Picture<'_>, rules: &PlacedRules<'_>) -> Result<(Said, Latency), InspectError> {
+        let start = Instant::now();
+        let placement = picture.set(self.tensor, 0, Some(rules.area.crop))?;
+        let (outputs, mut latency) = self.run(1, start)?;
+        if let Some(score_min) = self.answers_from {
+            self.answer = self.reader.answer(&outputs, &placement, score_min);
+        }
+        let read = Instant::now();
+        let said = self.reader.say(outputs, &placement, rules);
+        latency.postprocess = read.elapsed();
+        Ok((said, latency))
+    }
+
+    fn tiles(&mut self, picture: Picture<'_>, cut: &[Region], rules: &PlacedRules<'_>) -> Result<(Said, Latency), InspectError> {
+        let (mut tiles, mut latency) = (Vec::with_capacity(cut.len()), Latency::default());
+        for group in cut.chunks(self.tensor.batch()) {
+            let start = Instant::now();
+            let set = |(index, tile): (usize, &Region)| picture.set(self.tensor, index, Some(*tile));
+            let placements: Vec<Placement> = group.iter().enumerate().map(set).collect::<Result<_, _>>()?;
+            let (outputs, spent) = self.run(group.len(), start)?;
+            let read = Instant::now();
+            for (index, placement) in placements.iter().enumerate() {
+                let said = self.reader.say(outputs_of(&outputs, index), placement, rules);
+                tiles.push((placement.region, said));
+            }
+            latency.preprocess += spent.preprocess;
+            latency.infer += spent.infer;
+            latency.postprocess += read.elapsed();
+        }
+        let start = Instant::now();
+        let said = self.reader.join(tiles, rules.area.crop);
+        latency.postprocess += start.elapsed();
+        Ok((said, latency))
+    }
+
+    /// Runs the model on the first pictures of the tensor, which were set since `start`; on all of them where it insists on its batch.
+    fn run(&mut self, count: usize, start: Instant) -> Result<(Vec<OutputTensor>, Latency), InspectError> {
+        let preprocessed = Instant::now();
+        let takes_any_number = self.tensor.batch() != self.input.batch;
+        let (shape, values) = self.tensor.first(if takes_any_number { count } else { self.tensor.batch() });
+        let outputs = self.engine.run(&shape, values)?;
+        let latency = Latency {
+            decode: Duration::ZERO,
+            preprocess: preprocessed - start,
+            infer: preprocessed.elapsed(),
+            postprocess: Duration::ZERO,
+        };
+        Ok((outputs, latency))
+    }
+}
+
+/// What outputs say of one picture of the batch: every head has the batch as its first dimension.
+fn outputs_of(outputs: &[OutputTensor], index: usize) -> Vec<OutputTensor> {
+    let of_one = |output: &OutputTensor| {
+        let batch = output.shape.first().copied().unwrap_or(1).max(1);
+        let length = output.values.len() / batch;
+        let mut shape = output.shape.clone();
+        if let Some(batch) = shape.first_mut() {
+            *batch = 1;
+        }
+        OutputTensor {
+            shape,
+            values: output.values.get(index * length..(index + 1) * length).unwrap_or_default().to_vec(),
+        }
+    };
+    outputs.iter().map(of_one).collect()
 }

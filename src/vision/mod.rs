@@ -11,6 +11,7 @@
 //! | `detect/` | a detector's outputs become boxes and masks |
 //! | `findings.rs` | an anomaly map becomes findings |
 //! | `reading.rs` | a model's outputs become a score, a verdict, findings |
+//! | `tiling.rs` | large pictures in tiles, and what was seen in them as one again |
 //! | `inspector.rs` | the whole way for one image, timed |
 //! | `overlay.rs` | the picture that people look at |
 //! | `encode.rs` | pixels become an image file |
@@ -30,6 +31,7 @@ pub mod providers;
 pub mod reading;
 pub mod regions;
 pub mod stamp;
+pub mod tiling;
 
 use preprocess::TensorValues;
 

@@ -1,24 +1,30 @@
 //! How a model's outputs are read: tensors become scores and findings, by what the package's manifest says of them; the recipe judges them. Pure.
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `reading.rs` | where in the outputs the answer lies; from outputs to an inspection |
+//! | `said.rs` | outputs of one picture, or of one tile, as what they mean |
+//! | `tiled.rs` | what was said of tiles as what is said of the picture |
+//! | `seen.rs` | what was said, as far as the rules of an inspection look at it |
+//! | `answer.rs` | what an evaluation asks beyond that |
 
 mod answer;
+mod said;
+mod seen;
+mod tiled;
 
 pub use answer::{Answer, Candidate};
+pub use said::Said;
 
-use super::detect::masks::instance_mask;
 use super::detect::nms::Scope;
-use super::detect::{self, DetectError, Detection, Detections, Limits, Size, Tensor};
+use super::detect::{self, Size};
 use super::inspector::{Inspection, Latency, Overrides};
-use super::pixels::{self, PixelClasses, ScoreForm, Window, shares};
+use super::pixels::ScoreForm;
 use super::preprocess::Placement;
-use super::{AnomalyMap, OutputTensor, Port, findings};
+use super::{OutputTensor, Port};
 use crate::model::manifest::{Manifest, OutputSpec};
-use crate::part::{Finding, Measures, Region};
-use crate::recipe::area::PlacedArea;
-use crate::recipe::measure::diagonal_px;
-use crate::recipe::{self, Abilities, PlacedRules, Rules, Seen};
-
-/// Boxes that score less are not looked at: they would tell nothing about a part, and cost time.
-const BOX_SCORE_MIN: f32 = 0.05;
+use crate::part::Region;
+use crate::recipe::{self, Abilities, PlacedRules, Rules};
 
 /// Reads the outputs of one model.
 #[derive(Debug, Clone)]
@@ -134,50 +140,25 @@ impl Reader {
 
     /// What the outputs for a picture say that lies so in the model's input, in no time. Findings are in pixels of the whole frame.
     pub fn read(&self, outputs: Vec<OutputTensor>, placement: &Placement, overrides: Overrides) -> Inspection {
-        let rules = Rules {
-            threshold: overrides.threshold,
-            min_area_px: overrides.min_area_px,
-            ..Rules::default()
-        };
+        let rules = Rules::from(overrides);
         self.read_by(outputs, placement, &rules.in_picture(placement.region))
     }
 
     /// The same, by the rules of an inspection.
-    pub fn read_by(&self, mut outputs: Vec<OutputTensor>, placement: &Placement, rules: &PlacedRules<'_>) -> Inspection {
+    pub fn read_by(&self, outputs: Vec<OutputTensor>, placement: &Placement, rules: &PlacedRules<'_>) -> Inspection {
+        self.conclude(self.say(outputs, placement, rules), placement.region, rules)
+    }
+
+    /// What was said of a region of a frame, judged by the rules of an inspection, in no time.
+    pub fn conclude(&self, said: Said, region: Region, rules: &PlacedRules<'_>) -> Inspection {
         let threshold = self.threshold(rules);
-        let mut classes = None;
-        let (seen, map) = match &self.head {
-            Head::Anomaly { map, score, region } => {
-                let score = first_of(&outputs, *score).first().copied().unwrap_or(f32::NAN);
-                let map = map.map(|map| self.map(&mut outputs, map, placement));
-                (see_anomaly(map.as_ref(), score, (threshold, *region), placement, rules), map)
-            }
-            Head::Classes { scores, are_logits } => {
-                let shares = shares(first_of(&outputs, *scores), *are_logits).filter(|shares| shares.len() == self.classes.len());
-                (
-                    shares.map_or(Seen::Unreadable, |shares| self.see_classes(&shares, placement.region)),
-                    None,
-                )
-            }
-            Head::Pixels { scores, form } => match self.pixels(&outputs, *scores, *form, counting(rules, threshold), placement) {
-                Some(pixels) => {
-                    let seen = self.see_pixels(&pixels, placement, rules);
-                    classes = Some(pixels.classes);
-                    (seen, Some(pixels.defects))
-                }
-                None => (Seen::Unreadable, None),
-            },
-            Head::Boxes { head, tensors, iou, scope } => {
-                let score_min = rules.rules.score_min().unwrap_or(threshold).min(threshold);
-                let limits = Limits {
-                    score_min: score_min.clamp(f32::MIN_POSITIVE, BOX_SCORE_MIN),
-                    iou_max: *iou,
-                    scope: *scope,
-                };
-                (self.see_boxes(head, tensors, &limits, score_min, &outputs, placement), None)
-            }
-        };
+        let seen = self.see(&said, region, threshold, rules);
         let judged = recipe::judge_seen(seen, threshold, rules);
+        let (map, classes) = match said {
+            Said::Anomaly { map, .. } => (map, None),
+            Said::Pixels(pixels) => (Some(pixels.defects), Some(pixels.classes)),
+            Said::Unreadable | Said::Shares { .. } | Said::Boxes { .. } => (None, None),
+        };
         Inspection {
             verdict: judged.verdict,
             reason: judged.reason,
@@ -200,377 +181,5 @@ impl Reader {
             _ => self.threshold,
         };
         rules.rules.threshold.unwrap_or(own)
-    }
-
-    /// Of an image that belongs to one of several classes: the shares of those that are defects.
-    fn see_classes(&self, shares: &[f32], seen: Region) -> Seen {
-        let defects = || shares.iter().zip(&self.classes).filter(|(_, class)| !class.is_ok);
-        let mut found: Vec<Finding> = defects()
-            .map(|(share, class)| Finding::somewhere_in(seen, &class.name, *share))
-            .collect();
-        found.sort_by(|a, b| b.score.total_cmp(&a.score));
-        Seen::Classes {
-            score: defects().map(|(share, _)| share).sum(),
-            defects: found,
-        }
-    }
-
-    /// The boxes of defects, best first. `score_min`: below that none counts.
-    fn see_boxes(
-        &self,
-        head: &detect::Head,
-        tensors: &[usize],
-        limits: &Limits,
-        score_min: f32,
-        outputs: &[OutputTensor],
-        placement: &Placement,
-    ) -> Seen {
-        let outputs = borrowed(head, tensors, outputs);
-        let detected = detect::detect(head, &outputs, 0, self.input, limits);
-        let defects = detected.and_then(|found| Ok((self.defects(head, &outputs, &found, placement)?, found)));
-        let (defects, found) = match defects {
-            Ok(defects) => defects,
-            Err(error) => {
-                tracing::warn!(%error, "the model's boxes cannot be read; the part is not decidable");
-                return Seen::Unreadable;
-            }
-        };
-        let dropped = found.candidates_dropped + found.unexamined;
-        Seen::Objects {
-            // What was dropped scores no more than the last that was kept.
-            is_complete: dropped == 0 || found.kept.last().is_some_and(|last| last.score <= score_min),
-            defects,
-        }
-    }
-
-    /// Those of what was detected that are defects, in pixels of the frame.
-    fn defects(
-        &self,
-        head: &detect::Head,
-        outputs: &[Tensor<'_>],
-        found: &Detections,
-        placement: &Placement,
-    ) -> Result<Vec<Finding>, DetectError> {
-        let mut defects = Vec::new();
-        for detection in &found.kept {
-            let class = self.classes.get(detection.class).filter(|class| !class.is_ok);
-            let Some(mut finding) = class.and_then(|class| finding(detection, class, placement)) else {
-                continue;
-            };
-            if head.coefficients > 0
-                && let Some(mask) = instance_mask(head, outputs, 0, detection, (placement, self.input))?
-            {
-                finding.area_px = mask.area_px;
-                finding.measures.length_px = Some(mask.length_px());
-            }
-            defects.push(finding);
-        }
-        Ok(defects)
-    }
-
-    /// The classes of the pixels of the picture; one is a defect where the shares of all defects sum up to more than `limit`.
-    fn pixels(&self, outputs: &[OutputTensor], at: usize, form: ScoreForm, limit: f32, placement: &Placement) -> Option<PixelClasses> {
-        let is_ok: Vec<bool> = self.classes.iter().map(|class| class.is_ok).collect();
-        let pixels = pixels::read(outputs.get(at)?, form, &is_ok, limit)?;
-        let window = Window::of(placement, self.input, pixels.classes.width, pixels.classes.height);
-        Some(window.pixels(pixels))
-    }
-
-    /// The regions of pixels of each class that is a defect.
-    fn see_pixels(&self, pixels: &PixelClasses, placement: &Placement, rules: &PlacedRules<'_>) -> Seen {
-        let placement = placement_of(&pixels.defects, placement);
-        let mask = rules.area.is_masked().then(|| mask(&pixels.defects, &placement, &rules.area));
-        let score = match &mask {
-            None => Some(pixels.defects.peak()),
-            Some(mask) => findings::peak(&pixels.defects, mask),
-        };
-        let Some(score) = score else { return Seen::Unmeasured };
-        let mut regions = Vec::new();
-        for (index, class) in self.classes.iter().enumerate().filter(|(_, class)| !class.is_ok) {
-            let mut mine: Vec<bool> = pixels.classes.classes.iter().map(|class| usize::from(*class) == index).collect();
-            if let Some(mask) = &mask {
-                mine.iter_mut().zip(mask).for_each(|(mine, counts)| *mine &= counts);
-            }
-            if mine.contains(&true) {
-                regions.extend(findings::of_class(&class.name, &pixels.defects, &mine, &placement));
-            }
-        }
-        regions.sort_by(|a, b| b.score.total_cmp(&a.score));
-        Seen::Pixels { score, regions }
-    }
-
-    /// The map of the first image, of the picture without the bars beside it.
-    fn map(&self, outputs: &mut [OutputTensor], at: usize, placement: &Placement) -> AnomalyMap {
-        let (width, height) = (self.input.width as usize, self.input.height as usize);
-        let mut scores = outputs
-            .get_mut(at)
-            .map(|output| std::mem::take(&mut output.values))
-            .unwrap_or_default();
-        scores.truncate(width * height);
-        let map = AnomalyMap { width, height, scores };
-        if map.scores.len() < width * height {
-            return map;
-        }
-        Window::of(placement, self.input, width, height).map(map)
-    }
-}
-
-/// The tensors of a head, in its order, of a model's outputs.
-fn borrowed<'a>(head: &detect::Head, positions: &[usize], outputs: &'a [OutputTensor]) -> Vec<Tensor<'a>> {
-    let tensor = |(position, name): (&usize, &&'static str)| {
-        let output: &OutputTensor = outputs.get(*position)?;
-        Some(Tensor {
-            name,
-            shape: &output.shape,
-            values: &output.values,
-        })
-    };
-    positions.iter().zip(head.tensors()).filter_map(tensor).collect()
-}
-
-/// What an output says of the first image of a batch.
-fn first_of(outputs: &[OutputTensor], at: usize) -> &[f32] {
-    let Some(output) = outputs.get(at) else { return &[] };
-    let batch = output.shape.first().copied().unwrap_or(1).max(1);
-    &output.values[..output.values.len() / batch]
-}
-
-/// What an anomaly model says of what counts of a picture, against the thresholds of scores and of regions. Regions are looked for where one of
-/// them may count.
-fn see_anomaly(
-    map: Option<&AnomalyMap>,
-    score: f32,
-    (threshold, limit): (f32, f32),
-    placement: &Placement,
-    rules: &PlacedRules<'_>,
-) -> Seen {
-    let is_whole = |map: &AnomalyMap| map.scores.len() == map.width * map.height && map.scores.iter().all(|score| score.is_finite());
-    let Some(map) = map else {
-        return if rules.area.is_masked() {
-            Seen::Unmeasured
-        } else {
-            Seen::Anomaly { score, regions: None }
-        };
-    };
-    if !is_whole(map) {
-        return Seen::Unreadable;
-    }
-    let placement = &placement_of(map, placement);
-    let mask = rules.area.is_masked().then(|| mask(map, placement, &rules.area));
-    let peak = match &mask {
-        None => map.scores.iter().copied().reduce(f32::max),
-        Some(mask) => findings::peak(map, mask),
-    };
-    let Some(peak) = peak else { return Seen::Unmeasured };
-    let score = if mask.is_some() { peak } else { score };
-    let score_min = rules.rules.score_min();
-    let may_count = score > threshold || score_min.is_some_and(|least| peak >= least);
-    // A region counts from `score_min` on; the limit is what it is above.
-    let limit = score_min.map_or(limit, |least| limit.min(least.next_down()));
-    let regions = || findings::find(map, mask.as_deref(), findings::limit_below(peak, limit), placement);
-    Seen::Anomaly {
-        score,
-        regions: Some(if may_count { regions() } else { Vec::new() }),
-    }
-}
-
-/// The least score that something may count from, less than any score that does.
-fn counting(rules: &PlacedRules<'_>, threshold: f32) -> f32 {
-    rules.rules.score_min().map_or(threshold, |least| threshold.min(least.next_down()))
-}
-
-/// How the picture lies in a map that shows it without the bars beside it.
-fn placement_of(map: &AnomalyMap, placement: &Placement) -> Placement {
-    Placement {
-        region: placement.region,
-        left: 0,
-        top: 0,
-        width: map.width as u32,
-        height: map.height as u32,
-    }
-}
-
-/// Which pixels of a map count: those whose middle lies in the area.
-fn mask(map: &AnomalyMap, placement: &Placement, area: &PlacedArea) -> Vec<bool> {
-    let middle_x = |column: usize| placement.to_frame(column as f64 + 0.5, 0.0).0;
-    let middle_y = |row: usize| placement.to_frame(0.0, row as f64 + 0.5).1;
-    area.mask((map.width, map.height), middle_x, middle_y)
-}
-
-/// A box in pixels of the whole frame, cut off where it leaves what was seen; none where nothing is left.
-fn finding(detection: &Detection, class: &Class, placement: &Placement) -> Option<Finding> {
-    let seen = placement.region;
-    let (left, top) = placement.to_frame(f64::from(detection.x0), f64::from(detection.y0));
-    let (right, bottom) = placement.to_frame(f64::from(detection.x1), f64::from(detection.y1));
-    let inside = |edge: f64, from: u32, length: u32| edge.clamp(f64::from(from), f64::from(from + length));
-    let (left, right) = (inside(left, seen.x, seen.width).floor(), inside(right, seen.x, seen.width).ceil());
-    let (top, bottom) = (inside(top, seen.y, seen.height).floor(), inside(bottom, seen.y, seen.height).ceil());
-    let (width, height) = ((right - left) as u32, (bottom - top) as u32);
-    let region = Region {
-        x: left as u32,
-        y: top as u32,
-        width,
-        height,
-    };
-    (width > 0 && height > 0).then(|| Finding {
-        measures: Measures {
-            length_px: Some(diagonal_px(width, height)),
-            ..Measures::default()
-        },
-        ..Finding::somewhere_in(region, &class.name, detection.score)
-    })
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::part::{Reason, Verdict};
-    use crate::recipe::Judgement;
-    use crate::recipe::area::{Area, Outline};
-    use crate::recipe::criterion::{Criterion, Zone};
-    use crate::recipe::geometry::{Point, Polygon};
-
-    const SEEN: Region = Region {
-        x: 100,
-        y: 20,
-        width: 40,
-        height: 20,
-    };
-
-    /// A hot region of 1 pixel and a less hot one of 4, on a map of 4 x 4; a pixel of the map is 50 of the frame.
-    fn map() -> AnomalyMap {
-        let mut scores = vec![0.0; 16];
-        scores[0] = 9.0;
-        for index in [10, 11, 14, 15] {
-            scores[index] = 6.0;
-        }
-        AnomalyMap {
-            width: 4,
-            height: 4,
-            scores,
-        }
-    }
-
-    /// What is said of an anomaly map with these thresholds of scores and regions.
-    fn judged(map: &AnomalyMap, score: f32, thresholds: (f32, f32), placed: &PlacedRules<'_>) -> Judgement {
-        let placement = Placement {
-            region: placed.area.crop,
-            left: 0,
-            top: 0,
-            width: 4,
-            height: 4,
-        };
-        let seen = see_anomaly(Some(map), score, thresholds, &placement, placed);
-        recipe::judge_seen(seen, thresholds.0, placed)
-    }
-
-    #[test]
-    fn findings_are_in_pixels_of_the_whole_frame() {
-        let rules = Rules::default();
-        let judged = judged(&map(), 9.0, (5.0, 5.0), &rules.in_picture(SEEN));
-        assert_eq!((judged.verdict, judged.reason), (Verdict::NotOk, Some(Reason::Anomaly)));
-        let places: Vec<_> = judged.findings.iter().map(|f| (f.x, f.y, f.width, f.height, f.area_px)).collect();
-        assert_eq!(places, [(100, 20, 10, 5, 50), (120, 30, 20, 10, 200)]);
-    }
-
-    #[test]
-    fn small_findings_are_dropped_and_without_any_it_is_ok() {
-        let areas = |min_area_px| {
-            let rules = Rules {
-                min_area_px,
-                ..Rules::default()
-            };
-            let judged = judged(&map(), 9.0, (5.0, 5.0), &rules.in_picture(SEEN));
-            let areas: Vec<u32> = judged.findings.iter().map(|finding| finding.area_px).collect();
-            (judged.verdict, areas)
-        };
-        assert_eq!(areas(50), (Verdict::NotOk, vec![50, 200]));
-        assert_eq!(areas(51), (Verdict::NotOk, vec![200]));
-        assert_eq!(areas(201), (Verdict::Ok, vec![]));
-    }
-
-    #[test]
-    fn what_is_no_number_is_not_decided_whatever_its_area() {
-        for (score, pixel) in [(f32::NAN, 0.0), (9.0, f32::NAN)] {
-            let mut map = map();
-            map.scores[5] = pixel;
-            let rules = Rules {
-                min_area_px: u32::MAX,
-                ..Rules::default()
-            };
-            let judged = judged(&map, score, (5.0, 5.0), &rules.in_picture(SEEN));
-            assert_eq!((judged.verdict, judged.reason), (Verdict::NotDecidable, Some(Reason::ModelOutput)));
-        }
-    }
-
-    /// The right half of [`SEEN`], as a polygon.
-    fn right_half() -> Rules {
-        let points = [(120.0, 20.0), (140.0, 20.0), (140.0, 40.0), (120.0, 40.0)];
-        Rules {
-            area: Area {
-                outline: Outline::Rect(SEEN),
-                exclude: vec![polygon(&[(100.0, 20.0), (120.0, 20.0), (120.0, 40.0), (100.0, 40.0)])],
-            },
-            zones: vec![Zone {
-                name: "right".into(),
-                polygon: polygon(&points),
-            }],
-            ..Rules::default()
-        }
-    }
-
-    fn polygon(points: &[(f64, f64)]) -> Polygon {
-        Polygon::new(points.iter().map(|(x, y)| Point::new(*x, *y)).collect()).unwrap()
-    }
-
-    #[test]
-    fn where_a_part_of_the_picture_counts_its_peak_is_the_score() {
-        let rules = right_half();
-        let placed = rules.placed((200, 100), None).unwrap();
-        let judged_at = |threshold: f32, limit: f32| judged(&map(), 9.0, (threshold, limit), &placed);
-        let judged = judged_at(5.0, 5.0);
-        assert_eq!(
-            (judged.verdict, judged.score),
-            (Verdict::NotOk, 6.0),
-            "the hotter pixel is left out"
-        );
-        assert_eq!(judged.findings.iter().map(|f| (f.x, f.y)).collect::<Vec<_>>(), [(120, 30)]);
-        assert_eq!(judged_at(6.0, 5.0).verdict, Verdict::Ok);
-
-        // Without a map nothing is known of a part of the picture.
-        let placement = Placement {
-            region: SEEN,
-            left: 0,
-            top: 0,
-            width: 4,
-            height: 4,
-        };
-        assert_eq!(see_anomaly(None, 1.0, (5.0, 5.0), &placement, &placed), Seen::Unmeasured);
-        // An area between the middles of all pixels holds none of them.
-        let sliver = Rules {
-            area: Area {
-                outline: Outline::Polygon(polygon(&[(101.0, 20.5), (104.0, 20.5), (104.0, 22.0), (101.0, 22.0)])),
-                exclude: Vec::new(),
-            },
-            ..Rules::default()
-        };
-        let sliver = sliver.placed((200, 100), None).unwrap();
-        assert_eq!(see_anomaly(Some(&map()), 1.0, (5.0, 5.0), &placement, &sliver), Seen::Unmeasured);
-    }
-
-    #[test]
-    fn a_criterion_may_ask_for_less_than_the_threshold() {
-        let rules = Rules {
-            criteria: vec![Criterion {
-                score_min: Some(6.0),
-                area_px_min: Some(100.0),
-                ..Criterion::default()
-            }],
-            ..Rules::default()
-        };
-        // The score is below the threshold, the larger region at what the criterion asks for.
-        let judged = judged(&map(), 9.0, (20.0, 20.0), &rules.in_picture(SEEN));
-        assert_eq!(judged.verdict, Verdict::NotOk);
-        assert_eq!(judged.findings.iter().map(|f| f.area_px).collect::<Vec<_>>(), [200]);
     }
 }

@@ -128,6 +128,7 @@ pub(super) fn input(inputs: &[Port], known: &Told, questions: &mut Questions) ->
         Element::F32 | Element::F16 => (Normalisation::Affine, Some(range.affine(colour))),
     };
     Ok(Some(InputSpec {
+        tiles: None,
         name: port.name.clone(),
         layout: shape.layout,
         dtype,

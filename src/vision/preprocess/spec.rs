@@ -242,7 +242,7 @@ impl TensorSpec {
     }
 
     /// Where the region of a picture comes to lie.
-    pub(super) fn place(&self, region: Region) -> Placement {
+    pub fn place(&self, region: Region) -> Placement {
         let (left, top, width, height) = match self.fit {
             Fit::Stretch => (0, 0, self.width, self.height),
             Fit::Letterbox { place, grow, .. } => {

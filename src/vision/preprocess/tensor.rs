@@ -93,6 +93,24 @@ impl InputTensor {
         }
     }
 
+    /// How many pictures it holds.
+    pub fn batch(&self) -> usize {
+        self.batch
+    }
+
+    /// Length of each dimension and the values of the first `count` pictures, at most all.
+    pub fn first(&self, count: usize) -> ([usize; 4], TensorValues<'_>) {
+        let mut shape = self.shape();
+        shape[0] = count.min(self.batch);
+        let length = shape[0] * self.spec.values();
+        let values = match &self.values {
+            Values::U8(values) => TensorValues::U8(&values[..length]),
+            Values::F32(values) => TensorValues::F32(&values[..length]),
+            Values::F16(values) => TensorValues::F16(&values[..length]),
+        };
+        (shape, values)
+    }
+
     /// Sets a picture of the batch to a part of a frame, or to all of it, and returns where it lies in the tensor.
     ///
     /// # Errors

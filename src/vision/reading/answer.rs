@@ -1,8 +1,10 @@
 //! What a model says beyond its verdict: what an evaluation needs and a line does not. Pure.
 
-use super::{Head, Reader, borrowed, first_of, shares};
+use super::said::{borrowed, first_of};
+use super::{Head, Reader};
 use crate::vision::OutputTensor;
 use crate::vision::detect::{self, Detection, Limits};
+use crate::vision::pixels::shares;
 use crate::vision::preprocess::Placement;
 
 /// What a model says of one image, whatever its threshold is.
