@@ -339,11 +339,15 @@ fn teach_parts(lesson: &Lesson, parts: GoodParts, progress: &dyn Progress) -> Re
 
     watch.begin(Stage::Calibration, parts.images.len());
     let held_out = cross_validate(&parts, &good, extractor.grid(), lesson, progress)?;
-    let promised = threshold::by_promise(&held_out, lesson, &mut warnings)?;
+    let (promised, too_few) = threshold::by_promise(&held_out, lesson)?;
     let (threshold, cheapest) = match &lesson.known {
-        None => (promised, None),
+        None => {
+            warnings.extend(too_few);
+            (promised, None)
+        }
+        // The promise is not used, so it need not be kept.
         Some(known) => {
-            let (spec, cheapest) = threshold::by_cost(promised, &held_out, known, lesson, &detector, &mut extractor, progress)?;
+            let (spec, cheapest) = threshold::by_cost(&promised, &held_out, known, lesson, &detector, &mut extractor, progress)?;
             (spec, Some(cheapest))
         }
     };

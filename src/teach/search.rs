@@ -397,6 +397,8 @@ fn by_size(paths: &[PathBuf]) -> Result<Vec<Image>, TeachError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)]
+
     use super::*;
 
     fn tried(latency_ms: u64, mean_auroc: Option<f64>) -> Tried {

@@ -167,8 +167,8 @@ pub fn merge_maps(seen: Region, tiles: &[(Placement, AnomalyMap)]) -> AnomalyMap
             let target = &mut scores[y * width..][inside_x.clone()];
             for (target, column) in target.iter_mut().zip(&sources) {
                 let score = map.scores[source + column];
-                // Written so that what is no number stays: it must not be hidden by a neighbour.
-                if !(score <= *target) {
+                // What is no number stays: it must not be hidden by a neighbour.
+                if score.is_nan() || score > *target {
                     *target = score;
                 }
             }
@@ -280,6 +280,8 @@ fn intersection(a: Region, b: Region) -> Option<Region> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)]
+
     use super::*;
     use crate::vision::findings::{FINDINGS_MAX, find};
     use crate::vision::preprocess::TensorSpec;

@@ -3,7 +3,7 @@
 use super::{Head, Reader, decided, judge};
 use crate::part::{Region, Verdict};
 use crate::vision::findings::FINDINGS_MAX;
-use crate::vision::inspector::{Inspection, Overrides};
+use crate::vision::inspector::{Inspection, Latency, Overrides};
 use crate::vision::preprocess::Placement;
 use crate::vision::tiling::{merge_boxes, merge_maps};
 
@@ -13,7 +13,7 @@ impl Reader {
     pub fn join(&self, tiles: Vec<(Placement, Inspection)>, seen: Region, overrides: Overrides) -> Inspection {
         let threshold = overrides.threshold.unwrap_or(self.threshold);
         let score = tiles.iter().map(|(_, tile)| tile.score).fold(f32::NEG_INFINITY, worse);
-        let (latency, min_area_px) = (crate::vision::inspector::Latency::default(), overrides.min_area_px);
+        let (latency, min_area_px) = (Latency::default(), overrides.min_area_px);
         if let Head::Anomaly { region, .. } = &self.head {
             let maps: Option<Vec<_>> = tiles.into_iter().map(|(placement, tile)| Some((placement, tile.map?))).collect();
             let map = maps.map(|maps| merge_maps(seen, &maps));
