@@ -36,11 +36,14 @@ const PURE: &[&str] = &[
     "station/probe.rs",
     "teach/calibration.rs",
     "teach/coreset.rs",
+    "teach/cost.rs",
     "teach/detector.rs",
     "teach/graph.rs",
     "teach/padim.rs",
     "teach/patchcore.rs",
+    "teach/relative.rs",
     "teach/spatial.rs",
+    "teach/synthetic.rs",
     "twin/delivery.rs",
     "twin/facts.rs",
     "twin/gate.rs",
@@ -54,8 +57,10 @@ const PURE: &[&str] = &[
     "vision/preprocess/",
     "vision/providers.rs",
     "vision/reading.rs",
+    "vision/reading/",
     "vision/regions.rs",
     "vision/stamp.rs",
+    "vision/tiling.rs",
 ];
 
 /// Exceptions: a crate that only computes, and the pure file that may use it.

@@ -85,12 +85,15 @@ pub(super) struct TeachArgs {
     /// Share of a part's own calm level that is taken off, 0 to 1 (relative)
     #[arg(long, default_value_t = PatchCoreOptions::default().own_level, value_name = "S", value_parser = parse_share)]
     own_level: f32,
+    /// Bring each picture (or tile) to one light and contrast first; for parts that differ in both
+    #[arg(long)]
+    own_contrast: bool,
     /// Seed of everything random; the same seed and images give the same model
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
     /// Find the size, tiles, method and bank that see most within --budget-ms on this machine. Accuracy is taken from --test, and without it from
     /// held-out good parts and defects drawn onto them
-    #[arg(long, requires = "budget_ms", conflicts_with_all = ["size", "tile", "method", "bank", "own_level"])]
+    #[arg(long, requires = "budget_ms", conflicts_with_all = ["size", "tile", "method", "bank", "own_level", "own_contrast"])]
     auto: bool,
     /// Time for one picture, from decoded pixels to the verdict, milliseconds
     #[arg(long, requires = "auto", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=60_000))]
@@ -143,6 +146,7 @@ impl TeachArgs {
             width,
             height,
             tiles,
+            own_contrast: self.own_contrast,
             false_reject_rate: self.false_reject_rate,
             known: self.known(),
             strict: self.strict,
@@ -186,7 +190,7 @@ impl TeachArgs {
 }
 
 /// A way to teach in words: method, size, tiles, bank, own level.
-fn words(way: &Way) -> [String; 5] {
+fn words(way: &Way) -> [String; 6] {
     let (width, height) = way.size;
     let has_bank = way.method != Method::Padim;
     let own = (way.method == Method::Relative).then(|| way.settings.own_level.to_string());
@@ -197,6 +201,7 @@ fn words(way: &Way) -> [String; 5] {
             .map_or_else(|| "-".into(), |tiles| format!("{}x{}", tiles.width, tiles.height)),
         if has_bank { way.settings.bank.to_string() } else { "-".into() },
         own.unwrap_or_else(|| "-".into()),
+        if way.own_contrast { "own".into() } else { "-".into() },
     ]
 }
 
@@ -224,7 +229,19 @@ fn search_table(found: &Found) -> String {
             .chain([latency, mark.into()])
             .collect::<Vec<_>>()
     };
-    let header = ["method", "size", "tiles", "bank", "own", "mean AUROC", "AUROC", "weakest", "ms", ""];
+    let header = [
+        "method",
+        "size",
+        "tiles",
+        "bank",
+        "own",
+        "contrast",
+        "mean AUROC",
+        "AUROC",
+        "weakest",
+        "ms",
+        "",
+    ];
     format!(
         "{}{}\n\n",
         table(&header, found.tried.iter().enumerate().map(row)),
@@ -253,9 +270,9 @@ fn basis(yardstick: Yardstick) -> &'static str {
 
 fn search_json(found: &Found) -> serde_json::Value {
     let tried = |tried: &Tried| {
-        let [method, size, tiles, bank, own_level] = words(&tried.way);
+        let [method, size, tiles, bank, own_level, _] = words(&tried.way);
         json!({
-            "method": method, "size": size, "tiles": tiles, "bank": bank, "own_level": own_level, "accuracy": tried.accuracy,
+            "method": method, "size": size, "tiles": tiles, "bank": bank, "own_level": own_level, "own_contrast": tried.way.own_contrast, "accuracy": tried.accuracy,
             "latency_us": u64::try_from(tried.latency.as_micros()).unwrap_or(u64::MAX),
         })
     };

@@ -394,6 +394,9 @@ pub struct MethodSpec {
     /// Share of a part's own calm level that is taken off; absent where no part is its own reference.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub own_level: Option<f32>,
+    /// Whether each image is first brought to one light and contrast; the graph does it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub own_contrast: bool,
     /// Seed of everything random.
     pub seed: u64,
 }

@@ -129,6 +129,8 @@ fn lowest(good: &[f32], defects: &[f32], costs: Costs) -> f32 {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)]
+
     use super::*;
     use proptest::prelude::*;
 

@@ -31,6 +31,8 @@ pub struct Grid {
     pub columns: usize,
     /// Rows of patches.
     pub rows: usize,
+    /// Whether each image is first brought to one light and contrast ([`own_contrast`]).
+    pub own_contrast: bool,
     /// For each feature map of the backbone: its channels, and the maps along its vertical and horizontal axis.
     pub features: Vec<(usize, AxisMap, AxisMap)>,
 }
@@ -67,8 +69,15 @@ impl Grid {
             height,
             columns,
             rows,
+            own_contrast: false,
             features,
         }
+    }
+
+    /// With each image brought to one light and contrast, or not.
+    #[must_use]
+    pub fn with_own_contrast(self, own_contrast: bool) -> Self {
+        Self { own_contrast, ..self }
     }
 
     /// Patches per image.
@@ -152,6 +161,13 @@ impl FeatureExtractor {
         })
     }
 
+    /// With each image brought to one light and contrast, or not.
+    #[must_use]
+    pub fn with_own_contrast(mut self, own_contrast: bool) -> Self {
+        self.grid.own_contrast = own_contrast;
+        self
+    }
+
     /// Where the patches lie.
     pub fn grid(&self) -> &Grid {
         &self.grid
@@ -186,14 +202,35 @@ impl FeatureExtractor {
     }
 }
 
+/// Mean and deviation that every image is brought to, levels of 0 to 255: about those of an ordinary photograph, which backbones were trained on.
+pub(super) const OWN_CONTRAST: (f32, f32) = (127.0, 45.0);
+
+/// Added to the mean square of an image's deviations, levels squared: noise of a blank image must not become a picture.
+pub(super) const OWN_CONTRAST_FLOOR: f32 = 16.0;
+
+/// The gain and the offset that bring an image to one light and contrast.
+fn own_contrast(rgb: &[u8]) -> (f32, f32) {
+    let count = rgb.len().max(1) as f64;
+    let mean = rgb.iter().map(|level| f64::from(*level)).sum::<f64>() / count;
+    let square = rgb.iter().map(|level| (f64::from(*level) - mean).powi(2)).sum::<f64>() / count;
+    let (level, deviation) = OWN_CONTRAST;
+    let gain = f64::from(deviation) / (square + f64::from(OWN_CONTRAST_FLOOR)).sqrt();
+    (gain as f32, (f64::from(level) - mean * gain) as f32)
+}
+
 /// Bytes `[n][y][x][channel]` as normalised floats `[n][channel][y][x]`.
 fn normalised(batch: &[Vec<u8>], grid: &Grid, manifest: &BackboneManifest) -> Vec<f32> {
     let pixels = grid.width * grid.height;
     let mut input = vec![0.0_f32; batch.len() * 3 * pixels];
+    let levels: Vec<(f32, f32)> = batch
+        .iter()
+        .map(|rgb| if grid.own_contrast { own_contrast(rgb) } else { (1.0, 0.0) })
+        .collect();
     for (plane, target) in input.chunks_exact_mut(pixels).enumerate() {
         let (channel, mean, std) = (plane % 3, manifest.mean[plane % 3], manifest.std[plane % 3]);
+        let (gain, offset) = levels[plane / 3];
         for (value, rgb) in target.iter_mut().zip(batch[plane / 3].chunks_exact(3)) {
-            *value = (f32::from(rgb[channel]) - mean) / std;
+            *value = (f32::from(rgb[channel]) * gain + offset - mean) / std;
         }
     }
     input

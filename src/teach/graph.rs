@@ -9,7 +9,7 @@
 
 use super::backbone::Backbone;
 use super::detector::Detector;
-use super::features::Grid;
+use super::features::{Grid, OWN_CONTRAST, OWN_CONTRAST_FLOOR};
 use super::padim::Padim;
 use super::patchcore::PatchCore;
 use super::relative::{self, Relative};
@@ -65,7 +65,7 @@ pub fn emit(backbone: &Backbone, grid: &Grid, detector: &Detector) -> Result<Mod
         constants: network.initializer,
         names: 0,
     };
-    normalise(&mut graph, backbone);
+    normalise(&mut graph, backbone, grid);
     graph.nodes.extend(network.node);
     let patches = embed(&mut graph, backbone, grid);
     let (map, score) = match detector {
@@ -105,15 +105,39 @@ pub fn emit(backbone: &Backbone, grid: &Grid, detector: &Detector) -> Result<Mod
 }
 
 /// Bytes as the backbone wants them: planes of normalised floats.
-fn normalise(graph: &mut Builder, backbone: &Backbone) {
+fn normalise(graph: &mut Builder, backbone: &Backbone, grid: &Grid) {
     let manifest = &backbone.manifest;
     let planes = graph.node("Transpose", &[PIXELS], vec![AttributeProto::ints("perm", &[0, 3, 1, 2])]);
     let floats = graph.node("Cast", &[&planes], vec![AttributeProto::int("to", i64::from(FLOAT))]);
+    let floats = if grid.own_contrast { own_contrast(graph, &floats) } else { floats };
     let mean = graph.floats(&[1, 3, 1, 1], &manifest.mean);
     let std = graph.floats(&[1, 3, 1, 1], &manifest.std);
     let centred = graph.node("Sub", &[&floats, &mean], vec![]);
     let normalised = graph.node("Div", &[&centred, &std], vec![]);
     graph.rename(&normalised, &manifest.input);
+}
+
+/// Planes of levels brought to one light and contrast, each image by its own.
+fn own_contrast(graph: &mut Builder, planes: &str) -> String {
+    let third = graph.floats(&[1], &[1.0 / 3.0]);
+    let mean_of = |graph: &mut Builder, planes: &str| {
+        let by_channel = graph.node("GlobalAveragePool", &[planes], vec![]);
+        let sum = graph.sum(&by_channel, 1, true);
+        graph.node("Mul", &[&sum, &third], vec![])
+    };
+    let mean = mean_of(graph, planes);
+    let centred = graph.node("Sub", &[planes, &mean], vec![]);
+    let squares = graph.node("Mul", &[&centred, &centred], vec![]);
+    let square = mean_of(graph, &squares);
+    let floor = graph.floats(&[1], &[OWN_CONTRAST_FLOOR]);
+    let floored = graph.node("Add", &[&square, &floor], vec![]);
+    let deviation = graph.node("Sqrt", &[&floored], vec![]);
+    let relative = graph.node("Div", &[&centred, &deviation], vec![]);
+    let (level, deviation) = OWN_CONTRAST;
+    let scale = graph.floats(&[1], &[deviation]);
+    let scaled = graph.node("Mul", &[&relative, &scale], vec![]);
+    let level = graph.floats(&[1], &[level]);
+    graph.node("Add", &[&scaled, &level], vec![])
 }
 
 /// The backbone's feature maps as patches `[N * patches, channels]`.

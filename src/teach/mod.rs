@@ -87,6 +87,8 @@ pub struct Lesson {
     pub height: u32,
     /// How pictures are cut, each tile then brought to the input's size; whole without.
     pub tiles: Option<Tiles>,
+    /// Bring each image to one light and contrast first.
+    pub own_contrast: bool,
     /// Share of good parts that may be rejected.
     pub false_reject_rate: f64,
     /// Known defects that the threshold is chosen by; from good parts alone without.
@@ -263,6 +265,7 @@ impl Default for Lesson {
             width: 256,
             height: 256,
             tiles: None,
+            own_contrast: false,
             false_reject_rate: 0.01,
             known: None,
             strict: false,
@@ -324,7 +327,8 @@ fn teach_parts(lesson: &Lesson, parts: GoodParts, progress: &dyn Progress) -> Re
     }
 
     watch.begin(Stage::Features, parts.images.len());
-    let mut extractor = FeatureExtractor::new(&backbone, lesson.width as usize, lesson.height as usize, lesson.engine)?;
+    let mut extractor = FeatureExtractor::new(&backbone, lesson.width as usize, lesson.height as usize, lesson.engine)?
+        .with_own_contrast(lesson.own_contrast);
     let good = extractor.embed(&parts.images, progress)?;
     if !good.values.par_iter().all(|value| value.is_finite()) {
         return Err(TeachError::NotFinite(backbone.manifest.name));
@@ -336,11 +340,15 @@ fn teach_parts(lesson: &Lesson, parts: GoodParts, progress: &dyn Progress) -> Re
 
     watch.begin(Stage::Calibration, parts.images.len());
     let held_out = cross_validate(&parts, &good, extractor.grid(), lesson, progress)?;
-    let promised = threshold::by_promise(&held_out, lesson, &mut warnings)?;
+    let (promised, too_few) = threshold::by_promise(&held_out, lesson)?;
     let (threshold, cheapest) = match &lesson.known {
-        None => (promised, None),
+        None => {
+            warnings.extend(too_few);
+            (promised, None)
+        }
+        // The promise is not used, so it need not be kept.
         Some(known) => {
-            let (spec, cheapest) = threshold::by_cost(promised, &held_out, known, lesson, &detector, &mut extractor, progress)?;
+            let (spec, cheapest) = threshold::by_cost(&promised, &held_out, known, lesson, &detector, &mut extractor, progress)?;
             (spec, Some(cheapest))
         }
     };
@@ -529,6 +537,7 @@ fn manifest(
                 bank: bank.map(PatchCore::bank_size),
                 neighbours: bank.map(|bank| bank.neighbours),
                 own_level: matches!(detector, Detector::Relative(_)).then_some(lesson.settings.own_level),
+                own_contrast: lesson.own_contrast,
                 seed: lesson.settings.seed,
             },
             backbone: BackboneSpec {

@@ -61,6 +61,8 @@ pub struct Way {
     pub size: (u32, u32),
     /// How pictures are cut.
     pub tiles: Option<Tiles>,
+    /// Whether each image is first brought to one light and contrast.
+    pub own_contrast: bool,
 }
 
 /// How well a way tells defects from good parts that were not taught.
@@ -123,6 +125,7 @@ impl Way {
             width: self.size.0,
             height: self.size.1,
             tiles: self.tiles,
+            own_contrast: self.own_contrast,
             ..base.clone()
         }
     }
@@ -169,7 +172,8 @@ fn search_among(
     let mut tried = Vec::new();
     for (way, ways) in inputs {
         let lesson = way.lesson(base);
-        let mut extractor = FeatureExtractor::new(&backbone, lesson.width as usize, lesson.height as usize, lesson.engine)?;
+        let mut extractor = FeatureExtractor::new(&backbone, lesson.width as usize, lesson.height as usize, lesson.engine)?
+            .with_own_contrast(lesson.own_contrast);
         let few = parts::read(evenly(paths.clone(), PARTS_FOR_LATENCY), &lesson, &quiet)?;
         let few = extractor.embed(&few.images, &quiet)?;
         let mut within = Vec::new();
@@ -238,19 +242,22 @@ fn inputs(timed: &[Image], backbone: &Backbone) -> Vec<(Way, Vec<Way>)> {
     let whole = [192, 256, 384, 512].map(|side| (side, None));
     let tiled = [256, 384].map(|side| (side, Some(Tiles::of(side, side))));
     let sides = whole.into_iter().chain(tiled.into_iter().filter(|(side, _)| is_larger(*side)));
-    let input = |(side, tiles): (u32, Option<Tiles>)| {
+    let sides = sides.filter(|(side, _)| fits(*side));
+    let input = |(side, tiles, own_contrast): (u32, Option<Tiles>, bool)| {
         let way = |(method, settings): (Method, PatchCoreOptions)| Way {
             method,
             settings,
             size: (side, side),
             tiles,
+            own_contrast,
         };
         // A Gaussian per position is a matrix per position: beyond the default size the package would be larger than all else.
-        let is_tried = |way: &Way| way.method != Method::Padim || (tiles.is_none() && side <= 256);
+        let is_tried = |way: &Way| way.method != Method::Padim || (tiles.is_none() && side <= 256 && !own_contrast);
         let ways: Vec<Way> = ways.into_iter().map(way).filter(is_tried).collect();
         Some((*ways.first()?, ways))
     };
-    sides.filter(|(side, _)| fits(*side)).filter_map(input).collect()
+    let with_contrast = |(side, tiles)| [(side, tiles, false), (side, tiles, true)];
+    sides.flat_map(with_contrast).filter_map(input).collect()
 }
 
 /// Good parts to teach from, and parts to judge by.
@@ -396,6 +403,8 @@ fn by_size(paths: &[PathBuf]) -> Result<Vec<Image>, TeachError> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)]
+
     use super::*;
 
     fn tried(latency_ms: u64, mean_auroc: Option<f64>) -> Tried {
@@ -405,6 +414,7 @@ mod tests {
                 settings: PatchCoreOptions::default(),
                 size: (256, 256),
                 tiles: None,
+                own_contrast: false,
             },
             latency: Duration::from_millis(latency_ms),
             accuracy: mean_auroc.map(|mean_auroc| Accuracy {
@@ -458,6 +468,7 @@ mod tests {
             settings,
             size: (64, 64),
             tiles,
+            own_contrast: tiles.is_some(),
         };
         let tiles = Some(Tiles::of(192, 192));
         [

@@ -28,14 +28,14 @@ pub struct KnownDefects {
     pub costs: Costs,
 }
 
-/// The limits for images and pixels, both from the same promise.
-pub(super) fn by_promise(held_out: &[PartScore], lesson: &Lesson, warnings: &mut Vec<String>) -> Result<ThresholdSpec, TeachError> {
+/// The limits for images and pixels, both from the same promise, and what to say where there are too few images for it.
+pub(super) fn by_promise(held_out: &[PartScore], lesson: &Lesson) -> Result<(ThresholdSpec, Option<String>), TeachError> {
     let images: Vec<f32> = held_out.iter().map(|scores| scores.image).collect();
     let peaks: Vec<f32> = held_out.iter().map(|scores| scores.peak).collect();
     let score = conformal_threshold(&images, lesson.false_reject_rate)?;
     let region = conformal_threshold(&peaks, lesson.false_reject_rate)?;
-    if score.beyond_data {
-        warnings.push(format!(
+    let too_few = score.beyond_data.then(|| {
+        format!(
             "{} good images can vouch for at most {:.1} % false rejects, not {:.1} %; the threshold is the highest score of a good image and {:.0} % more; \
              give at least {:.0} images, or --false-reject-rate {:.3}",
             score.good_images,
@@ -44,9 +44,9 @@ pub(super) fn by_promise(held_out: &[PartScore], lesson: &Lesson, warnings: &mut
             100.0 * (calibration::BEYOND_DATA_MARGIN - 1.0),
             (1.0 / lesson.false_reject_rate - 1.0).ceil(),
             score.supported_false_reject_rate,
-        ));
-    }
-    Ok(ThresholdSpec {
+        )
+    });
+    let spec = ThresholdSpec {
         score: score.value,
         region: Some(region.value),
         chosen_by: format!("split conformal over {FOLDS} folds of the good images"),
@@ -56,12 +56,13 @@ pub(super) fn by_promise(held_out: &[PartScore], lesson: &Lesson, warnings: &mut
             good_images: score.good_images,
             beyond_data: score.beyond_data,
         }),
-    })
+    };
+    Ok((spec, too_few))
 }
 
 /// Moves the limits to where a part costs least. The known defects are scored by the model itself, which was not taught from them.
 pub(super) fn by_cost(
-    promised: ThresholdSpec,
+    promised: &ThresholdSpec,
     held_out: &[PartScore],
     known: &KnownDefects,
     lesson: &Lesson,

@@ -176,8 +176,8 @@ pub fn merge_maps_with(seen: Region, tiles: &[(Placement, AnomalyMap)], mut take
             let places = y * width + inside_x.start..;
             for ((target, column), place) in target.iter_mut().zip(&sources).zip(places) {
                 let score = map.scores[source + column];
-                // Written so that what is no number stays: it must not be hidden by a neighbour.
-                if !(score <= *target) {
+                // What is no number stays: it must not be hidden by a neighbour.
+                if score.is_nan() || score > *target {
                     *target = score;
                     taken(width * height, place, tile, source + column);
                 }
@@ -299,6 +299,8 @@ fn intersection(a: Region, b: Region) -> Option<Region> {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)]
+
     use super::*;
     use crate::recipe::FINDINGS_MAX;
     use crate::vision::findings::find;

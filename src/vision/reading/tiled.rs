@@ -81,7 +81,7 @@ fn join_boxes(tiles: Vec<(Region, Said)>) -> Option<Said> {
     }
     let defects = merge_boxes(found, FINDINGS_MAX);
     Some(Said::Boxes {
-        is_complete: are_complete,
+        is_complete: are_complete && defects.len() < FINDINGS_MAX,
         defects,
     })
 }
