@@ -56,6 +56,7 @@ fn bytes_judge_as_full_precision_does_and_the_package_says_what_it_is() {
         .done()
         .json();
     let [lowest, highest] = ["score_moved_min", "score_moved_max"].map(|key| told[0][key].as_f64().unwrap());
+    assert!(told[0]["speed_ratio"].as_f64() > Some(0.0), "{told:?}");
     assert!(lowest <= highest && lowest.abs().max(highest.abs()) <= 0.05, "{told:?}");
 
     let (plain, bytes) = (Package::open(&LESSON.model()).unwrap(), Package::open(&out).unwrap());
@@ -63,8 +64,8 @@ fn bytes_judge_as_full_precision_does_and_the_package_says_what_it_is() {
         (plain.manifest.precision(), bytes.manifest.precision()),
         (Precision::F32, Precision::Int8)
     );
-    let quantisation = bytes.manifest.quantisation.as_ref().unwrap();
-    assert_eq!((quantisation.images, quantisation.convolutions_plain), (12, 0));
+    let quantisation = bytes.manifest.quantisation.clone().unwrap();
+    assert_eq!((quantisation.images, quantisation.convolutions_plain), (12, 1));
     assert!(quantisation.convolutions > 20, "{quantisation:?}");
     // The weights are most of a model, and bytes are a quarter of them.
     assert!(3 * bytes.files[MODEL].len() < 2 * plain.files[MODEL].len());
@@ -84,7 +85,7 @@ fn bytes_judge_as_full_precision_does_and_the_package_says_what_it_is() {
     }
     run(takt("model").arg("verify").arg(&out)).done();
     let shown = run(takt("model").arg("show").arg(&out)).done().stdout;
-    assert!(shown.contains("int8 in 33 of 33 convolutions"), "{shown}");
+    assert!(shown.contains("int8 in 32 of 33 convolutions"), "{shown}");
 }
 
 #[test]

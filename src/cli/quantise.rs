@@ -64,7 +64,7 @@ fn report(args: &QuantiseArgs, quantised: &Quantised) -> anyhow::Result<()> {
         return print_json(&json!({
             "package": args.out, "name": manifest.name, "version": manifest.version, "quantisation": manifest.quantisation,
             "golden": quantised.gated.len(), "score_moved_min": lowest, "score_moved_p50": median, "score_moved_max": highest,
-            "tolerance": args.tolerance, "warnings": quantised.warnings,
+            "tolerance": args.tolerance, "speed_ratio": quantised.speed_ratio, "warnings": quantised.warnings,
         }));
     }
     let mut rows: Vec<Vec<String>> = facts(manifest).into_iter().map(|(name, value)| vec![name.into(), value]).collect();
@@ -77,6 +77,10 @@ fn report(args: &QuantiseArgs, quantised: &Quantised) -> anyhow::Result<()> {
             percent(median),
             percent(args.tolerance)
         ),
+    ]);
+    rows.push(vec![
+        "speed".into(),
+        format!("{:.2} times as fast as at full precision, here", quantised.speed_ratio),
     ]);
     print(&table(&["model", &manifest.name], rows))
 }

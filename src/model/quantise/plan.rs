@@ -2,7 +2,7 @@
 //!
 //! | node | computes with bytes |
 //! |---|---|
-//! | `Conv` with constant weights | always: that is where the time goes |
+//! | `Conv` with constant weights | where another one follows: the last before a head gives the numbers that count |
 //! | `Relu`, `Clip` from 0, behind one of these | disappears: a level below zero does not exist |
 //! | `Add`, `Mul`, `Sigmoid`, `Concat`, `MaxPool` between convolutions | where all that goes in and all that takes it are bytes |
 //! | `Gemm` that only picks: all that is taken of it are the positions that `TopK` finds | always: the distances that count are measured anew |
@@ -11,10 +11,11 @@
 //! Bytes from a camera that are centred and scaled alike in all channels are bytes already: their `Cast`, `Sub` and `Div` disappear, and nothing
 //! is lost.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 
+use super::index::{Index, Weights, is};
 use super::levels::Activation;
-use crate::model::onnx::{FLOAT, GraphProto, ModelProto, NodeProto, TensorProto, UINT8};
+use crate::model::onnx::{GraphProto, ModelProto, NodeProto};
 
 /// What the names of all values that quantisation adds begin with.
 pub(super) const PREFIX: &str = "int8/";
@@ -64,17 +65,8 @@ pub enum NotQuantisable {
     #[error("it has {0}, which takt does not look into; export it without")]
     Opaque(&'static str),
     /// Nothing that bytes would help.
-    #[error("it has no convolution with constant 32-bit weights, so bytes would not make it faster; use it as it is")]
+    #[error("it has no two convolutions in a row with constant 32-bit weights, so bytes would not make it faster; use it as it is")]
     NoConvolutions,
-}
-
-/// A constant matrix or kernel, its output channels first, and what is added for each channel.
-#[derive(Debug, Clone, PartialEq)]
-pub(super) struct Weights {
-    pub(super) dims: Vec<i64>,
-    pub(super) values: Vec<f32>,
-    /// Empty without one.
-    pub(super) bias: Vec<f32>,
 }
 
 /// What a node does with bytes.
@@ -135,8 +127,10 @@ impl Plan {
             values: BTreeMap::new(),
             convolutions: graph.node.iter().filter(|node| is(node, "Conv")).count(),
         };
+        let leading = index.leading();
         for (place, node) in graph.node.iter().enumerate() {
-            if let Some(weights) = index.convolution(node) {
+            let is_followed = node.output.first().is_some_and(|output| leading.contains(output.as_str()));
+            if let Some(weights) = index.convolution(node).filter(|_| is_followed) {
                 plan.add(&index, place, Operation::Convolution(weights));
             } else if let Some(weights) = index.pick(node) {
                 plan.operations.insert(place, Operation::Pick(weights));
@@ -260,10 +254,6 @@ impl Plan {
     }
 }
 
-fn is(node: &NodeProto, operator: &str) -> bool {
-    node.domain.is_empty() && node.op_type == operator
-}
-
 fn check(model: &ModelProto, graph: &GraphProto) -> Result<(), NotQuantisable> {
     if !model.functions.is_empty() {
         return Err(NotQuantisable::Opaque("functions of its own"));
@@ -293,205 +283,6 @@ fn check(model: &ModelProto, graph: &GraphProto) -> Result<(), NotQuantisable> {
     Err(NotQuantisable::OperatorSet { found, because })
 }
 
-/// Who makes and who takes each value of a graph.
-struct Index<'a> {
-    graph: &'a GraphProto,
-    producers: HashMap<&'a str, usize>,
-    consumers: HashMap<&'a str, Vec<usize>>,
-    /// Values that go out of the graph, or into a graph inside of it.
-    kept: HashSet<&'a str>,
-    constants: HashMap<&'a str, &'a TensorProto>,
-}
-
-impl<'a> Index<'a> {
-    fn new(graph: &'a GraphProto) -> Self {
-        let mut index = Self {
-            graph,
-            producers: HashMap::new(),
-            consumers: HashMap::new(),
-            kept: graph.output.iter().map(|output| output.name.as_str()).collect(),
-            constants: graph.initializer.iter().map(|tensor| (tensor.name.as_str(), tensor)).collect(),
-        };
-        for (place, node) in graph.node.iter().enumerate() {
-            for output in &node.output {
-                index.producers.insert(output, place);
-            }
-            for input in &node.input {
-                index.consumers.entry(input).or_default().push(place);
-            }
-            for inner in node
-                .attribute
-                .iter()
-                .flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
-            {
-                index.kept.extend(names(inner));
-            }
-            let value = node.attribute.iter().find(|attribute| attribute.name == "value");
-            if let (true, Some(tensor), Some(output)) =
-                (is(node, "Constant"), value.and_then(|value| value.t.as_ref()), node.output.first())
-            {
-                index.constants.insert(output, tensor);
-            }
-        }
-        // A constant that may be given from outside is none.
-        for input in &graph.input {
-            index.constants.remove(input.name.as_str());
-        }
-        index
-    }
-
-    /// The node that a value comes from, if it has this operator.
-    fn made_by(&self, value: &str, operator: &str) -> Option<&'a NodeProto> {
-        let node = &self.graph.node[*self.producers.get(value)?];
-        is(node, operator).then_some(node)
-    }
-
-    fn floats(&self, value: &str) -> Option<(Vec<i64>, Vec<f32>)> {
-        let tensor = self.constants.get(value)?;
-        let values = floats(tensor)?;
-        let count: i64 = tensor.dims.iter().product();
-        (usize::try_from(count).ok()? == values.len()).then(|| (tensor.dims.clone(), values))
-    }
-
-    /// A constant whose values are all the same.
-    fn one_float(&self, value: &str) -> Option<f32> {
-        let (_, values) = self.floats(value)?;
-        let first = *values.first()?;
-        values.iter().all(|value| value.to_bits() == first.to_bits()).then_some(first)
-    }
-
-    /// The weights of a convolution that are constant.
-    fn convolution(&self, node: &NodeProto) -> Option<Weights> {
-        if !is(node, "Conv") || node.output.len() != 1 {
-            return None;
-        }
-        let (dims, values) = self.floats(node.input.get(1)?)?;
-        let bias = match node.input.get(2).filter(|name| !name.is_empty()) {
-            Some(name) => self.floats(name)?.1,
-            None => Vec::new(),
-        };
-        let channels = usize::try_from(*dims.first()?).ok()?;
-        let is_whole = dims.len() >= 3 && channels > 0 && !values.is_empty() && (bias.is_empty() || bias.len() == channels);
-        is_whole.then_some(Weights { dims, values, bias })
-    }
-
-    /// The constant matrix of a product that only picks, its factor included.
-    fn pick(&self, node: &NodeProto) -> Option<Weights> {
-        let number = |name: &str| node.attribute.iter().find(|attribute| attribute.name == name);
-        let is_plain = is(node, "Gemm")
-            && number("transB").is_some_and(|attribute| attribute.i == 1)
-            && number("transA").is_none_or(|attribute| attribute.i == 0)
-            && number("beta").is_none_or(|attribute| attribute.f == 1.0);
-        let output = node.output.first().filter(|_| is_plain)?;
-        let [taker] = self.consumers.get(output.as_str())?.as_slice() else {
-            return None;
-        };
-        let taker = &self.graph.node[*taker];
-        let scores = taker.output.first().filter(|_| is(taker, "TopK"))?.as_str();
-        if self.kept.contains(output.as_str()) || self.kept.contains(scores) || self.consumers.contains_key(scores) {
-            return None;
-        }
-        let (dims, values) = self.floats(node.input.get(1)?)?;
-        let (_, bias) = self.floats(node.input.get(2)?)?;
-        let factor = number("alpha").map_or(1.0, |attribute| attribute.f);
-        let is_whole = dims.len() == 2 && usize::try_from(dims[0]).ok()? == bias.len() && !values.is_empty();
-        is_whole.then(|| Weights {
-            dims,
-            values: values.iter().map(|value| factor * value).collect(),
-            bias,
-        })
-    }
-
-    /// The node that cuts a value off at zero, if nothing else takes it: with a zero point of 0, bytes do the same.
-    fn cut_at_zero(&self, value: &str) -> Option<usize> {
-        let [taker] = self.consumers.get(value)?.as_slice() else {
-            return None;
-        };
-        let node = &self.graph.node[*taker];
-        let constant = |place: usize| node.input.get(place).filter(|name| !name.is_empty());
-        let cuts = match node.op_type.as_str() {
-            "Relu" => true,
-            // Above, too, bytes end where the values did that were observed.
-            "Clip" => {
-                constant(1).and_then(|low| self.one_float(low)) == Some(0.0)
-                    && constant(2).is_none_or(|high| self.one_float(high).is_some_and(|high| high > 0.0))
-            }
-            _ => false,
-        };
-        (cuts && node.domain.is_empty() && !self.kept.contains(value) && node.output.len() == 1).then_some(*taker)
-    }
-
-    /// The bytes of a picture that a value is made of by one centre and one scale, if nothing but nodes that compute with bytes takes it.
-    fn bytes_behind(&self, value: &str, operations: &BTreeMap<usize, Operation>) -> Option<Levels> {
-        let takers = self.consumers.get(value)?;
-        if self.kept.contains(value) || !takers.iter().all(|taker| operations.contains_key(taker)) {
-            return None;
-        }
-        let scaled = self.made_by(value, "Div")?;
-        let divisor = self.one_float(scaled.input.get(1)?)?;
-        let centred = self.made_by(scaled.input.first()?, "Sub")?;
-        let centre = self.one_float(centred.input.get(1)?)?;
-        let cast = self.made_by(centred.input.first()?, "Cast")?;
-        let to_floats = cast
-            .attribute
-            .iter()
-            .any(|attribute| attribute.name == "to" && attribute.i == i64::from(FLOAT));
-        let source = cast.input.first().filter(|source| to_floats && self.is_picture(source))?;
-        let is_level = centre.fract() == 0.0 && (0.0..=255.0).contains(&centre);
-        let scale = divisor.recip();
-        (is_level && scale.is_normal() && scale > 0.0).then(|| Levels::Are {
-            source: source.clone(),
-            activation: Activation {
-                scale,
-                zero_point: centre as u8,
-            },
-        })
-    }
-
-    /// Whether a value is an input of bytes, in whatever order of dimensions.
-    fn is_picture(&self, value: &str) -> bool {
-        if let Some(turned) = self.made_by(value, "Transpose") {
-            return turned.input.first().is_some_and(|input| self.is_input_of_bytes(input));
-        }
-        self.is_input_of_bytes(value)
-    }
-
-    fn is_input_of_bytes(&self, value: &str) -> bool {
-        let element = |name: &str| {
-            let input = self.graph.input.iter().find(|input| input.name == name)?;
-            Some(input.r#type.as_ref()?.tensor_type.as_ref()?.elem_type)
-        };
-        element(value) == Some(UINT8)
-    }
-}
-
-/// All names that a graph inside of a graph uses; its own among them, which does no harm.
-pub(super) fn names(graph: &GraphProto) -> Vec<&str> {
-    let outputs = graph.output.iter().map(|output| output.name.as_str());
-    let inputs = graph.node.iter().flat_map(|node| node.input.iter().map(String::as_str));
-    let attributes = graph.node.iter().flat_map(|node| &node.attribute);
-    let inner = attributes
-        .flat_map(|attribute| attribute.g.iter().chain(&attribute.graphs))
-        .flat_map(names);
-    outputs.chain(inputs).chain(inner).collect()
-}
-
-/// The values of a tensor of 32-bit floats.
-fn floats(tensor: &TensorProto) -> Option<Vec<f32>> {
-    if tensor.data_type != FLOAT || tensor.data_location != 0 {
-        return None;
-    }
-    if tensor.raw_data.is_empty() {
-        return Some(tensor.float_data.clone());
-    }
-    let values = tensor.raw_data.chunks_exact(4);
-    Some(
-        values
-            .map(|bytes| f32::from_le_bytes([bytes[0], bytes[1], bytes[2], bytes[3]]))
-            .collect(),
-    )
-}
-
 #[cfg(test)]
 mod tests {
     use super::super::samples::{self, node};
@@ -514,8 +305,12 @@ mod tests {
             node("Clip", &["a", "zero"], "b"),
         ] {
             let plan = planned(vec![node("Conv", &["x", "w"], "a"), cut, node("Conv", &["b", "w"], "y")]).unwrap();
-            assert_eq!((plan.absorbed.clone(), plan.quantised()), (BTreeSet::from([1]), 2));
-            assert_eq!(plan.observed().collect::<Vec<_>>(), ["b", "x", "y"]);
+            // The last one gives what counts, and stays as it is.
+            assert_eq!(
+                (plan.absorbed.clone(), plan.quantised(), plan.convolutions),
+                (BTreeSet::from([1]), 1, 2)
+            );
+            assert_eq!(plan.observed().collect::<Vec<_>>(), ["b", "x"]);
         }
     }
 
@@ -540,7 +335,8 @@ mod tests {
             node("Conv", &["a", "w"], "b"),
             node("Add", &["a", "b"], "c"),
             node("Relu", &["c"], "d"),
-            node("Conv", &["d", "w"], "y"),
+            node("Conv", &["d", "w"], "e"),
+            node("Conv", &["e", "w"], "y"),
         ])
         .unwrap();
         assert_eq!((joined(&inner), inner.absorbed.clone()), (vec![2], BTreeSet::from([3])));
@@ -556,7 +352,8 @@ mod tests {
             node("Conv", &["x", "w"], "a"),
             node("Conv", &["a", "w"], "b"),
             node("Add", &["a", "b"], "c"),
-            node("Conv", &["c", "w"], "y"),
+            node("Conv", &["c", "w"], "d"),
+            node("Conv", &["d", "w"], "y"),
             node("Neg", &["c"], "feature"),
         ])
         .unwrap();
@@ -565,10 +362,11 @@ mod tests {
 
     #[test]
     fn a_product_that_only_picks_is_told_from_one_whose_numbers_count() {
-        let conv = node("Conv", &["x", "w"], "y");
+        let conv = node("Conv", &["x", "w"], "a");
+        let last = node("Conv", &["a", "w"], "y");
         let gemm = samples::gemm("q", "r");
         let top = |values: &str| samples::top("r", values, "picked");
-        let plan = planned(vec![conv.clone(), gemm.clone(), top("unused")]).unwrap();
+        let plan = planned(vec![conv.clone(), gemm.clone(), top("unused"), last.clone()]).unwrap();
         let Some(Operation::Pick(weights)) = plan.operations.get(&1) else {
             panic!("{plan:?}");
         };
@@ -577,9 +375,16 @@ mod tests {
             (weights.values.as_slice(), weights.bias.as_slice()),
             (&[-2.0, -4.0][..], &[5.0, 6.0][..])
         );
-        let counted = planned(vec![conv.clone(), gemm.clone(), top("used"), node("Neg", &["used"], "n")]).unwrap();
+        let counted = planned(vec![
+            conv.clone(),
+            gemm.clone(),
+            top("used"),
+            node("Neg", &["used"], "n"),
+            last.clone(),
+        ])
+        .unwrap();
         assert!(!counted.operations.contains_key(&1));
-        let taken = planned(vec![conv, gemm, top("unused"), node("Neg", &["r"], "n")]).unwrap();
+        let taken = planned(vec![conv, gemm, top("unused"), node("Neg", &["r"], "n"), last]).unwrap();
         assert!(!taken.operations.contains_key(&1));
     }
 
@@ -591,7 +396,8 @@ mod tests {
                 samples::cast("planes", "floats"),
                 node("Sub", &["floats", centre], "centred"),
                 node("Div", &["centred", divisor], "scaled"),
-                node("Conv", &["scaled", "w"], "y"),
+                node("Conv", &["scaled", "w"], "a"),
+                node("Conv", &["a", "w"], "y"),
             ])
             .unwrap()
         };
@@ -613,23 +419,28 @@ mod tests {
 
     #[test]
     fn what_cannot_be_quantised_is_named() {
-        let conv = || node("Conv", &["x", "w"], "y");
+        let convs = || [node("Conv", &["x", "w"], "a"), node("Conv", &["a", "w"], "y")];
+        let with = |more: NodeProto| planned(convs().into_iter().chain([more]).collect());
         assert_eq!(planned(vec![node("Neg", &["x"], "y")]), Err(NotQuantisable::NoConvolutions));
-        assert_eq!(planned(vec![node("Conv", &["x", "x"], "y")]), Err(NotQuantisable::NoConvolutions));
-        let already = planned(vec![conv(), node("DequantizeLinear", &["x"], "z")]);
+        assert_eq!(planned(vec![node("Conv", &["x", "w"], "y")]), Err(NotQuantisable::NoConvolutions));
+        let weighed = planned(vec![node("Conv", &["x", "x"], "a"), node("Conv", &["a", "w"], "y")]);
+        assert_eq!(weighed, Err(NotQuantisable::NoConvolutions));
+        let blurred = planned(vec![node("Conv", &["x", "w"], "a"), node("Conv", &["a", "blur"], "y")]);
+        assert_eq!(blurred, Err(NotQuantisable::NoConvolutions));
+        let already = with(node("DequantizeLinear", &["x"], "z"));
         assert_eq!(already, Err(NotQuantisable::Already("DequantizeLinear".into())));
-        let older = |version, nodes| {
-            let mut model = samples::model(nodes);
+        let older = |version, more: Option<NodeProto>| {
+            let mut model = samples::model(convs().into_iter().chain(more).collect());
             model.opset_import[0].version = version;
             Plan::of(&model)
         };
-        assert!(older(11, vec![conv()]).is_ok());
+        assert!(older(11, None).is_ok());
         let found = |found, because: Option<&str>| {
             let because = because.map(str::to_owned);
             Err(NotQuantisable::OperatorSet { found, because })
         };
-        assert_eq!(older(10, vec![conv()]), found(10, None));
-        assert_eq!(older(12, vec![conv(), node("Softmax", &["y"], "z")]), found(12, Some("Softmax")));
+        assert_eq!(older(10, None), found(10, None));
+        assert_eq!(older(12, Some(node("Softmax", &["y"], "z"))), found(12, Some("Softmax")));
         assert_eq!(Plan::of(&ModelProto::default()), Err(NotQuantisable::Empty));
     }
 }

@@ -53,6 +53,7 @@ pub(super) fn model(nodes: Vec<NodeProto>) -> ModelProto {
         node: nodes,
         initializer: vec![
             TensorProto::floats("w", &[CHANNELS, CHANNELS, 3, 3], &kernel),
+            TensorProto::floats("blur", &[1, CHANNELS, 3, 3], &kernel[..CHANNELS * 9]),
             TensorProto::floats("bias", &[CHANNELS], &[0.3, -0.7]),
             TensorProto::floats("bank", &[2, 1], &[1.0, 2.0]),
             TensorProto::floats("squares", &[1, 2], &[5.0, 6.0]),
