@@ -64,7 +64,14 @@ const ONLINE: &str = "[models]\nactivate_while_online = true";
 fn asked(cell: &Cell, command: &str, package: Option<&Path>) -> Outcome {
     let mut asking = takt("model");
     asking.arg(command).args(package);
-    asking.args(["--station", &format!("http://{}", desk(cell)), "--inspection", "surface", "--format", "json"]);
+    asking.args([
+        "--station",
+        &format!("http://{}", desk(cell)),
+        "--inspection",
+        "surface",
+        "--format",
+        "json",
+    ]);
     run(&mut asking)
 }
 
@@ -74,7 +81,10 @@ fn activate(cell: &Cell, package: &Path) -> Outcome {
 
 fn in_force(cell: &Cell) -> Value {
     let station = format!("http://{}", desk(cell));
-    run(takt("model").args(["list", "--format", "json", "--station", &station])).done().json().remove(0)
+    run(takt("model").args(["list", "--format", "json", "--station", &station]))
+        .done()
+        .json()
+        .remove(0)
 }
 
 /// Version of the model that judged a part, as its record says, and the record's checksum.
@@ -111,7 +121,18 @@ fn openssl_and_takt_agree_on_signatures() {
     let package = variant(folder.path(), "1", |_| {});
     let (own, own_public) = keygen(folder.path(), "own");
     sign(&package, &own).done();
-    let by_openssl = ["pkeyutl", "-verify", "-pubin", "-inkey", "OWN.PUB", "-rawin", "-in", "MANIFEST", "-sigfile", "SIGNATURE"];
+    let by_openssl = [
+        "pkeyutl",
+        "-verify",
+        "-pubin",
+        "-inkey",
+        "OWN.PUB",
+        "-rawin",
+        "-in",
+        "MANIFEST",
+        "-sigfile",
+        "SIGNATURE",
+    ];
     let (valid, told) = ran(&by_openssl, &package);
     assert!(valid, "{told}");
     let (readable, told) = ran(&["pkey", "-in", own.to_str().unwrap(), "-noout", "-text"], &package);
@@ -122,7 +143,20 @@ fn openssl_and_takt_agree_on_signatures() {
     let made = [
         ran(&["genpkey", "-algorithm", "ed25519", "-out", "FOREIGN"], &package),
         ran(&["pkey", "-in", "FOREIGN", "-pubout", "-out", "FOREIGN.PUB"], &package),
-        ran(&["pkeyutl", "-sign", "-inkey", "FOREIGN", "-rawin", "-in", "MANIFEST", "-out", "SIGNATURE"], &package),
+        ran(
+            &[
+                "pkeyutl",
+                "-sign",
+                "-inkey",
+                "FOREIGN",
+                "-rawin",
+                "-in",
+                "MANIFEST",
+                "-out",
+                "SIGNATURE",
+            ],
+            &package,
+        ),
     ];
     assert!(made.iter().all(|(done, _)| *done), "{made:?}");
     let verified = verify(&package, &folder.path().join("foreign.pub")).done().json().remove(0);
@@ -130,7 +164,11 @@ fn openssl_and_takt_agree_on_signatures() {
     verify(&package, &own_public).refused(&["fits none of the trusted keys", "takt model sign"]);
     let by_them = fs::read(package.join("model.toml.sig")).unwrap();
     sign(&package, &foreign).done();
-    assert_eq!(fs::read(package.join("model.toml.sig")).unwrap(), by_them, "Ed25519 has one signature for one text");
+    assert_eq!(
+        fs::read(package.join("model.toml.sig")).unwrap(),
+        by_them,
+        "Ed25519 has one signature for one text"
+    );
 }
 
 #[test]
@@ -139,14 +177,20 @@ fn what_nobody_trusted_has_signed_is_refused_before_anything_runs() {
     let (key, public) = keygen(folder.path(), "plant");
     let (stranger, _) = keygen(folder.path(), "stranger");
     let package = variant(folder.path(), "1", |_| {});
-    let cell = cell_with(&format!("[models]\nrequire_signature = true\ntrusted_keys = ['{}']", public.display()));
+    let cell = cell_with(&format!(
+        "[models]\nrequire_signature = true\ntrusted_keys = ['{}']",
+        public.display()
+    ));
     let text = fs::read_to_string(cell.config()).unwrap();
     fs::write(cell.config(), text.replace(model().to_str().unwrap(), package.to_str().unwrap())).unwrap();
     let validate = || run(takt("validate").arg("--config").arg(cell.config()));
 
     validate().refused(&["it is not signed", "takt model sign"]);
     let (code, _, log) = cell.launch().ended();
-    assert!(code == Some(1) && log.contains("it is not signed") && !log.contains("panicked"), "{log}");
+    assert!(
+        code == Some(1) && log.contains("it is not signed") && !log.contains("panicked"),
+        "{log}"
+    );
     sign(&package, &stranger).done();
     validate().refused(&["fits none of the trusted keys"]);
     let doctor = run(takt("doctor").arg("--config").arg(cell.config()).args(["--format", "json"]));
@@ -183,11 +227,17 @@ fn a_model_is_exchanged_between_two_parts_and_back_and_a_restart_keeps_it() {
     assert_eq!(u64::from(first.config_checksum), taught.1);
 
     let answer = activate(&cell, &other).done().json().remove(0);
-    assert_eq!((&answer["model"]["version"], &answer["changed"]), (&Value::from("other"), &Value::from(true)));
+    assert_eq!(
+        (&answer["model"]["version"], &answer["changed"]),
+        (&Value::from("other"), &Value::from(true))
+    );
     let second = plc.inspect(2);
     let exchanged = judged_by(&running, 2);
     assert_eq!((exchanged.0.as_str(), exchanged.1), ("other", u64::from(second.config_checksum)));
-    assert_ne!(first.config_checksum, second.config_checksum, "the PLC sees that another model judges");
+    assert_ne!(
+        first.config_checksum, second.config_checksum,
+        "the PLC sees that another model judges"
+    );
     assert_eq!(answer["config_checksum"], format!("{:08x}", second.config_checksum));
     assert_eq!(activate(&cell, &other).done().json()[0]["changed"], false);
 
@@ -203,7 +253,10 @@ fn a_model_is_exchanged_between_two_parts_and_back_and_a_restart_keeps_it() {
 
     let running = cell.start();
     let listed = in_force(&cell);
-    assert_eq!((&listed["model"]["version"], &listed["activated"]), (&Value::from("other"), &Value::from(true)));
+    assert_eq!(
+        (&listed["model"]["version"], &listed["activated"]),
+        (&Value::from("other"), &Value::from(true))
+    );
     let mut plc = Plc::connect(&cell).ready();
     assert_eq!(plc.inspect(6).config_checksum, second.config_checksum);
     assert_eq!(judged_by(&running, 6), exchanged);
@@ -214,23 +267,22 @@ fn a_model_is_exchanged_between_two_parts_and_back_and_a_restart_keeps_it() {
         .arg(cell.path().join("state/journal")))
     .done()
     .json();
-    let versions: Vec<(u64, &str, &str)> = records
+    let judged: Vec<&Value> = records
         .iter()
         .filter(|record| record["kind"] == "part" && record["verdict"] != "not_decidable")
-        .map(|record| {
-            let version = |model: &'_ Value| model["version"].as_str().unwrap().to_owned().leak() as &str;
-            (
-                record["cycle_id"].as_u64().unwrap(),
-                version(&record["models"][0]),
-                version(&record["views"][0]["model"]),
-            )
-        })
         .collect();
-    for (cycle, in_models, in_view) in &versions {
-        let expected = if [2, 4, 6].contains(cycle) { "other" } else { taught.0.as_str() };
-        assert_eq!((*in_models, *in_view), (expected, expected), "cycle {cycle}");
+    for record in &judged {
+        let expected = match record["cycle_id"].as_u64() {
+            Some(2 | 4 | 6) => "other",
+            _ => taught.0.as_str(),
+        };
+        // A part that was recovered after the kill has lost its views, not the models that its checksum stands for.
+        assert_eq!(record["models"][0]["version"], expected, "{record:#}");
+        if let Some(view) = record["views"].get(0) {
+            assert_eq!(view["model"]["version"], expected, "{record:#}");
+        }
     }
-    assert_eq!(versions.len(), 5, "{versions:?}");
+    assert_eq!(judged.len(), 5, "{judged:#?}");
 
     // Whoever edits the configuration knows better.
     let third = variant(cell.path(), "third", |_| {});
@@ -238,7 +290,10 @@ fn a_model_is_exchanged_between_two_parts_and_back_and_a_restart_keeps_it() {
     fs::write(cell.config(), text.replace(model().to_str().unwrap(), third.to_str().unwrap())).unwrap();
     let _running = cell.start();
     let listed = in_force(&cell);
-    assert_eq!((&listed["model"]["version"], &listed["activated"]), (&Value::from("third"), &Value::from(false)));
+    assert_eq!(
+        (&listed["model"]["version"], &listed["activated"]),
+        (&Value::from("third"), &Value::from(false))
+    );
     asked(&cell, "rollback", None).refused(&["no model was in force before"]);
 }
 
@@ -324,8 +379,11 @@ fn while_the_plc_is_online_nothing_is_exchanged_unless_the_station_may() {
     unknown.refused(&["failed to find inspection \"rim\"", "\"surface\""]);
     let nobody = run(takt("model").args(["rollback", "--inspection", "surface", "--station", "http://127.0.0.1:1"]));
     nobody.refused(&["failed to reach the station", "[grpc]"]);
-    run(takt("model").arg("activate").arg(&other).args(["--inspection", "surface", "--station", "nowhere"]))
-        .refused(&["failed to use the address"]);
+    run(takt("model")
+        .arg("activate")
+        .arg(&other)
+        .args(["--inspection", "surface", "--station", "nowhere"]))
+    .refused(&["failed to use the address"]);
 }
 
 #[test]
@@ -342,7 +400,10 @@ fn a_line_whose_models_are_swapped_all_the_time_keeps_its_promises() {
         public.display()
     );
     fs::write(cell.config(), text + &tables).unwrap();
-    let faults = format!("frame_missed = 0.03\ntrigger_duplicate = 0.03\nmodel_swaps = 14\n[models]\nsigning_key = '{}'", key.display());
+    let faults = format!(
+        "frame_missed = 0.03\ntrigger_duplicate = 0.03\nmodel_swaps = 14\n[models]\nsigning_key = '{}'",
+        key.display()
+    );
     let report = line_with(cell.path(), "count = 140\nrate_hz = 10.0", &faults);
     assert_kept(&report);
     let swaps = &report["swaps"];

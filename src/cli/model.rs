@@ -6,8 +6,8 @@ use clap::{Args, Subcommand};
 use serde_json::json;
 
 use super::import::{self, ImportArgs};
-use super::table::{percent, table};
 use super::model_activation::{self, InspectionArgs, TlsArgs};
+use super::table::{percent, table};
 use super::{EngineArgs, Exit, Format, print, print_json, shortest};
 use crate::model::manifest::{Manifest, Provenance, Teaching};
 use crate::model::package::{Listed, Package, list};

@@ -102,7 +102,11 @@ fn tell(response: &proto::ActivateModelResponse, args: &InspectionArgs) -> anyho
             "changed": response.changed,
         }))?,
         Format::Table => {
-            let what = if response.changed { "judges parts from now on" } else { "is in force already" };
+            let what = if response.changed {
+                "judges parts from now on"
+            } else {
+                "is in force already"
+            };
             let before = response.previous.as_ref().filter(|_| response.changed).map(words);
             let before = before.map_or_else(String::new, |before| format!(", in place of {before}"));
             print(&format!(

@@ -63,6 +63,9 @@ mod tests {
         let keys = ["/etc/takt/plant.pub", "/keys/maker.pub"].map(PathBuf::from);
         assert_eq!((strict.require_signature, strict.trusted_keys), (true, keys.to_vec()));
         let error = models("require_signature = true").unwrap_err();
-        assert!(error.contains("trusted_keys is missing") && error.contains("takt model keygen"), "{error}");
+        assert!(
+            error.contains("trusted_keys is missing") && error.contains("takt model keygen"),
+            "{error}"
+        );
     }
 }

@@ -149,7 +149,10 @@ impl Ledger {
 
     /// Whether a part is here that is judged by these models.
     pub(super) fn needs_models(&self, config_checksum: u32) -> bool {
-        self.open.values().chain(self.late.values()).any(|part| part.opened.config_checksum == config_checksum)
+        self.open
+            .values()
+            .chain(self.late.values())
+            .any(|part| part.opened.config_checksum == config_checksum)
     }
 
     /// Parts that have an outcome to show, in the order of their triggers.

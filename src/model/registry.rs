@@ -289,7 +289,10 @@ fn keep_signature(place: &Path, signature: Option<&[u8]>) -> Result<(), Registry
 
 fn remove(place: &Path) -> Result<(), RegistryError> {
     match fs::remove_dir_all(place) {
-        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(RegistryError::Write { path: place.into(), source }),
+        Err(source) if source.kind() != io::ErrorKind::NotFound => Err(RegistryError::Write {
+            path: place.into(),
+            source,
+        }),
         _ => Ok(()),
     }
 }
@@ -335,7 +338,10 @@ mod tests {
         registry.activate(activated("c", Some("b")), set(2)).unwrap();
 
         let mut again = Registry::open(state.path()).unwrap();
-        assert_eq!(again.activated("surface", Path::new("/models/cap")), Some(&activated("c", Some("b"))));
+        assert_eq!(
+            again.activated("surface", Path::new("/models/cap")),
+            Some(&activated("c", Some("b")))
+        );
         assert_eq!(again.activated("surface", Path::new("/models/other")), None);
         assert_eq!(again.activated("rim", Path::new("/models/cap")), None);
         assert_eq!(again.sets(), [set(1), set(2)]);
@@ -343,7 +349,11 @@ mod tests {
         assert!(again.activated("surface", Path::new("/models/cap")).is_some());
         again.begin(&[("surface", Path::new("/models/other"))], set(3)).unwrap();
         let last = Registry::open(state.path()).unwrap();
-        assert_eq!(last.activated("surface", Path::new("/models/cap")), None, "the way back is not taken up by accident");
+        assert_eq!(
+            last.activated("surface", Path::new("/models/cap")),
+            None,
+            "the way back is not taken up by accident"
+        );
     }
 
     #[test]

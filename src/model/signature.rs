@@ -74,7 +74,9 @@ pub enum SignatureError {
         wanted: &'static str,
     },
     /// There is a key already.
-    #[error("failed to make key {0}: the file is there already; choose another name: what was signed with a lost key has to be signed anew")]
+    #[error(
+        "failed to make key {0}: the file is there already; choose another name: what was signed with a lost key has to be signed anew"
+    )]
     KeyExists(PathBuf),
     /// A file cannot be written.
     #[error("failed to write {path}: {source}; check free space and permissions")]
@@ -210,7 +212,10 @@ impl Trust {
     /// # Errors
     /// When it is not signed and has to be, or signed by nobody who is trusted.
     pub fn check(&self, package: &Package) -> Result<Option<&Path>, SignatureError> {
-        let signed = package.sealed.as_ref().and_then(|sealed| Some((sealed, sealed.signature.as_ref()?)));
+        let signed = package
+            .sealed
+            .as_ref()
+            .and_then(|sealed| Some((sealed, sealed.signature.as_ref()?)));
         let Some((sealed, signature)) = signed else {
             return if self.required {
                 Err(SignatureError::Unsigned(package.path.clone()))
@@ -230,7 +235,11 @@ impl Trust {
             let keys: Vec<String> = self.keys.iter().map(|key| key.path.display().to_string()).collect();
             SignatureError::Untrusted {
                 package: package.path.clone(),
-                keys: if keys.is_empty() { "none is configured".into() } else { keys.join(", ") },
+                keys: if keys.is_empty() {
+                    "none is configured".into()
+                } else {
+                    keys.join(", ")
+                },
             }
         })
     }
@@ -247,7 +256,9 @@ fn read_pem(path: &Path, label: &str, wanted: &'static str) -> Result<Vec<u8>, S
         return Err(no_key(path, wanted));
     }
     let bytes = fs::read(path).map_err(failed)?;
-    let block = Pem::iter_from_buffer(&bytes).filter_map(Result::ok).find(|block| block.label == label);
+    let block = Pem::iter_from_buffer(&bytes)
+        .filter_map(Result::ok)
+        .find(|block| block.label == label);
     block.map(|block| block.contents).ok_or_else(|| no_key(path, wanted))
 }
 
@@ -306,7 +317,9 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let private = SigningKey::read(&written(folder.path(), "key", PRIVATE)).unwrap();
         assert_eq!(private.public_pem(), PUBLIC);
-        let seed = BASE64.decode("MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC").unwrap();
+        let seed = BASE64
+            .decode("MC4CAQAwBQYDK2VwBCIEINTuctv5E1hK1bbY8fdp+K06/nwoy/HU++CXqI9EdVhC")
+            .unwrap();
         assert_eq!(pem("PRIVATE KEY", &[&PKCS8_PREFIX, &seed[16..]].concat()), PRIVATE);
         let trust = Trust::read(true, &[written(folder.path(), "key.pub", PUBLIC)]).unwrap();
         let signed = package(b"sealed", Some(private.sign(b"sealed")));
@@ -354,7 +367,12 @@ mod tests {
     #[test]
     fn what_is_no_key_is_told_with_the_remedy() {
         let folder = tempfile::tempdir().unwrap();
-        for text in ["", "no PEM", PUBLIC, "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n"] {
+        for text in [
+            "",
+            "no PEM",
+            PUBLIC,
+            "-----BEGIN PRIVATE KEY-----\nAAAA\n-----END PRIVATE KEY-----\n",
+        ] {
             let error = SigningKey::read(&written(folder.path(), "key", text)).err().unwrap().to_string();
             assert!(error.contains("holds no private key") && error.contains("keygen"), "{error}");
         }

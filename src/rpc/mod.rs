@@ -26,12 +26,12 @@ pub mod forwarder;
 #[cfg(test)]
 mod forwarding;
 pub mod health;
-pub mod models;
-pub mod station_client;
 pub mod historian_client;
 pub mod historian_service;
+pub mod models;
 pub mod pki;
 pub mod proto;
 pub mod results_feed;
+pub mod station_client;
 pub mod station_service;
 pub mod tls;

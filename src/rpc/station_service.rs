@@ -628,7 +628,9 @@ impl StationService for Service {
     ) -> Result<Response<proto::ActivateModelResponse>, Status> {
         self.0.access.require(&request, Role::Configure)?;
         let by = self.0.access.name_of(&request);
-        models::activate(self.0.models.as_deref(), request.into_inner(), by).await.map(Response::new)
+        models::activate(self.0.models.as_deref(), request.into_inner(), by)
+            .await
+            .map(Response::new)
     }
 
     async fn rollback_model(
@@ -637,7 +639,9 @@ impl StationService for Service {
     ) -> Result<Response<proto::ActivateModelResponse>, Status> {
         self.0.access.require(&request, Role::Configure)?;
         let by = self.0.access.name_of(&request);
-        models::roll_back(self.0.models.as_deref(), request.into_inner(), by).await.map(Response::new)
+        models::roll_back(self.0.models.as_deref(), request.into_inner(), by)
+            .await
+            .map(Response::new)
     }
 }
 

@@ -176,12 +176,7 @@ struct Worker {
 }
 
 impl Worker {
-    fn load(
-        plans: Arc<Vec<InspectionPlan>>,
-        options: EngineOptions,
-        models: ModelPorts,
-        probe: Probe,
-    ) -> Result<Self, EngineStartError> {
+    fn load(plans: Arc<Vec<InspectionPlan>>, options: EngineOptions, models: ModelPorts, probe: Probe) -> Result<Self, EngineStartError> {
         let mut inspectors = BTreeMap::new();
         for model in &models.first.models {
             if !inspectors.contains_key(&model.identity.sha256) {
@@ -212,8 +207,15 @@ impl Worker {
         }
         self.sets.retain(|set| set.strong_count() > 0);
         let needed: Vec<Arc<ModelSet>> = self.sets.iter().filter_map(Weak::upgrade).collect();
-        let is_needed = |sha256: &String| needed.iter().flat_map(|set| &set.models).any(|model| model.identity.sha256 == *sha256);
-        let (needed, retired) = std::mem::take(&mut self.inspectors).into_iter().partition(|(sha256, _)| is_needed(sha256));
+        let is_needed = |sha256: &String| {
+            needed
+                .iter()
+                .flat_map(|set| &set.models)
+                .any(|model| model.identity.sha256 == *sha256)
+        };
+        let (needed, retired) = std::mem::take(&mut self.inspectors)
+            .into_iter()
+            .partition(|(sha256, _)| is_needed(sha256));
         self.inspectors = needed;
         let retired: BTreeMap<String, Inspector> = retired;
         for inspector in retired.into_values() {

@@ -256,7 +256,10 @@ impl ModelLoader {
     fn exchange(&mut self, inspection: usize, request: &ActivationRequest) -> Result<Exchanged, ActivationError> {
         let (name, configured) = self.inspections[inspection].clone();
         let before = self.current.models[inspection].clone();
-        let way_back = self.registry.activated(&name, &configured).and_then(|activated| activated.previous.clone());
+        let way_back = self
+            .registry
+            .activated(&name, &configured)
+            .and_then(|activated| activated.previous.clone());
         let source = match &request.wanted {
             Wanted::Package(package) => package.clone(),
             Wanted::Previous => {
@@ -282,7 +285,10 @@ impl ModelLoader {
     fn prove(&self, source: &Path, inspection: usize) -> Result<Proven, ActivationError> {
         // Sessions on one thread of their own are made on the thread that gives way. The others start threads, which would give way for good:
         // those are proven on one thread first, and made again once they have passed.
-        let alone = EngineOptions { threads: 1, ..self.options };
+        let alone = EngineOptions {
+            threads: 1,
+            ..self.options
+        };
         let made_at_once = self.options.threads == 1;
         let copies = if made_at_once { self.engines.len() } else { 1 };
         let mut proven = std::thread::scope(|scope| {
@@ -297,19 +303,16 @@ impl ModelLoader {
                 .unwrap_or_else(|_| Err(ActivationError::Station("the runtime panicked on this model".into())))
         })?;
         if !made_at_once && !proven.inspectors.is_empty() {
-            let make = |_| Ok(Inspector::new(Package::open(&proven.model.path)?.activate(self.options)?));
+            let make = |_| {
+                let package = Package::open(&proven.model.path)?;
+                Ok(Inspector::new(package.activate(self.options).map_err(|error| error.of(source))?))
+            };
             proven.inspectors = (0..self.engines.len()).map(make).collect::<Result<_, ActivationError>>()?;
         }
         Ok(proven)
     }
 
-    fn candidate(
-        &self,
-        source: &Path,
-        inspection: usize,
-        options: EngineOptions,
-        copies: usize,
-    ) -> Result<Proven, ActivationError> {
+    fn candidate(&self, source: &Path, inspection: usize, options: EngineOptions, copies: usize) -> Result<Proven, ActivationError> {
         let package = Package::open(source)?;
         self.trust.check(&package)?;
         let identity = package.identity();
@@ -333,7 +336,11 @@ impl ModelLoader {
         let kind = Some(package.manifest.kind);
         let path = self.registry.keep(&package)?;
         drop(package);
-        let make = |_| Ok(Inspector::new(Package::open(&path)?.activate(options)?));
+        let make = |_| {
+            Ok(Inspector::new(
+                Package::open(&path)?.activate(options).map_err(|error| error.of(source))?,
+            ))
+        };
         let inspectors = (0..copies).map(make).collect::<Result<_, ActivationError>>()?;
         Ok(Proven {
             model: ModelInForce { identity, kind, path },
@@ -342,12 +349,7 @@ impl ModelLoader {
     }
 
     /// The exchange itself. Whatever fails before the line knows leaves everything as it was.
-    fn put_in_force(
-        &mut self,
-        set: &Arc<ModelSet>,
-        inspectors: Vec<Inspector>,
-        inspection: usize,
-    ) -> Result<(), ActivationError> {
+    fn put_in_force(&mut self, set: &Arc<ModelSet>, inspectors: Vec<Inspector>, inspection: usize) -> Result<(), ActivationError> {
         self.wait_for_parts_before()?;
         let (name, configured) = self.inspections[inspection].clone();
         // It may have gone online meanwhile.
@@ -430,16 +432,29 @@ impl ModelLoader {
                 let Exchanged { model, previous, .. } = exchanged;
                 self.metrics.model_asked(if exchanged.changed { "activated" } else { "unchanged" });
                 tracing::info!(
-                    inspection, package, by, name = model.name, version = model.version, sha256 = model.sha256,
-                    previous_version = previous.version, previous_sha256 = previous.sha256,
-                    config_checksum = format!("{:08x}", exchanged.config_checksum), changed = exchanged.changed,
+                    inspection,
+                    package,
+                    by,
+                    name = model.name,
+                    version = model.version,
+                    sha256 = model.sha256,
+                    previous_version = previous.version,
+                    previous_sha256 = previous.sha256,
+                    config_checksum = format!("{:08x}", exchanged.config_checksum),
+                    changed = exchanged.changed,
                     "model activated"
                 );
             }
             Err(error) => {
                 self.metrics
                     .model_asked(if error.refuses_package() { "refused" } else { "not_now" });
-                tracing::warn!(inspection, package, by, error = error.told(), "model not activated: nothing changed");
+                tracing::warn!(
+                    inspection,
+                    package,
+                    by,
+                    error = error.told(),
+                    "model not activated: nothing changed"
+                );
             }
         }
     }

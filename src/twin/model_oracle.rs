@@ -123,10 +123,17 @@ pub fn judge(swaps: &[Swap], inspection: &str, records: &[PartRecord]) -> Findin
         if !eras.could_judge(at, model) {
             breaches.push((
                 at,
-                format!("cycle {cycle} was judged by model {}, which was not in force at its trigger", short(model)),
+                format!(
+                    "cycle {cycle} was judged by model {}, which was not in force at its trigger",
+                    short(model)
+                ),
             ));
         }
-        breaches.extend(checksums.contradiction(record.config_checksum, model).map(|what| (at, format!("cycle {cycle}: {what}"))));
+        breaches.extend(
+            checksums
+                .contradiction(record.config_checksum, model)
+                .map(|what| (at, format!("cycle {cycle}: {what}"))),
+        );
     }
     let broken = breaches.len();
     let first = breaches.into_iter().min_by_key(|(at, _)| *at);
@@ -183,7 +190,11 @@ fn eras(swaps: &[Swap], inspection: &str, records: &[PartRecord], breaches: &mut
             Answered::Refused(_) => {}
             Answered::InForce { sha256, previous, .. } => {
                 if !current.is_empty() && !current.contains(previous) {
-                    let what = format!("the station put {} in place of {}, which was not in force", short(sha256), short(previous));
+                    let what = format!(
+                        "the station put {} in place of {}, which was not in force",
+                        short(sha256),
+                        short(previous)
+                    );
                     breaches.push((swap.answered, what));
                 }
                 let mut either = current.clone();
@@ -214,7 +225,9 @@ struct Checksums {
 impl Checksums {
     fn of(swaps: &[Swap]) -> Self {
         let told = swaps.iter().filter_map(|swap| match &swap.answer {
-            Answered::InForce { sha256, config_checksum, .. } => Some((sha256.clone(), *config_checksum)),
+            Answered::InForce {
+                sha256, config_checksum, ..
+            } => Some((sha256.clone(), *config_checksum)),
             Answered::Refused(_) | Answered::Nothing => None,
         });
         let checksum_of: BTreeMap<String, u32> = told.collect();
@@ -302,7 +315,11 @@ mod tests {
             swap(SwapKind::Back, (300, 400), Answered::Refused("none before".into())),
         ];
         assert_eq!(broken(&right, &[record(10, "a", 1), record(350, "a", 1)]).0, Some(0));
-        assert_eq!(broken(&right, &[record(10, "a", 1), record(350, "b", 2)]).0, Some(1), "a refusal changes nothing");
+        assert_eq!(
+            broken(&right, &[record(10, "a", 1), record(350, "b", 2)]).0,
+            Some(1),
+            "a refusal changes nothing"
+        );
     }
 
     #[test]

@@ -49,7 +49,7 @@ const STATION_STOP: Duration = Duration::from_secs(20);
 const ARRIVAL: Duration = Duration::from_mins(2);
 
 /// How long the last model that was asked for may take.
-const SWAP_STOP: Duration = Duration::from_mins(1);
+const SWAP_STOP: Duration = Duration::from_mins(5);
 
 /// How long the PLC may take to end, and the last words of a killed station to arrive.
 const PLC_STOP: Duration = Duration::from_secs(15);
@@ -73,7 +73,9 @@ pub enum TwinError {
     #[error(transparent)]
     Swaps(#[from] SwapError),
     /// Nobody can ask the station for models.
-    #[error("failed to swap models: the station serves no line controllers, who could ask for them; add a [grpc] table with listen = \"127.0.0.1:PORT\" to its station.toml")]
+    #[error(
+        "failed to swap models: the station serves no line controllers, who could ask for them; add a [grpc] table with listen = \"127.0.0.1:PORT\" to its station.toml"
+    )]
     NoDesk,
     /// What was recorded cannot be read.
     #[error("failed to look at the records: {0}")]

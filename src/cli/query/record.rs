@@ -275,10 +275,7 @@ fn classes(part: &proto::Part) -> Vec<String> {
 }
 
 fn part_json(part: &proto::Part) -> Value {
-    let models = part
-        .models
-        .iter()
-        .map(model_json);
+    let models = part.models.iter().map(model_json);
     let tags = part.tags.iter().map(|tag| json!({ "name": tag.name, "value": tag.value }));
     json!({
         "kind": "part",
