@@ -47,6 +47,7 @@ const PURE: &[&str] = &[
     "twin/delivery.rs",
     "twin/facts.rs",
     "twin/gate.rs",
+    "twin/model_oracle.rs",
     "twin/oracle.rs",
     "twin/plc_program.rs",
     "twin/schedule.rs",

@@ -267,23 +267,22 @@ fn a_model_is_exchanged_between_two_parts_and_back_and_a_restart_keeps_it() {
         .arg(cell.path().join("state/journal")))
     .done()
     .json();
-    let versions: Vec<(u64, &str, &str)> = records
+    let judged: Vec<&Value> = records
         .iter()
         .filter(|record| record["kind"] == "part" && record["verdict"] != "not_decidable")
-        .map(|record| {
-            let version = |model: &'_ Value| model["version"].as_str().unwrap().to_owned().leak() as &str;
-            (
-                record["cycle_id"].as_u64().unwrap(),
-                version(&record["models"][0]),
-                version(&record["views"][0]["model"]),
-            )
-        })
         .collect();
-    for (cycle, in_models, in_view) in &versions {
-        let expected = if [2, 4, 6].contains(cycle) { "other" } else { taught.0.as_str() };
-        assert_eq!((*in_models, *in_view), (expected, expected), "cycle {cycle}");
+    for record in &judged {
+        let expected = match record["cycle_id"].as_u64() {
+            Some(2 | 4 | 6) => "other",
+            _ => taught.0.as_str(),
+        };
+        // A part that was recovered after the kill has lost its views, not the models that its checksum stands for.
+        assert_eq!(record["models"][0]["version"], expected, "{record:#}");
+        if let Some(view) = record["views"].get(0) {
+            assert_eq!(view["model"]["version"], expected, "{record:#}");
+        }
     }
-    assert_eq!(versions.len(), 5, "{versions:?}");
+    assert_eq!(judged.len(), 5, "{judged:#?}");
 
     // Whoever edits the configuration knows better.
     let third = variant(cell.path(), "third", |_| {});

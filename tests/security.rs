@@ -12,7 +12,7 @@ use takt::rpc::access::Access;
 use takt::rpc::connections::incoming;
 use takt::rpc::pki::{self, AUTHORITY_CERTIFICATE, Purpose, Wanted};
 use takt::rpc::proto::station_service_client::StationServiceClient;
-use takt::rpc::proto::{ControlRequest, GetStatusRequest};
+use takt::rpc::proto::{ActivateModelRequest, ControlRequest, GetStatusRequest, RollbackModelRequest};
 use takt::rpc::tls::{ClientSecurity, ServerSecurity, connection_failure};
 use tokio::net::TcpListener;
 use tonic::service::interceptor::InterceptedService;
@@ -258,12 +258,27 @@ async fn a_certificate_gives_its_role_and_no_more() {
             .await
             .map_or_else(|status| status.code(), |_| Code::Ok);
         let operate = control(client).await.map_or_else(|status| status.code(), |()| Code::Ok);
-        codes.push((read, operate));
+        let rolled_back = client.rollback_model(RollbackModelRequest::default()).await;
+        let activated = client
+            .activate_model(ActivateModelRequest {
+                package: "/p".into(),
+                ..Default::default()
+            })
+            .await;
+        let configure = [rolled_back, activated].map(|asked| asked.map_or_else(|status| status.code(), |_| Code::Ok));
+        codes.push((read, operate, configure));
     }
     let denied = Code::PermissionDenied;
+    // Behind this server there is no station that has models.
+    let none = Code::Unavailable;
     assert_eq!(
         codes,
-        [(Code::Ok, denied), (Code::Ok, Code::Ok), (Code::Ok, Code::Ok), (denied, denied)]
+        [
+            (Code::Ok, denied, [denied; 2]),
+            (Code::Ok, Code::Ok, [denied; 2]),
+            (Code::Ok, Code::Ok, [none; 2]),
+            (denied, denied, [denied; 2])
+        ]
     );
     let told = control(&mut clients[0]).await.unwrap_err();
     assert!(told.message().contains("takt pki issue --role operate"), "{told}");

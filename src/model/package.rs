@@ -109,6 +109,17 @@ pub enum PackageError {
     },
 }
 
+impl PackageError {
+    /// The same about a package that was activated from a copy: people know it by this name.
+    #[must_use]
+    pub fn of(mut self, named: &Path) -> Self {
+        if let Self::Unusable { package, .. } | Self::Engine { package, .. } | Self::Golden { package, .. } = &mut self {
+            *package = named.into();
+        }
+        self
+    }
+}
+
 /// A package whose files are whole, read into memory.
 #[derive(Debug, Clone)]
 pub struct Package {

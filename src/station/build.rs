@@ -13,8 +13,8 @@ use super::departures::Departures;
 use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, ModelPorts, NoLocator, WorkerState};
 use super::forwarding::{self, HistorianError};
 use super::line_thread::{Controllers, LineInput, LineThread, Recorded, Report};
-use super::model_loader::{EngineEnds, LoaderPorts, ModelDesk, ModelLoader};
-use super::models::{self, KnownModels};
+use super::model_loader::{ModelDesk, ModelLoader};
+use super::models;
 use super::probe::Probe;
 use super::recording::Keeping;
 use super::recovery::{self, Recovery};
@@ -36,7 +36,7 @@ use crate::line::image::StationImage;
 use crate::line::tags::TagSource;
 use crate::line::{Line, Memory};
 use crate::model::registry::RegistryError;
-use crate::model::signature::{SignatureError, Trust};
+use crate::model::signature::SignatureError;
 use crate::part::PartRecord;
 use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError, SILENCE_MAX};
 use crate::plc::{PlcEvent, Shown};
@@ -232,11 +232,8 @@ pub fn start(
         memory,
         unreported,
     } = Past::open(config)?;
-    let trust = Trust::read(config.models.require_signature, &config.models.trusted_keys)?;
-    let (first, registry) = models::at_start(config)?;
-    let first = Arc::new(first);
-    let known = KnownModels::new(registry.sets());
-    known.add(first.known());
+    let models = models::at_start(config)?;
+    let (first, known) = (Arc::clone(&models.first), models.known.clone());
     let line_config = config.line_config(first.config_checksum);
     let deadline = line_config.deadline;
     let exposes = matches!(line_config.trigger_source, TriggerSource::Plc { .. });
@@ -265,16 +262,12 @@ pub fn start(
     if let Some(plc) = &plc {
         let _ = reports.send(Report::Listening(plc.address()));
     }
-    for record in unreported {
-        let record = Arc::new(record);
-        let _ = reports.send(Report::Part(Arc::clone(&record)));
-        let _ = records.send(Recorded::again(record));
-    }
+    tell_again(unreported, &reports, &records);
 
     let log: Arc<dyn RecordLog> = Arc::new(journal.reader()?);
     let keeping = Keeping {
         journal,
-        models: known.clone(),
+        models: known,
         departures: departures.clone(),
         line: inputs.clone(),
         metrics: Arc::clone(&metrics),
@@ -285,19 +278,10 @@ pub fn start(
     threads.extend(keeping.start(config, to_record, control)?);
     threads.extend(forwarder(config, &log, &inputs, &stop, control)?);
     let controllers = Controllers::default();
-    let loader = LoaderPorts {
-        current: Arc::clone(&first),
-        registry,
-        trust: trust.clone(),
-        known,
-        line: inputs.clone(),
-        shown: Arc::clone(&shown),
-        metrics: Arc::clone(&metrics),
-    };
-    let (loader, engine_ends, desk) = ModelLoader::new(config, loader);
+    let (loader, model_ports, desk) = ModelLoader::new(config, models, &inputs, &shown, &metrics);
     threads.push(("models", loader.start(control)?));
-    let facts = facts(config, numbers.epoch);
-    if let Some(server) = controllers_server(config, facts, desk, &shown, &controllers, log, &inputs, &stop)? {
+    let served = (facts(config, numbers.epoch), desk);
+    if let Some(server) = controllers_server(config, served, &shown, &controllers, log, &inputs, &stop)? {
         let _ = reports.send(Report::Serving(server.address));
         threads.push(("grpc", server.thread));
     }
@@ -307,13 +291,6 @@ pub fn start(
     let probes: Vec<Probe> = (1..=config.engine.workers)
         .map(|number| Probe::of_engine(number, flow::now()))
         .collect();
-    let models_of = |EngineEnds { deliveries, retired }| ModelPorts {
-        first: Arc::clone(&first),
-        trust: trust.clone(),
-        deliveries,
-        retired,
-    };
-    let model_ports = engine_ends.into_iter().map(models_of).collect();
     threads.extend(workers(config, &probes, model_ports, &engine_jobs, &inputs, control)?);
 
     let camera_names: Vec<String> = config.cameras.iter().map(|camera| camera.name.clone()).collect();
@@ -354,6 +331,15 @@ pub fn start(
         provider: config.engine.options.provider,
         is_provider_required: config.engine.is_required,
     })
+}
+
+/// Parts of an earlier life that may not have left it.
+fn tell_again(unreported: Vec<PartRecord>, reports: &Sender<Report>, records: &Sender<Recorded>) {
+    for record in unreported {
+        let record = Arc::new(record);
+        let _ = reports.send(Report::Part(Arc::clone(&record)));
+        let _ = records.send(Recorded::again(record));
+    }
 }
 
 impl Station {
@@ -666,8 +652,7 @@ fn summary(recipe: &RecipeConfig) -> proto::RecipeSummary {
 /// The server for line controllers, where there is one.
 fn controllers_server(
     config: &StationConfig,
-    facts: StationFacts,
-    desk: ModelDesk,
+    (facts, desk): (StationFacts, ModelDesk),
     shown: &Shown,
     controllers: &Controllers,
     log: Arc<dyn RecordLog>,

@@ -22,9 +22,9 @@ use arc_swap::ArcSwap;
 use tokio::sync::oneshot;
 
 use super::build::{Control, StationError, spawn};
-use super::engines::Delivery;
+use super::engines::{Delivery, ModelPorts};
 use super::line_thread::LineInput;
-use super::models::{self, KnownModels, ModelInForce, ModelSet};
+use super::models::{self, AtStart, KnownModels, ModelInForce, ModelSet};
 use crate::config::recipe::{InspectionConfig, RecipeConfig};
 use crate::config::station::StationConfig;
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
@@ -121,14 +121,6 @@ impl StationModels for ModelDesk {
     }
 }
 
-/// What one engine is given of it.
-pub struct EngineEnds {
-    /// Where its models come from.
-    pub deliveries: Receiver<Delivery>,
-    /// Where they go.
-    pub retired: Sender<Inspector>,
-}
-
 /// What exchanges models: made before the engines, started with the rest.
 pub struct ModelLoader {
     configuration: String,
@@ -152,24 +144,6 @@ pub struct ModelLoader {
     metrics: Arc<Metrics>,
 }
 
-/// What the station shares with it.
-pub struct LoaderPorts {
-    /// The models in force.
-    pub current: Arc<ModelSet>,
-    /// What is activated.
-    pub registry: Registry,
-    /// Which packages are trusted.
-    pub trust: Trust,
-    /// The models behind each checksum.
-    pub known: KnownModels,
-    /// The line.
-    pub line: Sender<LineInput>,
-    /// The image shown.
-    pub shown: Shown,
-    /// Counts.
-    pub metrics: Arc<Metrics>,
-}
-
 /// A candidate that passed.
 struct Proven {
     model: ModelInForce,
@@ -179,14 +153,22 @@ struct Proven {
 
 impl ModelLoader {
     /// Sets it up, with what each engine is given of it and where others ask.
-    pub fn new(config: &StationConfig, ports: LoaderPorts) -> (Self, Vec<EngineEnds>, ModelDesk) {
+    pub fn new(
+        config: &StationConfig,
+        models: AtStart,
+        line: &Sender<LineInput>,
+        shown: &Shown,
+        metrics: &Arc<Metrics>,
+    ) -> (Self, Vec<ModelPorts>, ModelDesk) {
         let (retire, retired) = bounded("models/retired", RETIRED_MAX, WhenFull::DropNewest);
         let (ask, asked) = bounded("models/asked", 1, WhenFull::DropNewest);
         let (mut engines, mut ends) = (Vec::new(), Vec::new());
         for _ in 0..config.engine.workers {
             let (deliver, deliveries) = bounded("models/deliveries", DELIVERIES_MAX, WhenFull::DropNewest);
             engines.push(deliver);
-            ends.push(EngineEnds {
+            ends.push(ModelPorts {
+                first: Arc::clone(&models.first),
+                trust: models.trust.clone(),
                 deliveries,
                 retired: retire.clone(),
             });
@@ -205,21 +187,21 @@ impl ModelLoader {
                 .map(Place::of)
                 .collect(),
             order: config.engine.order,
-            trust: ports.trust,
+            trust: models.trust,
             activate_while_online: config.models.activate_while_online,
             deadline: config.timing.deadline,
-            registry: ports.registry,
-            known: ports.known,
-            current: ports.current,
+            registry: models.registry,
+            known: models.known,
+            current: models.first,
             before: Vec::new(),
             engines,
             retired,
             asked,
             busy: Arc::clone(&desk.busy),
             in_force: Arc::clone(&desk.in_force),
-            line: ports.line,
-            shown: ports.shown,
-            metrics: ports.metrics,
+            line: line.clone(),
+            shown: Arc::clone(shown),
+            metrics: Arc::clone(metrics),
         };
         loader.tell_in_force();
         (loader, ends, desk)
@@ -355,7 +337,10 @@ impl ModelLoader {
                 .unwrap_or_else(|_| Err(ActivationError::Station("the runtime panicked on this model".into())))
         })?;
         if !made_at_once && !proven.inspectors.is_empty() {
-            let make = |_| Ok(Inspector::new(Package::open(&proven.model.path)?.activate(self.order)?));
+            let make = |_| {
+                let package = Package::open(&proven.model.path)?;
+                Ok(Inspector::new(package.activate(self.order).map_err(|error| error.of(source))?))
+            };
             proven.inspectors = (0..self.engines.len()).map(make).collect::<Result<_, ActivationError>>()?;
         }
         Ok(proven)
@@ -401,7 +386,11 @@ impl ModelLoader {
         let kind = Some(package.manifest.kind);
         let path = self.registry.keep(&package)?;
         drop(package);
-        let make = |_| Ok(Inspector::new(Package::open(&path)?.activate(order)?));
+        let make = |_| {
+            Ok(Inspector::new(
+                Package::open(&path)?.activate(order).map_err(|error| error.of(source))?,
+            ))
+        };
         let inspectors = (0..copies).map(make).collect::<Result<_, ActivationError>>()?;
         Ok(Proven {
             model: ModelInForce { identity, kind, path },

@@ -16,6 +16,7 @@ use crate::line::event::InspectionIndex;
 use crate::model::manifest::{Kind, Manifest};
 use crate::model::package::{MANIFEST, Package};
 use crate::model::registry::{KnownSet, Registry, SETS_MAX};
+use crate::model::signature::Trust;
 use crate::part::ModelIdentity;
 use crate::rpc::{convert, proto};
 use crate::vision::reading;
@@ -56,6 +57,7 @@ impl ModelSet {
     }
 
     /// The set with another model for these inspections.
+    #[must_use]
     pub fn with(&self, configuration: &str, inspections: &[InspectionIndex], model: &ModelInForce) -> Self {
         let mut models = self.models.clone();
         for inspection in inspections {
@@ -80,11 +82,24 @@ impl ModelSet {
     }
 }
 
-/// The set that a station starts with: what was activated, else what the configuration names; and the registry, which knows of it then.
+/// What a station starts with.
+pub struct AtStart {
+    /// What was activated, else what the configuration names.
+    pub first: Arc<ModelSet>,
+    /// What is activated; it knows of the first set.
+    pub registry: Registry,
+    /// Which packages are trusted.
+    pub trust: Trust,
+    /// The models behind each checksum.
+    pub known: KnownModels,
+}
+
+/// The models that a station starts with.
 ///
 /// # Errors
-/// When a manifest cannot be read, or the registry not be used.
-pub fn at_start(config: &StationConfig) -> Result<(ModelSet, Registry), StationError> {
+/// When a manifest or a key cannot be read, or the registry not be used.
+pub fn at_start(config: &StationConfig) -> Result<AtStart, StationError> {
+    let trust = Trust::read(config.models.require_signature, &config.models.trusted_keys)?;
     let mut registry = Registry::open(&config.state_directory)?;
     let mut placed: BTreeMap<&Path, PathBuf> = BTreeMap::new();
     let mut models = Vec::new();
@@ -119,7 +134,14 @@ pub fn at_start(config: &StationConfig) -> Result<(ModelSet, Registry), StationE
         tracing::warn!(%error, "parts that are recovered after a crash may be recorded without the names of their models");
     }
     registry.sweep(&hashes(&set));
-    Ok((set, registry))
+    let known = KnownModels::new(registry.sets());
+    known.add(set.known());
+    Ok(AtStart {
+        first: Arc::new(set),
+        registry,
+        trust,
+        known,
+    })
 }
 
 /// Whether the model tells what the inspection asks for. A manifest that does not read is told of by whoever loads it.

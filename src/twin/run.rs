@@ -49,7 +49,7 @@ const STATION_STOP: Duration = Duration::from_secs(20);
 const ARRIVAL: Duration = Duration::from_mins(2);
 
 /// How long the last model that was asked for may take.
-const SWAP_STOP: Duration = Duration::from_mins(1);
+const SWAP_STOP: Duration = Duration::from_mins(5);
 
 /// How long the PLC may take to end, and the last words of a killed station to arrive.
 const PLC_STOP: Duration = Duration::from_secs(15);
