@@ -98,19 +98,19 @@ impl OpenedOnce {
 
 /// Every recipe as people read it: where it looks, and what rejects a part.
 fn recipe_words(config: &StationConfig, opened: &OpenedOnce) -> String {
-    let mut words = String::new();
+    let mut lines = Vec::new();
     for recipe in &config.recipes {
         let revision = Some(&recipe.revision).filter(|revision| !revision.is_empty());
         let revision = revision.map_or_else(String::new, |revision| format!(", revision {revision}"));
-        words += &format!("\nRecipe {}{revision}: {}\n", recipe.number, recipe.name);
+        lines.push(format!("\nRecipe {}{revision}: {}", recipe.number, recipe.name));
         for inspection in &recipe.inspections {
-            words += &inspection_words(config, inspection, opened);
+            lines.extend(inspection_words(config, inspection, opened));
         }
     }
-    words
+    lines.join("\n") + "\n"
 }
 
-fn inspection_words(config: &StationConfig, inspection: &InspectionConfig, opened: &OpenedOnce) -> String {
+fn inspection_words(config: &StationConfig, inspection: &InspectionConfig, opened: &OpenedOnce) -> Vec<String> {
     let camera = config.cameras.get(inspection.camera).map_or("", |camera| &camera.name);
     let rules = &inspection.rules;
     let scale = rules
@@ -122,15 +122,11 @@ fn inspection_words(config: &StationConfig, inspection: &InspectionConfig, opene
         ""
     };
     let place = rules.area.words();
-    let mut words = format!("  {}: through camera \"{camera}\"{scale}, {place}{located}\n", inspection.name);
-    words.extend(rules.words().iter().map(|said| format!("    {said}\n")));
+    let looks = format!("  {}: through camera \"{camera}\"{scale}, {place}{located}", inspection.name);
+    let passed = |class: &String| format!("    passed: findings of class \"{class}\", of which no criterion rejects any");
     let ignored = opened.ignored(inspection);
-    words.extend(
-        ignored
-            .iter()
-            .map(|class| format!("    passed: findings of class \"{class}\", of which no criterion rejects any\n")),
-    );
-    words
+    let rejects = rules.words().into_iter().map(|said| format!("    {said}"));
+    std::iter::once(looks).chain(rejects).chain(ignored.iter().map(passed)).collect()
 }
 
 /// The same as programs read it.

@@ -131,7 +131,7 @@ impl PlacedArea {
         let mut mask = vec![false; columns * rows];
         let mut fill = |polygon: &Polygon, value: bool| {
             polygon.runs((columns, rows), &middle_x, &middle_y, |row, from, to| {
-                mask[row * columns..][from..to].fill(value)
+                mask[row * columns..][from..to].fill(value);
             });
         };
         fill(&self.outline, true);
@@ -167,7 +167,7 @@ fn region_around(bounds: Rect) -> Option<Region> {
 /// A region shifted by whole pixels; `None` where it begins left of or above the frame.
 fn shifted(region: Region, pose: &Pose) -> Option<Region> {
     let (x, y) = (f64::from(region.x) + pose.dx_px.round(), f64::from(region.y) + pose.dy_px.round());
-    (x >= 0.0 && y >= 0.0).then(|| Region {
+    (x >= 0.0 && y >= 0.0).then_some(Region {
         x: x as u32,
         y: y as u32,
         ..region
@@ -175,6 +175,7 @@ fn shifted(region: Region, pose: &Pose) -> Option<Region> {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "what is expected are small whole numbers, which come out exactly")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -319,6 +319,7 @@ fn segment_rect_distance(from: Point, to: Point, rect: Rect) -> f64 {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "what is expected are small whole numbers, which come out exactly")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

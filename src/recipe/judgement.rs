@@ -315,4 +315,5 @@ fn findings(candidates: &[Candidate<'_>], opinions: &[Opinion<'_>]) -> Vec<Findi
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "what is expected are small whole numbers, which come out exactly")]
 mod tests;

@@ -101,6 +101,7 @@ fn chain(places: impl Iterator<Item = Point>) -> Vec<Point> {
 }
 
 #[cfg(test)]
+#[allow(clippy::float_cmp, reason = "what is expected are small whole numbers, which come out exactly")]
 mod tests {
     use super::*;
     use proptest::prelude::*;

@@ -67,8 +67,8 @@ impl Rules {
             most(criterion.edge_distance_px_max, "px"),
             most(criterion.edge_distance_mm_max, "mm"),
         ];
-        let terms: Vec<String> = terms.into_iter().flatten().collect();
-        let terms: String = terms.iter().map(|term| format!(", {term}")).collect();
-        format!("{outcome}: {count} {class}{terms}")
+        let finding = std::iter::once(format!("{count} {class}"));
+        let said: Vec<String> = finding.chain(terms.into_iter().flatten()).collect();
+        format!("{outcome}: {}", said.join(", "))
     }
 }
