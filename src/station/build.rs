@@ -23,7 +23,7 @@ use crate::capture::folder::FolderCamera;
 use crate::capture::gstreamer::{GstCamera, GstSettings};
 use crate::capture::v4l::{V4lCamera, V4lSettings};
 use crate::capture::{Camera, CameraError, CaptureSink};
-use crate::config::station::{CameraSource, CycleSource, RecipeConfig, StationConfig};
+use crate::config::station::{CameraSource, CycleSource, EngineConfig, RecipeConfig, StationConfig};
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
 use crate::journal::black_box::{BlackBox, BlackBoxError};
 use crate::journal::database::{Journal, JournalError};
@@ -45,7 +45,7 @@ use crate::rpc::station_service::{self, Events, ServeError, StationFacts, Statio
 use crate::rpc::tls::SecurityError;
 use crate::telemetry::endpoint::{self, EndpointError};
 use crate::telemetry::{LineEvents, Metrics, systemd};
-use crate::vision::{Locate, Provider};
+use crate::vision::Locate;
 
 /// Things that may wait for the line thread. It never stands still, so senders wait for microseconds at most.
 const INPUTS_MAX: usize = 1024;
@@ -169,9 +169,7 @@ pub struct Station {
     workers_starting: usize,
     probes: Vec<Probe>,
     metrics: Arc<Metrics>,
-    /// What models run on, for people, and whether nothing else may.
-    provider: Provider,
-    is_provider_required: bool,
+    engine: EngineConfig,
 }
 
 /// What an earlier life left, open for this one.
@@ -288,9 +286,7 @@ pub fn start(
     let (state_directory, granted) = (config.state_directory.clone(), inputs.clone());
     let keep = move || keep_numbers(&numbers_in, &state_directory, &granted);
     threads.push(("numbers", spawn("numbers", control, keep)?));
-    let probes: Vec<Probe> = (1..=config.engine.workers)
-        .map(|number| Probe::of_engine(number, flow::now()))
-        .collect();
+    let probes = probes(config);
     threads.extend(workers(config, &probes, model_ports, &engine_jobs, &inputs, control)?);
 
     let camera_names: Vec<String> = config.cameras.iter().map(|camera| camera.name.clone()).collect();
@@ -328,8 +324,7 @@ pub fn start(
         workers_starting: config.engine.workers,
         probes,
         metrics,
-        provider: config.engine.options.provider,
-        is_provider_required: config.engine.is_required,
+        engine: config.engine,
     })
 }
 
@@ -376,7 +371,7 @@ impl Station {
                     }
                 }
                 Some(Control::Worker(WorkerState::Loading { model, number, of })) => self.loading(&model, number, of),
-                Some(Control::Worker(WorkerState::Failed(error))) if self.is_provider_required && error.is_of_provider() => {
+                Some(Control::Worker(WorkerState::Failed(error))) if self.engine.is_required && error.is_of_provider() => {
                     // Nothing is inspected, and whoever looks at the PLC is told why: more than an end of the process would say.
                     tracing::error!(error = %told(&error), "the provider that [engine] requires does not run the models");
                     systemd::status("the provider that [engine] requires does not run the models; nothing is inspected");
@@ -409,7 +404,7 @@ impl Station {
 
     /// A model is being loaded: minutes, where a GPU's compiler has not seen it before.
     fn loading(&self, model: &Path, number: usize, of: usize) {
-        let (model, provider) = (model.display(), self.provider);
+        let (model, provider) = (model.display(), self.engine.options.provider);
         tracing::info!(%model, number, of, %provider, "loading a model and proving it");
         systemd::status(&format!("loading model {number} of {of} on {provider}: {model}"));
         self.metrics.models_loading(of + 1 - number);
@@ -683,6 +678,12 @@ fn controllers_server(
         is_stand_in: false,
     };
     Ok(Some(station_service::serve(grpc.listen, secured.tls, ports, stop.clone())?))
+}
+
+fn probes(config: &StationConfig) -> Vec<Probe> {
+    (1..=config.engine.workers)
+        .map(|number| Probe::of_engine(number, flow::now()))
+        .collect()
 }
 
 fn workers(

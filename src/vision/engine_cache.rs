@@ -54,13 +54,15 @@ impl EngineKey {
             ("shapes", shapes),
         ];
         // A line feed within a part would let two keys look alike.
-        parts.iter().map(|(name, part)| format!("{name} = {part:?}\n")).collect()
+        parts
+            .iter()
+            .fold(String::new(), |text, (name, part)| text + &format!("{name} = {part:?}\n"))
     }
 
     /// Name of its folder: the beginning of the model's hash, for people, and the hash of it all.
     pub fn folder(&self) -> String {
         let hash = Sha256::digest(self.text());
-        let hash: String = hash.iter().take(12).map(|byte| format!("{byte:02x}")).collect();
+        let hash = hash.iter().take(12).fold(String::new(), |text, byte| text + &format!("{byte:02x}"));
         let model: String = self.model_sha256.chars().filter(char::is_ascii_hexdigit).take(8).collect();
         format!("{model}-{hash}")
     }

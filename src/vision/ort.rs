@@ -152,7 +152,7 @@ impl OrtEngine {
     /// When the library is missing, the file is no usable ONNX model, or the provider is not available.
     pub fn from_file(file: &Path, options: EngineOptions) -> Result<Self, EngineError> {
         let model = file.display().to_string();
-        Self::load(model, Setup::plain(options), |builder| builder.commit_from_file(file))
+        Self::load(model, &Setup::plain(options), |builder| builder.commit_from_file(file))
     }
 
     /// Loads a model as `attempt` says. On TensorRT this may take minutes, the first time.
@@ -161,7 +161,7 @@ impl OrtEngine {
     /// As [`OrtEngine::from_file`].
     pub fn from_source(source: Source<'_>, attempt: Attempt) -> Result<Self, EngineError> {
         let setup = Setup::of(source, attempt);
-        Self::load(source.name.to_owned(), setup, |builder| match source.file {
+        Self::load(source.name.to_owned(), &setup, |builder| match source.file {
             Some(file) => builder.commit_from_file(file),
             None => builder.commit_from_memory(source.bytes),
         })
@@ -199,17 +199,19 @@ impl OrtEngine {
     /// # Errors
     /// As [`OrtEngine::from_file`].
     pub fn from_bytes(model: &str, bytes: &[u8], options: EngineOptions) -> Result<Self, EngineError> {
-        Self::load(model.to_owned(), Setup::plain(options), |builder| builder.commit_from_memory(bytes))
+        Self::load(model.to_owned(), &Setup::plain(options), |builder| {
+            builder.commit_from_memory(bytes)
+        })
     }
 
     fn load(
         model: String,
-        setup: Setup<'_>,
+        setup: &Setup<'_>,
         commit: impl FnOnce(&mut ort::session::builder::SessionBuilder) -> ort::Result<Session>,
     ) -> Result<Self, EngineError> {
         let environment = environment()?;
         let provider = setup.options.provider;
-        let session = session_builder(environment, &setup).and_then(|mut builder| commit(&mut builder));
+        let session = session_builder(environment, setup).and_then(|mut builder| commit(&mut builder));
         let session = session.map_err(|error| EngineError::Load {
             model: model.clone(),
             provider,

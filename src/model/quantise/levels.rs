@@ -80,7 +80,7 @@ pub(super) struct Weights {
 /// A channel's step is that of its largest weight, or larger where its bias would not fit otherwise. `None` where numbers are not finite, or do
 /// not go with the channels.
 pub(super) fn weights(values: &[f32], bias: &[f32], channels: usize, input_scale: f32) -> Option<Weights> {
-    let is_shaped = channels > 0 && values.len() % channels == 0 && (bias.is_empty() || bias.len() == channels);
+    let is_shaped = channels > 0 && values.len().is_multiple_of(channels) && (bias.is_empty() || bias.len() == channels);
     let is_finite = values.iter().chain(bias).chain([&input_scale]).all(|value| value.is_finite());
     if !(is_shaped && is_finite && !values.is_empty() && input_scale > 0.0) {
         return None;
@@ -109,6 +109,8 @@ pub(super) fn weights(values: &[f32], bias: &[f32], channels: usize, input_scale
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)]
+
     use super::*;
     use proptest::prelude::*;
 

@@ -262,7 +262,7 @@ fn check(model: &ModelProto, graph: &GraphProto) -> Result<(), NotQuantisable> {
         return Err(NotQuantisable::Opaque("sparse constants"));
     }
     let is_quantised = |node: &&NodeProto| {
-        node.op_type.contains("QuantizeLinear") || node.op_type.starts_with("QLinear") || node.op_type.ends_with("Integer")
+        node.op_type.ends_with("uantizeLinear") || node.op_type.starts_with("QLinear") || node.op_type.ends_with("Integer")
     };
     if let Some(node) = graph.node.iter().find(is_quantised) {
         return Err(NotQuantisable::Already(node.op_type.clone()));

@@ -244,7 +244,8 @@ fn node(operator: &str, input: Vec<String>, output: &str, attribute: Vec<Attribu
     NodeProto {
         input,
         output: vec![output.to_owned()],
-        name: output.to_owned(),
+        // Many a model names its nodes by what they give, and a name may be there once.
+        name: format!("{PREFIX}{output}"),
         op_type: operator.into(),
         domain: String::new(),
         attribute,
