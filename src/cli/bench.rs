@@ -6,6 +6,7 @@ use std::time::{Duration, Instant};
 use clap::{Args, Subcommand};
 use serde::Serialize;
 
+use super::bench_cameras::{self, CamerasArgs};
 use super::bench_offline::{self, OfflineArgs};
 use super::bench_record::{self, RecordArgs};
 use super::bench_station::{self, StationArgs};
@@ -32,6 +33,8 @@ pub(super) struct BenchArgs {
 enum BenchCommand {
     /// Inspecting a decoded image against the bare ONNX session, turn by turn
     Vision(VisionArgs),
+    /// How many frames of several cameras the engines judge, against bare sessions
+    Cameras(CamerasArgs),
     /// What the station adds to the engine's time, on the wire, with a virtual line around it
     Station(StationArgs),
     /// Weeks without a historian, as fast as the disk allows, then everything is sent at once
@@ -87,6 +90,7 @@ struct VisionBench {
 pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
     match &args.command {
         BenchCommand::Vision(args) => run_vision(args),
+        BenchCommand::Cameras(args) => bench_cameras::run(args),
         BenchCommand::Station(args) => bench_station::run(args),
         BenchCommand::Offline(args) => bench_offline::run(args),
         BenchCommand::Record(args) => bench_record::run(args),

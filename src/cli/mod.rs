@@ -1,6 +1,7 @@
 //! The command line: one file per subcommand, thin.
 
 mod bench;
+mod bench_cameras;
 mod bench_offline;
 mod bench_record;
 mod bench_station;
