@@ -60,8 +60,9 @@ const DRAINED_MAX: Duration = Duration::from_secs(10);
 /// How often it looks.
 const DRAINED_EVERY: Duration = Duration::from_millis(5);
 
-/// The nicest a thread can be: it runs when nobody else wants to, nearly.
-const NICENESS: i32 = 19;
+/// How much a proof gives way: a thread that judges parts gets nine times as much of a core that both want (Linux, `sched_prio_to_weight`). Not
+/// more: a thread that hardly ever runs may hold what all wait for, such as the process's map of its memory.
+const NICENESS: i32 = 10;
 
 type Answer = oneshot::Sender<Result<Exchanged, ActivationError>>;
 

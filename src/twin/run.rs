@@ -296,8 +296,7 @@ impl Line {
                     }
                 }
                 Ok(News::Plc(PlcNews::Machine(fault))) => self.suffer(fault, watcher)?,
-                Ok(News::Swapped(note)) => watcher.note(&note),
-                Ok(News::Plc(PlcNews::Note(note))) => watcher.note(&note),
+                Ok(News::Swapped(note) | News::Plc(PlcNews::Note(note))) => watcher.note(&note),
                 Ok(News::Plc(PlcNews::Done(log))) => return Ok(*log),
                 Err(_) => {
                     if self.plc.as_ref().is_none_or(JoinHandle::is_finished) && heard.is_empty() {
