@@ -14,6 +14,17 @@ pub struct Pose {
     pub angle_rad: f64,
 }
 
+/// Where a part is, as far as anybody looked for it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Whereabouts {
+    /// Nobody looked: it lies where it lay when the recipe was made.
+    AsDrawn,
+    /// It was found, and had moved so.
+    Found(Pose),
+    /// It was looked for and not found.
+    Lost,
+}
+
 impl Pose {
     /// Of a part that was turned about `pivot`, then shifted by so many pixels.
     pub fn about(pivot: Point, angle_rad: f64, (dx_px, dy_px): (f64, f64)) -> Self {

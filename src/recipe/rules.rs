@@ -4,8 +4,8 @@ use super::area::{Area, OutsideFrame, PlacedArea};
 use super::criterion::{Criterion, Zone};
 use super::geometry::Polygon;
 use super::measure::Scale;
-use super::pose::Pose;
-use crate::part::Region;
+use super::pose::{Pose, Whereabouts};
+use crate::part::{Reason, Region};
 
 /// The rules of one inspection.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,11 +42,19 @@ impl Default for Rules {
 }
 
 impl Rules {
-    /// The rules in a frame of so many pixels, on a part that moved so.
+    /// The rules in a frame of so many pixels, on a part that is there.
     ///
     /// # Errors
-    /// When the area is not in the frame.
-    pub fn placed<'a>(&'a self, frame_px: (u32, u32), pose: Option<&Pose>) -> Result<PlacedRules<'a>, OutsideFrame> {
+    /// Why the part is not decidable: it was not found, or what is to be looked at lies outside of the frame.
+    pub fn placed(&self, frame_px: (u32, u32), part: Whereabouts) -> Result<PlacedRules<'_>, Reason> {
+        match part {
+            Whereabouts::AsDrawn => self.placed_by(frame_px, None).map_err(|_| Reason::FrameSize),
+            Whereabouts::Found(pose) if pose.is_finite() => self.placed_by(frame_px, Some(&pose)).map_err(|_| Reason::NotLocated),
+            Whereabouts::Found(_) | Whereabouts::Lost => Err(Reason::NotLocated),
+        }
+    }
+
+    fn placed_by(&self, frame_px: (u32, u32), pose: Option<&Pose>) -> Result<PlacedRules<'_>, OutsideFrame> {
         let moved = |zone: &Zone| pose.map_or_else(|| zone.polygon.clone(), |pose| pose.moved(&zone.polygon));
         Ok(PlacedRules {
             rules: self,
@@ -127,4 +135,90 @@ pub struct PlacedRules<'a> {
     pub area: PlacedArea,
     /// Outlines of the zones in this one.
     pub(super) zones: Vec<Polygon>,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::area::Outline;
+    use super::super::geometry::Rect;
+    use super::*;
+
+    fn square(left: f64, top: f64) -> Polygon {
+        Polygon::of_rect(Rect {
+            left,
+            top,
+            right: left + 20.0,
+            bottom: top + 20.0,
+        })
+    }
+
+    fn rules() -> Rules {
+        Rules {
+            area: Area {
+                outline: Outline::Polygon(square(40.0, 30.0)),
+                exclude: Vec::new(),
+            },
+            zones: vec![Zone {
+                name: "seat".into(),
+                polygon: square(42.0, 32.0),
+            }],
+            ..Rules::default()
+        }
+    }
+
+    fn shift(dx_px: f64) -> Whereabouts {
+        Whereabouts::Found(Pose { dx_px, ..Pose::default() })
+    }
+
+    #[test]
+    fn region_and_zones_move_with_the_part() {
+        let rules = rules();
+        let found = rules.placed((100, 100), shift(7.0)).unwrap();
+        assert_eq!((found.area.crop.x, found.area.crop.y), (47, 30));
+        assert_eq!(found.zones, [square(49.0, 32.0)]);
+        let drawn = rules.placed((100, 100), Whereabouts::AsDrawn).unwrap();
+        assert_eq!((drawn.area.crop.x, drawn.zones.clone()), (40, vec![square(42.0, 32.0)]));
+    }
+
+    #[test]
+    fn what_is_not_found_or_not_wholly_seen_is_not_decided() {
+        let rules = rules();
+        let no_number = shift(f64::NAN);
+        for part in [Whereabouts::Lost, shift(41.0), shift(-41.0), no_number] {
+            assert_eq!(rules.placed((100, 100), part), Err(Reason::NotLocated), "{part:?}");
+        }
+        assert_eq!(rules.placed((59, 100), Whereabouts::AsDrawn), Err(Reason::FrameSize));
+    }
+
+    #[test]
+    fn what_a_model_cannot_tell_is_not_asked_of_it() {
+        let model = |is_located: bool| Abilities {
+            classes: vec!["scratch".into(), "dent".into()],
+            is_located,
+        };
+        let asks = |criterion: Criterion| Rules {
+            criteria: vec![criterion],
+            ..Rules::default()
+        };
+        let of = |class: &str| Criterion {
+            class: Some(class.into()),
+            ..Criterion::default()
+        };
+        assert_eq!(asks(of("dent")).check(&model(false)), Ok(()));
+        assert!(asks(of("dnt")).check(&model(true)).is_err());
+        let large = asks(Criterion {
+            area_px_min: Some(3.0),
+            ..of("dent")
+        });
+        assert_eq!((large.check(&model(true)), large.check(&model(false)).is_err()), (Ok(()), true));
+        assert_eq!((rules().check(&model(true)), rules().check(&model(false)).is_err()), (Ok(()), true));
+        // A class that is only noted, or not named at all, passes.
+        let noted = asks(Criterion {
+            rejects: false,
+            ..Criterion::default()
+        });
+        assert_eq!(asks(of("dent")).ignored(&model(true)), ["scratch"]);
+        assert_eq!(noted.ignored(&model(true)), ["scratch", "dent"]);
+        assert!(Rules::default().ignored(&model(true)).is_empty() && asks(Criterion::default()).ignored(&model(true)).is_empty());
+    }
 }

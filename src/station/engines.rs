@@ -17,8 +17,7 @@ use crate::model::package::{Package, PackageError};
 use crate::model::signature::{SignatureError, Trust};
 use crate::part::{ModelIdentity, Nanos, Reason, Verdict, View};
 use crate::recipe::Rules;
-use crate::recipe::area::OutsideFrame;
-use crate::recipe::pose::Pose;
+use crate::recipe::pose::{Pose, Whereabouts};
 use crate::vision::Locate;
 use crate::vision::inspector::{InspectError, Inspection, Inspector};
 use crate::vision::providers::ProviderOrder;
@@ -340,10 +339,7 @@ impl Worker {
         let stamp = plan.stamp.and_then(|place| stamp::read(frame, place));
         let inspected = match attempt {
             Ok(Ok(inspection)) => judged(inspection, frame, &model.identity),
-            Ok(Err(error)) => {
-                tracing::error!(inspection = plan.name, %error, "failed to inspect a frame");
-                undecided(error.reason(), Some(frame))
-            }
+            Ok(Err(reason)) => undecided(reason, Some(frame)),
             Err(_) => {
                 tracing::error!(
                     inspection = plan.name,
@@ -373,41 +369,30 @@ impl Worker {
     }
 }
 
-/// Why a frame is not judged.
-#[derive(Debug, thiserror::Error)]
-enum LookError {
-    #[error("failed to find the part in the frame; check its position, and the locator")]
-    NotFound,
-    #[error("failed to look at the part where it was found: {0}")]
-    FoundOutside(OutsideFrame),
-    #[error(transparent)]
-    Outside(OutsideFrame),
-    #[error(transparent)]
-    Inspect(#[from] InspectError),
-}
-
-impl LookError {
-    fn reason(&self) -> Reason {
-        match self {
-            Self::NotFound | Self::FoundOutside(_) => Reason::NotLocated,
-            Self::Outside(_) | Self::Inspect(InspectError::Preprocess(_) | InspectError::Tiles(_)) => Reason::FrameSize,
-            Self::Inspect(InspectError::Decode(_)) => Reason::Unreadable,
-            Self::Inspect(InspectError::Engine(_)) => Reason::EngineFailed,
-        }
+fn reason_of(error: &InspectError) -> Reason {
+    match error {
+        InspectError::Decode(_) => Reason::Unreadable,
+        InspectError::Preprocess(_) | InspectError::Tiles(_) => Reason::FrameSize,
+        InspectError::Engine(_) => Reason::EngineFailed,
     }
 }
 
 /// Finds the part where that is asked for, and judges it there.
-fn look(inspector: &mut Inspector, plan: &InspectionPlan, frame: &Frame) -> Result<Inspection, LookError> {
-    let size = (frame.width, frame.height);
-    let placed = match &plan.locator {
-        None => plan.rules.placed(size, None).map_err(LookError::Outside)?,
-        Some(locator) => {
-            let pose = locator.locate(frame).filter(Pose::is_finite).ok_or(LookError::NotFound)?;
-            plan.rules.placed(size, Some(&pose)).map_err(LookError::FoundOutside)?
-        }
-    };
-    Ok(inspector.inspect_by(frame, &placed)?)
+fn look(inspector: &mut Inspector, plan: &InspectionPlan, frame: &Frame) -> Result<Inspection, Reason> {
+    let found = |locator: &Arc<dyn Locate>| locator.locate(frame).map_or(Whereabouts::Lost, Whereabouts::Found);
+    let part = plan.locator.as_ref().map_or(Whereabouts::AsDrawn, found);
+    let placed = plan.rules.placed((frame.width, frame.height), part).inspect_err(|reason| {
+        tracing::warn!(
+            inspection = plan.name,
+            reason = reason.name(),
+            "failed to look at a part: {}",
+            reason.text()
+        );
+    })?;
+    inspector.inspect_by(frame, &placed).map_err(|error| {
+        tracing::error!(inspection = plan.name, %error, "failed to inspect a frame");
+        reason_of(&error)
+    })
 }
 
 fn judged(inspection: Inspection, frame: &Frame, model: &ModelIdentity) -> Inspected {

@@ -109,13 +109,15 @@ impl Extent {
         };
         let (x, width) = side(left, right, seen.x, seen.width);
         let (y, height) = side(top, bottom, seen.y, seen.height);
-        let (across, down) = placement.scale();
+        // Frame pixels for one of the map, from whole numbers: no half is lost to rounding.
+        let pixels = |width: u32, height: u32| f64::from(width) * f64::from(height);
+        let share = pixels(seen.width, seen.height) / pixels(placement.width, placement.height);
         Finding {
             measures: Measures {
                 length_px: Some(self.length_px(placement)),
                 ..Measures::default()
             },
-            area_px: (self.area as f64 / (across * down)).round().max(1.0) as u32,
+            area_px: (self.area as f64 * share).round().max(1.0) as u32,
             ..Finding::somewhere_in(Region { x, y, width, height }, class, self.score)
         }
     }

@@ -2,6 +2,7 @@ use super::super::area::{Area, Outline};
 use super::super::criterion::Zone;
 use super::super::geometry::{Point, Polygon, Rect};
 use super::super::measure::Scale;
+use super::super::pose::Whereabouts;
 use super::*;
 use crate::part::{Measures, Region};
 use proptest::prelude::*;
@@ -42,7 +43,11 @@ fn rules(criteria: Vec<Criterion>) -> Rules {
 }
 
 fn judged(seen: Seen, rules: &Rules) -> Judgement {
-    judge_seen(seen, THRESHOLD, &rules.placed((FRAME.width, FRAME.height), None).unwrap())
+    judge_seen(
+        seen,
+        THRESHOLD,
+        &rules.placed((FRAME.width, FRAME.height), Whereabouts::AsDrawn).unwrap(),
+    )
 }
 
 fn told(judgement: &Judgement) -> (Verdict, Option<Reason>, Option<Severity>, u16) {

@@ -124,6 +124,7 @@ mod tests {
     use crate::recipe::area::{Area, Outline};
     use crate::recipe::criterion::{Criterion, Zone};
     use crate::recipe::geometry::{Point, Polygon};
+    use crate::recipe::pose::Whereabouts;
     use crate::recipe::{self, Judgement, Rules};
 
     const SEEN: Region = Region {
@@ -215,7 +216,7 @@ mod tests {
     #[test]
     fn where_a_part_of_the_picture_counts_its_peak_is_the_score() {
         let rules = right_half();
-        let placed = rules.placed((200, 100), None).unwrap();
+        let placed = rules.placed((200, 100), Whereabouts::AsDrawn).unwrap();
         let judged_at = |threshold: f32, limit: f32| judged(&map(), 9.0, (threshold, limit), &placed);
         let judged = judged_at(5.0, 5.0);
         assert_eq!(
@@ -236,7 +237,7 @@ mod tests {
             },
             ..Rules::default()
         };
-        let sliver = sliver.placed((200, 100), None).unwrap();
+        let sliver = sliver.placed((200, 100), Whereabouts::AsDrawn).unwrap();
         assert_eq!(see_anomaly(Some(&map()), 1.0, (5.0, 5.0), SEEN, &sliver), Seen::Unmeasured);
     }
 
