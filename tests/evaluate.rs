@@ -16,6 +16,9 @@ const SIDE: u32 = 64;
 const CELL: u32 = 16;
 const CELLS: usize = 16;
 
+/// Boxes of a head of this kind for 64 x 64 pixels: one for each cell of 8, 16 and 32 pixels. All but those of the grid score 0.
+const BOXES: usize = 64 + 16 + 4;
+
 /// A detector that finds what shines: of each cell of a grid of 4 x 4 a box whose scores are the means of the three channels, as a `YOLOv8` head.
 fn grid_detector(file: &Path) {
     let node = |op: &str, input: &[&str], output: &str, attribute: Vec<AttributeProto>| NodeProto {
@@ -44,21 +47,26 @@ fn grid_detector(file: &Path) {
                     "AveragePool",
                     &["image"],
                     "cells",
-                    vec![AttributeProto::ints("kernel_shape", &[16, 16]), AttributeProto::ints("strides", &[16, 16])],
+                    vec![
+                        AttributeProto::ints("kernel_shape", &[16, 16]),
+                        AttributeProto::ints("strides", &[16, 16]),
+                    ],
                 ),
                 node("Reshape", &["cells", "flat"], "scores", vec![]),
-                node("Concat", &["boxes", "scores"], "output0", vec![AttributeProto::int("axis", 1)]),
+                node("Concat", &["boxes", "scores"], "grid", vec![AttributeProto::int("axis", 1)]),
+                node("Concat", &["grid", "rest"], "output0", vec![AttributeProto::int("axis", 2)]),
             ],
             initializer: vec![
                 TensorProto::floats("boxes", &[1, 4, CELLS], &boxes),
                 TensorProto::ints("flat", &[3], &[1, 3, CELLS as i64]),
+                TensorProto::floats("rest", &[1, 7, BOXES - CELLS], &[0.0; 7 * (BOXES - CELLS)]),
             ],
             input: vec![ValueInfoProto::tensor(
                 "image",
                 FLOAT,
                 &[Some(1), Some(3), Some(SIDE as usize), Some(SIDE as usize)],
             )],
-            output: vec![ValueInfoProto::tensor("output0", FLOAT, &[Some(1), Some(7), Some(CELLS)])],
+            output: vec![ValueInfoProto::tensor("output0", FLOAT, &[Some(1), Some(7), Some(BOXES)])],
             ..GraphProto::default()
         }),
         ..ModelProto::default()
@@ -84,8 +92,28 @@ fn detector(folder: &Path) {
     grid_detector(&file);
     shining(&folder.join("golden/one.png"), &[(5, [255, 0, 0])]);
     let told = [
-        "--head", "yolo_v8", "--colour", "rgb", "--range", "unit", "--fit", "stretch", "--class", "red", "--class", "green", "--class", "blue",
-        "--ok-class", "blue", "--threshold", "0.5", "--iou", "0.5", "--licence", "MIT",
+        "--head",
+        "yolo_v8",
+        "--colour",
+        "rgb",
+        "--range",
+        "unit",
+        "--fit",
+        "stretch",
+        "--class",
+        "red",
+        "--class",
+        "green",
+        "--class",
+        "blue",
+        "--ok-class",
+        "blue",
+        "--threshold",
+        "0.5",
+        "--iou",
+        "0.5",
+        "--licence",
+        "MIT",
     ];
     run(import::import(&file, &folder.join("golden"), &folder.join("model")).args(told)).done();
 }
@@ -132,7 +160,11 @@ fn assert_close(got: f64, expected: f64) {
 #[test]
 fn a_detector_is_judged_by_objects_and_by_parts() {
     let folder = tempfile::tempdir().unwrap();
-    let (model, dataset, page) = (folder.path().join("model"), folder.path().join("data"), folder.path().join("page.html"));
+    let (model, dataset, page) = (
+        folder.path().join("model"),
+        folder.path().join("data"),
+        folder.path().join("page.html"),
+    );
     detector(folder.path());
     annotated(&dataset);
     let told = ["--dataset", dataset.to_str().unwrap(), "--report", page.to_str().unwrap()];
@@ -159,7 +191,16 @@ fn a_detector_is_judged_by_objects_and_by_parts() {
     assert!(figures.get("accuracy").is_none() && figures["pixel_auroc"].is_null());
 
     let page = fs::read_to_string(page).unwrap();
-    for words in ["Objects found", "Objects by size", "Objects by class", "mAP", "Escapes (1)", "False rejects (1)", "missed.png", "overlap kept"] {
+    for words in [
+        "Objects found",
+        "Objects by size",
+        "Objects by class",
+        "mAP",
+        "Escapes (1)",
+        "False rejects (1)",
+        "missed.png",
+        "overlap kept",
+    ] {
         assert!(page.contains(words), "{words} is not on the page");
     }
     assert!(page.contains(figures["dataset_sha256"].as_str().unwrap()));
@@ -244,7 +285,11 @@ fn annotations_that_cannot_be_used_are_refused_with_a_remedy() {
 fn a_classifier_is_judged_class_by_class() {
     let folder = tempfile::tempdir().unwrap();
     import::imported(folder.path(), &import::TOLD).done();
-    let (model, dataset, page) = (folder.path().join("model"), folder.path().join("data"), folder.path().join("page.html"));
+    let (model, dataset, page) = (
+        folder.path().join("model"),
+        folder.path().join("data"),
+        folder.path().join("page.html"),
+    );
     let plain = |name: &str, colour: [u8; 3]| {
         let file = dataset.join("test").join(name);
         fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -273,7 +318,7 @@ fn a_classifier_is_judged_class_by_class() {
     assert_close(number(figures, "image_auroc"), 1.0);
     assert_eq!(figures["per_class"]["green"]["images"], 2);
     assert!(figures["per_class"].get("red").is_none());
-    let page = fs::read_to_string(page).unwrap();
+    let page = fs::read_to_string(&page).unwrap();
     for words in ["Class by class", "Images by class", "Accuracy", "true class"] {
         assert!(page.contains(words), "{words} is not on the page");
     }
@@ -294,6 +339,16 @@ fn an_anomaly_model_says_what_its_data_were_and_how_precise_its_figures_are() {
     assert_close(number(&figures, "image_average_precision"), 1.0);
     assert!(figures.get("pixel_error_max").is_none(), "few pixels need no merging: {figures}");
     assert_eq!(judged()["dataset_sha256"], figures["dataset_sha256"]);
-    fs::remove_file(dataset.join("ground_truth/scratch").read_dir().unwrap().next().unwrap().unwrap().path()).unwrap();
+    fs::remove_file(
+        dataset
+            .join("ground_truth/scratch")
+            .read_dir()
+            .unwrap()
+            .next()
+            .unwrap()
+            .unwrap()
+            .path(),
+    )
+    .unwrap();
     assert_ne!(judged()["dataset_sha256"], figures["dataset_sha256"]);
 }

@@ -15,8 +15,8 @@ use super::progress::Screen;
 use super::table::table;
 use super::virtual_cell::{self, CellPlan};
 use super::{Exit, Format, print, print_json};
-use crate::model::package;
 use crate::evaluate::metrics::percentile;
+use crate::model::package;
 use crate::teach::progress::{Progress, Stage};
 use crate::twin::{self, PartRun, TwinReport, Watcher};
 

@@ -19,7 +19,7 @@ pub(super) struct EvaluateArgs {
     #[arg(long, value_name = "PACKAGE")]
     model: PathBuf,
     /// Data set: `test/good`, `test/<defect>`, and `ground_truth/<defect>` where masks are known; for a classifier `test/<class>`; for a detector
-    /// COCO annotations and images
+    /// COCO annotations and images; for a model of pixels masks, or class numbers in `labels/<defect>`
     #[arg(long, value_name = "DIR", required_unless_present = "annotations")]
     dataset: Option<PathBuf>,
     /// COCO annotations, where the data set holds several files of them or lies elsewhere
@@ -136,7 +136,12 @@ pub(super) fn print_outcome(evaluation: &Evaluation, format: Format) -> anyhow::
             ),
         ]
     }));
-    rows.extend(evaluation.classes.iter().map(|(class, report)| vec![format!("  class {class}"), class_words(report)]));
+    rows.extend(
+        evaluation
+            .classes
+            .iter()
+            .map(|(class, report)| vec![format!("  class {class}"), class_words(report)]),
+    );
     print(&table(&["figure", "value"], rows))
 }
 
@@ -178,17 +183,32 @@ fn image_rows(evaluation: &Evaluation) -> Vec<Vec<String>> {
 fn kind_rows(evaluation: &Evaluation) -> Vec<Vec<String>> {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let mut rows = Vec::new();
-    if evaluation.kind == Kind::Anomaly {
+    if evaluation.kind == Kind::Anomaly || evaluation.pixel_auroc.is_some() {
         rows.push(row("pixel AUROC", figure(evaluation.pixel_auroc)));
         rows.push(row("AUPRO", figure(evaluation.aupro)));
     }
     if evaluation.accuracy.is_some() {
         rows.push(row("accuracy", figure(evaluation.accuracy)));
     }
+    if evaluation.iou_mean.is_some() {
+        let value = format!(
+            "{} / {} / {}",
+            figure(evaluation.iou_mean),
+            figure(evaluation.dice_mean),
+            figure(evaluation.pixel_accuracy)
+        );
+        rows.push(row("mean IoU / mean Dice / pixel accuracy", value));
+    }
     if let Some(objects) = &evaluation.objects {
         let three = |a, b, c| format!("{} / {} / {}", figure(a), figure(b), figure(c));
-        rows.push(row("mAP @[.50:.95] / .50 / .75", three(objects.map_50_95, objects.map_50, objects.map_75)));
-        rows.push(row("mAP small / medium / large", three(objects.map_small, objects.map_medium, objects.map_large)));
+        rows.push(row(
+            "mAP @[.50:.95] / .50 / .75",
+            three(objects.map_50_95, objects.map_50, objects.map_75),
+        ));
+        rows.push(row(
+            "mAP small / medium / large",
+            three(objects.map_small, objects.map_medium, objects.map_large),
+        ));
         rows.push(row("AR of 1 / 10 / 100", three(objects.ar_1, objects.ar_10, objects.ar_100)));
     }
     rows
@@ -204,6 +224,9 @@ fn class_words(report: &ClassReport) -> String {
             figure(report.ap_75),
             figure(report.ar_100)
         );
+    }
+    if let Some(pixels) = report.pixels {
+        return format!("{pixels} pixels, IoU {}, Dice {}", figure(report.iou), figure(report.dice));
     }
     format!(
         "{} images, precision {}, recall {}",

@@ -72,7 +72,13 @@ pub(super) fn write(
 
 fn row(part: &Judged, root: &Path) -> PartRow {
     PartRow {
-        image: part.sample.path.strip_prefix(root).unwrap_or(&part.sample.path).display().to_string(),
+        image: part
+            .sample
+            .path
+            .strip_prefix(root)
+            .unwrap_or(&part.sample.path)
+            .display()
+            .to_string(),
         kinds: part.sample.kinds.clone(),
         truth_defect: Some(part.sample.is_defect),
         verdict: part.verdict,
@@ -92,7 +98,7 @@ fn metrics(evaluation: &Evaluation, judged: &[Judged]) -> Vec<Metric> {
         note: note.into(),
     };
     let mut metrics = Vec::new();
-    if evaluation.kind == Kind::Anomaly {
+    if evaluation.kind == Kind::Anomaly || evaluation.pixel_auroc.is_some() {
         let merged = evaluation.pixel_error_max.map_or_else(String::new, |error| {
             format!("; neighbouring scores merged, which moves it by {error:.0e} at most")
         });
@@ -119,7 +125,11 @@ fn metrics(evaluation: &Evaluation, judged: &[Judged]) -> Vec<Metric> {
         .map(|part| part.latency.as_micros() as u64)
         .collect();
     metrics.extend([50.0, 90.0, 95.0, 99.0, 100.0].map(|percent| {
-        let name = if percent < 100.0 { format!("Latency p{percent}") } else { "Latency max".into() };
+        let name = if percent < 100.0 {
+            format!("Latency p{percent}")
+        } else {
+            "Latency max".into()
+        };
         let value = percentile(&times, percent).map(|us| us as f64 / 1e3);
         metric(&name, value, 2, "ms", "from decoded image to verdict")
     }));
@@ -171,7 +181,10 @@ fn run_facts(inspector: &Inspector, page: &Page<'_>, evaluation: &Evaluation, ju
                 page.root.display()
             ),
         ),
-        Fact::new("SHA-256", format!("{} (images and what is true of them)", evaluation.dataset_sha256)),
+        Fact::new(
+            "SHA-256",
+            format!("{} (images and what is true of them)", evaluation.dataset_sha256),
+        ),
         Fact::new(
             "machine",
             format!(

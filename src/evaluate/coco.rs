@@ -46,9 +46,6 @@ pub enum CocoError {
         /// The files.
         found: Vec<PathBuf>,
     },
-    /// There is no file.
-    #[error("failed to find annotations in {0}: name them with --annotations FILE.json")]
-    None(PathBuf),
     /// A category is not a class of the model.
     #[error(
         "failed to match annotations {path} with the model: \"{category}\" ({annotations} objects) is none of its classes ({}); rename the category, or \
@@ -80,7 +77,11 @@ pub enum CocoError {
 }
 
 fn names(paths: &[PathBuf]) -> String {
-    paths.iter().map(|path| path.display().to_string()).collect::<Vec<String>>().join(", ")
+    paths
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect::<Vec<String>>()
+        .join(", ")
 }
 
 #[derive(Debug, Deserialize)]
@@ -178,7 +179,11 @@ pub fn samples(file: &Path, images: Option<&Path>, root: Option<&Path>, manifest
 /// A part is defective when an object of a class that is no `ok_class` is on it.
 fn sample(path: PathBuf, objects: Vec<Object>, manifest: &Manifest) -> Sample {
     let name = |object: &Object| manifest.classes.get(object.class).cloned().unwrap_or_default();
-    let mut kinds: Vec<String> = objects.iter().map(name).filter(|name| !manifest.ok_classes.contains(name)).collect();
+    let mut kinds: Vec<String> = objects
+        .iter()
+        .map(name)
+        .filter(|name| !manifest.ok_classes.contains(name))
+        .collect();
     kinds.sort();
     kinds.dedup();
     let is_defect = !kinds.is_empty();
@@ -250,10 +255,16 @@ fn objects(file: &File, path: &Path, classes: &HashMap<i64, usize>) -> Result<BT
             return Err(format(format!("annotation {index} (from 0) has the box {:?}", annotation.bbox)));
         }
         let Some(class) = classes.get(&annotation.category_id) else {
-            return Err(format(format!("annotation {index} (from 0) is of category {}, which is none", annotation.category_id)));
+            return Err(format(format!(
+                "annotation {index} (from 0) is of category {}, which is none",
+                annotation.category_id
+            )));
         };
         let Some(objects) = objects.get_mut(&annotation.image_id) else {
-            return Err(format(format!("annotation {index} (from 0) is on image {}, which is none", annotation.image_id)));
+            return Err(format(format!(
+                "annotation {index} (from 0) is on image {}, which is none",
+                annotation.image_id
+            )));
         };
         objects.push(Object {
             class: *class,

@@ -8,8 +8,8 @@ use self::books::books;
 use super::Picture;
 use super::charts::wire_histogram;
 use super::html::{NOT_MEASURED, data_uri, each, milliseconds, number, text};
-use crate::part::{Reason, Verdict};
 use crate::evaluate::metrics::percentile;
+use crate::part::{Reason, Verdict};
 
 /// A run of parts past a station that was wired to a virtual line.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]

@@ -1,9 +1,9 @@
 //! Truth and verdict become outcomes, and outcomes become rates with intervals.
 
 use super::{EvaluationReport, PartRow};
+use crate::evaluate::metrics::{PrecisionPoint, RocPoint, auroc, average_precision, precision_curve, roc_curve};
 use crate::part::Verdict;
 use crate::teach::calibration::{Interval, clopper_pearson};
-use crate::evaluate::metrics::{PrecisionPoint, RocPoint, auroc, average_precision, precision_curve, roc_curve};
 
 /// Confidence of every interval on the page.
 pub(super) const CONFIDENCE: f64 = 0.95;

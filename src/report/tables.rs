@@ -7,8 +7,8 @@ use super::gallery::{truth, verdict};
 use super::html::{each, interval, milliseconds, number, percent, score, text, with_unit};
 use super::outcome::{Outcome, Share, Summary, finite_score};
 use super::{EvaluationReport, Fact, Metric, PartRow, Stage};
-use crate::part::Verdict;
 use crate::evaluate::metrics::{auroc, percentile};
+use crate::part::Verdict;
 
 /// The answer: escapes, false rejects, separation, latency.
 pub(super) fn tiles(summary: &Summary, headline: Option<&Metric>) -> String {
@@ -131,9 +131,7 @@ pub(super) fn kinds(report: &EvaluationReport) -> String {
         .filter(|part| part.truth_defect == Some(false))
         .filter_map(finite_score)
         .collect();
-    let rows = each(&kinds, |((truth_defect, kind), parts)| {
-        kind_row(*truth_defect, kind, parts, &good)
-    });
+    let rows = each(&kinds, |((truth_defect, kind), parts)| kind_row(*truth_defect, kind, parts, &good));
     format!(
         "<section><h2>Kind by kind</h2><div class=\"scroll\"><table><thead><tr><th scope=\"col\">kind</th><th scope=\"col\" class=\"number\">parts</th>\
          <th scope=\"col\" class=\"number\">judged right</th><th scope=\"col\" class=\"wide\">share, with its 95% interval</th>\

@@ -6,9 +6,9 @@ use serde::Serialize;
 
 use super::facts::{Cycle, CycleKey, Exposure, GateReason, StrayOk};
 use super::oracle::{Evidence, Finding, Judgement, Terms, judge};
+use crate::evaluate::metrics::percentile;
 use crate::line::image::Counts;
 use crate::part::{Nanos, PartRecord, Reason, Verdict};
-use crate::evaluate::metrics::percentile;
 
 /// One part that was triggered, as everyone saw it.
 #[derive(Debug, Clone, PartialEq, Serialize)]

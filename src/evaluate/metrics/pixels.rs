@@ -81,12 +81,20 @@ impl PixelTally {
         }
         let regions = label_regions(mask.width, mask.height, &mask.defect);
         let mut areas = vec![0_u32; regions.count as usize];
-        regions.labels.iter().filter(|label| **label > 0).for_each(|label| areas[*label as usize - 1] += 1);
+        regions
+            .labels
+            .iter()
+            .filter(|label| **label > 0)
+            .for_each(|label| areas[*label as usize - 1] += 1);
         self.regions += u64::from(regions.count);
         let merged = self.merged_bits;
         let pixel = |(score, label): (&f32, &u32)| Pixel {
             key: key(*score) >> merged,
-            share: if *label == 0 { 0.0 } else { 1.0 / f64::from(areas[*label as usize - 1]) },
+            share: if *label == 0 {
+                0.0
+            } else {
+                1.0 / f64::from(areas[*label as usize - 1])
+            },
         };
         self.waiting.extend(map.scores.iter().zip(&regions.labels).map(pixel));
         if self.waiting.len() >= WAITING_MAX {
@@ -184,7 +192,10 @@ impl PixelTally {
         while merged.len() > self.steps_max {
             self.merged_bits += 1;
             let mut fewer: Vec<Step> = Vec::with_capacity(merged.len());
-            merged.iter().for_each(|step| add_step(&mut fewer, Step { key: step.key >> 1, ..*step }));
+            for step in &merged {
+                let key = step.key >> 1;
+                add_step(&mut fewer, Step { key, ..*step });
+            }
             merged = fewer;
         }
         self.steps = merged;
@@ -245,7 +256,12 @@ mod tests {
     const FOREIGN: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/metrics_sklearn.json"));
 
     fn scores_of(value: &Value) -> Vec<f32> {
-        value.as_array().unwrap().iter().map(|number| number.as_f64().unwrap() as f32).collect()
+        value
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|number| number.as_f64().unwrap() as f32)
+            .collect()
     }
 
     fn pixels_of(case: &Value) -> (Vec<AnomalyMap>, Vec<Mask>) {

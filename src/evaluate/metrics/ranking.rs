@@ -97,7 +97,10 @@ pub fn precision_curve(scores: &[f32], defect: &[bool]) -> Vec<PrecisionPoint> {
 pub fn average_precision(scores: &[f32], defect: &[bool]) -> Option<f64> {
     let curve = precision_curve(scores, defect);
     let before = std::iter::once(0.0).chain(curve.iter().map(|point| point.recall));
-    let gains = curve.iter().zip(before).map(|(point, before)| (point.recall - before) * point.precision);
+    let gains = curve
+        .iter()
+        .zip(before)
+        .map(|(point, before)| (point.recall - before) * point.precision);
     (!curve.is_empty()).then(|| gains.sum())
 }
 

@@ -128,7 +128,6 @@ pub(super) fn bins(axis: &Axis, values: &[f64]) -> Vec<usize> {
     counts
 }
 
-
 /// A number on an axis: as few digits as it takes.
 fn tick_label(value: f64) -> String {
     let rounded = (value * 1e6).round() / 1e6;

@@ -89,8 +89,16 @@ pub(in crate::report) fn object_precision(curves: &[ObjectCurve], average: Optio
     let mean = |index: usize| curves.iter().map(|curve| curve.precision[index]).sum::<f64>() / curves.len() as f64;
     let classes = if curves.len() <= CLASS_CURVES_MAX { curves } else { &[] };
     let lines = each(classes, |curve| {
-        let line = line(curve.precision[..points].iter().enumerate().map(|(index, precision)| (recall(index), *precision)));
-        format!("<polyline class=\"single\" points=\"{line}\"><title>{}</title></polyline>", text(&curve.class))
+        let line = line(
+            curve.precision[..points]
+                .iter()
+                .enumerate()
+                .map(|(index, precision)| (recall(index), *precision)),
+        );
+        format!(
+            "<polyline class=\"single\" points=\"{line}\"><title>{}</title></polyline>",
+            text(&curve.class)
+        )
     });
     let mean = line((0..points).map(|index| (recall(index), mean(index))));
     let average = number(average, 4);
