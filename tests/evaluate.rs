@@ -16,6 +16,9 @@ const SIDE: u32 = 64;
 const CELL: u32 = 16;
 const CELLS: usize = 16;
 
+/// Boxes of a head of this kind for 64 x 64 pixels: one for each cell of 8, 16 and 32 pixels. All but those of the grid score 0.
+const BOXES: usize = 64 + 16 + 4;
+
 /// A detector that finds what shines: of each cell of a grid of 4 x 4 a box whose scores are the means of the three channels, as a `YOLOv8` head.
 fn grid_detector(file: &Path) {
     let node = |op: &str, input: &[&str], output: &str, attribute: Vec<AttributeProto>| NodeProto {
@@ -50,18 +53,20 @@ fn grid_detector(file: &Path) {
                     ],
                 ),
                 node("Reshape", &["cells", "flat"], "scores", vec![]),
-                node("Concat", &["boxes", "scores"], "output0", vec![AttributeProto::int("axis", 1)]),
+                node("Concat", &["boxes", "scores"], "grid", vec![AttributeProto::int("axis", 1)]),
+                node("Concat", &["grid", "rest"], "output0", vec![AttributeProto::int("axis", 2)]),
             ],
             initializer: vec![
                 TensorProto::floats("boxes", &[1, 4, CELLS], &boxes),
                 TensorProto::ints("flat", &[3], &[1, 3, CELLS as i64]),
+                TensorProto::floats("rest", &[1, 7, BOXES - CELLS], &[0.0; 7 * (BOXES - CELLS)]),
             ],
             input: vec![ValueInfoProto::tensor(
                 "image",
                 FLOAT,
                 &[Some(1), Some(3), Some(SIDE as usize), Some(SIDE as usize)],
             )],
-            output: vec![ValueInfoProto::tensor("output0", FLOAT, &[Some(1), Some(7), Some(CELLS)])],
+            output: vec![ValueInfoProto::tensor("output0", FLOAT, &[Some(1), Some(7), Some(BOXES)])],
             ..GraphProto::default()
         }),
         ..ModelProto::default()

@@ -19,7 +19,7 @@ pub(super) struct EvaluateArgs {
     #[arg(long, value_name = "PACKAGE")]
     model: PathBuf,
     /// Data set: `test/good`, `test/<defect>`, and `ground_truth/<defect>` where masks are known; for a classifier `test/<class>`; for a detector
-    /// COCO annotations and images
+    /// COCO annotations and images; for a model of pixels masks, or class numbers in `labels/<defect>`
     #[arg(long, value_name = "DIR", required_unless_present = "annotations")]
     dataset: Option<PathBuf>,
     /// COCO annotations, where the data set holds several files of them or lies elsewhere
@@ -183,12 +183,21 @@ fn image_rows(evaluation: &Evaluation) -> Vec<Vec<String>> {
 fn kind_rows(evaluation: &Evaluation) -> Vec<Vec<String>> {
     let row = |name: &str, value: String| vec![name.to_owned(), value];
     let mut rows = Vec::new();
-    if evaluation.kind == Kind::Anomaly {
+    if evaluation.kind == Kind::Anomaly || evaluation.pixel_auroc.is_some() {
         rows.push(row("pixel AUROC", figure(evaluation.pixel_auroc)));
         rows.push(row("AUPRO", figure(evaluation.aupro)));
     }
     if evaluation.accuracy.is_some() {
         rows.push(row("accuracy", figure(evaluation.accuracy)));
+    }
+    if evaluation.iou_mean.is_some() {
+        let value = format!(
+            "{} / {} / {}",
+            figure(evaluation.iou_mean),
+            figure(evaluation.dice_mean),
+            figure(evaluation.pixel_accuracy)
+        );
+        rows.push(row("mean IoU / mean Dice / pixel accuracy", value));
     }
     if let Some(objects) = &evaluation.objects {
         let three = |a, b, c| format!("{} / {} / {}", figure(a), figure(b), figure(c));
@@ -215,6 +224,9 @@ fn class_words(report: &ClassReport) -> String {
             figure(report.ap_75),
             figure(report.ar_100)
         );
+    }
+    if let Some(pixels) = report.pixels {
+        return format!("{pixels} pixels, IoU {}, Dice {}", figure(report.iou), figure(report.dice));
     }
     format!(
         "{} images, precision {}, recall {}",

@@ -98,7 +98,7 @@ fn metrics(evaluation: &Evaluation, judged: &[Judged]) -> Vec<Metric> {
         note: note.into(),
     };
     let mut metrics = Vec::new();
-    if evaluation.kind == Kind::Anomaly {
+    if evaluation.kind == Kind::Anomaly || evaluation.pixel_auroc.is_some() {
         let merged = evaluation.pixel_error_max.map_or_else(String::new, |error| {
             format!("; neighbouring scores merged, which moves it by {error:.0e} at most")
         });

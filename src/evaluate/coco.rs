@@ -46,9 +46,6 @@ pub enum CocoError {
         /// The files.
         found: Vec<PathBuf>,
     },
-    /// There is no file.
-    #[error("failed to find annotations in {0}: name them with --annotations FILE.json")]
-    None(PathBuf),
     /// A category is not a class of the model.
     #[error(
         "failed to match annotations {path} with the model: \"{category}\" ({annotations} objects) is none of its classes ({}); rename the category, or \

@@ -70,6 +70,15 @@ pub struct Evaluation {
     /// What a classifier said of the images of each class.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub confusion: Option<ConfusionMatrix>,
+    /// Mean over the classes of intersection over union, over all pixels of all images; classes that are neither there nor said are left out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iou_mean: Option<f64>,
+    /// The same of the Dice coefficient.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dice_mean: Option<f64>,
+    /// Share of pixels that were said to be of their own class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pixel_accuracy: Option<f64>,
     /// How well a detector finds objects.
     #[serde(flatten)]
     pub objects: Option<CocoFigures>,
@@ -90,13 +99,25 @@ pub struct ClassReport {
     /// Images that were said to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub images_said: Option<u64>,
+    /// Pixels that are of the class.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pixels: Option<u64>,
+    /// Pixels that were said to be.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pixels_said: Option<u64>,
+    /// Intersection over union of its pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub iou: Option<f64>,
+    /// Dice coefficient of its pixels.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub dice: Option<f64>,
     /// Objects of the class, crowds left out.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub objects: Option<u64>,
-    /// Share of the images said to be of the class that are.
+    /// Share of the images or pixels said to be of the class that are.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub precision: Option<f64>,
-    /// Share of the images of the class that were said to be.
+    /// Share of the images or pixels of the class that were said to be.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub recall: Option<f64>,
     /// Harmonic mean of both.
@@ -175,6 +196,9 @@ pub(super) fn of_images(judged: &[Judged], manifest: &Manifest) -> Evaluation {
         per_class: kinds_of_defect(judged),
         accuracy: None,
         confusion: None,
+        iou_mean: None,
+        dice_mean: None,
+        pixel_accuracy: None,
         objects: None,
         classes: BTreeMap::new(),
         object_curves: Vec::new(),

@@ -1,4 +1,5 @@
-//! Folders of images become samples: `good` and kinds of defect (MVTec AD), or one folder for each class of a classifier.
+//! Folders of images become samples: `good` and kinds of defect (MVTec AD), with masks or classes of pixels; or one folder for each class of a
+//! classifier.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -15,8 +16,38 @@ use crate::vision::decode::list_images;
 pub fn samples(root: &Path, manifest: &Manifest) -> Result<Vec<Sample>, EvaluateError> {
     match manifest.kind {
         Kind::Classification => of_classes(root, manifest),
-        Kind::Anomaly | Kind::Detection | Kind::Segmentation => Ok(test_images(root)?.into_iter().map(Sample::from).collect()),
+        Kind::Segmentation => of_pixels(root, manifest),
+        Kind::Anomaly | Kind::Detection => Ok(test_images(root)?.into_iter().map(Sample::from).collect()),
     }
+}
+
+/// Where `labels/<folder>/<name>.png` holds the classes of an image's pixels, that is what is true of it; else its mask, of the kind of its folder.
+fn of_pixels(root: &Path, manifest: &Manifest) -> Result<Vec<Sample>, EvaluateError> {
+    let mut samples = Vec::new();
+    for image in test_images(root)? {
+        let file = image.path.file_stem().map(|stem| Path::new(stem).with_added_extension("png"));
+        let labels = file
+            .map(|file| root.join("labels").join(&image.class).join(file))
+            .filter(|file| file.is_file());
+        let sample = Sample::from(image);
+        let truth = match (labels, sample.truth) {
+            (Some(labels), _) => Truth::Labels(labels),
+            (None, Truth::Mask(mask)) => {
+                // A mask of a kind that is no class would have to be guessed at.
+                if let Some(name) = sample.kinds.iter().find(|kind| !manifest.classes.contains(kind)) {
+                    return Err(EvaluateError::Folder {
+                        folder: root.join("ground_truth"),
+                        name: name.clone(),
+                        classes: manifest.classes.clone(),
+                    });
+                }
+                Truth::Mask(mask)
+            }
+            (None, truth) => truth,
+        };
+        samples.push(Sample { truth, ..sample });
+    }
+    Ok(samples)
 }
 
 fn of_classes(root: &Path, manifest: &Manifest) -> Result<Vec<Sample>, EvaluateError> {

@@ -6,6 +6,7 @@
 //! | `sample.rs` | an image and what is true of it |
 //! | `folders.rs` | folders of images become samples |
 //! | `coco.rs` | a COCO file becomes samples |
+//! | `labels.rs` | which class each pixel truly is of |
 //! | `tally.rs` | what is counted while images go by, by kind of model |
 //! | `figures.rs` | the figures that come of it |
 //! | `metrics/` | the arithmetic; pure |
@@ -16,6 +17,7 @@
 pub mod coco;
 pub mod figures;
 pub mod folders;
+mod labels;
 pub mod metrics;
 pub mod sample;
 mod tally;
@@ -48,8 +50,8 @@ pub enum EvaluateError {
     Folders(#[from] DatasetError),
     /// The folders are not those of the model's classes.
     #[error(
-        "failed to use {folder}: \"{name}\" is none of the model's classes ({}); a classifier is evaluated on one folder for each class, directly or \
-         below test/: rename the folder or take it out",
+        "failed to use {folder}: \"{name}\" is none of the model's classes ({}); a classifier is evaluated on one folder for each class, a model of pixels \
+         on masks in one folder for each kind of defect: rename the folder or take it out",
         .classes.join(", ")
     )]
     Folder {
@@ -63,6 +65,14 @@ pub enum EvaluateError {
     /// Annotations cannot be used.
     #[error(transparent)]
     Coco(#[from] coco::CocoError),
+    /// A picture of class numbers cannot be used.
+    #[error("failed to read {path} as classes of pixels: {reason}")]
+    Labels {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong with it.
+        reason: String,
+    },
     /// A mask cannot be read.
     #[error(transparent)]
     Mask(#[from] DecodeError),
@@ -119,7 +129,7 @@ pub fn evaluate(
         match inspector.inspect_file(&sample.path) {
             Ok((pixels, inspection)) => {
                 onlooker(sample, Ok((&pixels, &inspection)));
-                let said = tally.add(sample, &pixels, &inspection, inspector.take_answer())?;
+                let said = tally.add(sample, &inspection, inspector.take_answer())?;
                 judged.push(Judged {
                     sample: sample.clone(),
                     verdict: inspection.verdict,

@@ -29,6 +29,8 @@ pub enum Truth {
     Unmarked,
     /// A picture in which defect pixels are bright.
     Mask(PathBuf),
+    /// A picture of the numbers of the model's classes, a grey level for each pixel; 255 where nobody judged.
+    Labels(PathBuf),
     /// Which of the model's classes it is, by number.
     Class(usize),
     /// The objects on it; all of them.
@@ -54,14 +56,16 @@ impl Sample {
         hash.update(fs::read(&self.path).unwrap_or_default());
         match &self.truth {
             Truth::Unmarked | Truth::Class(_) => {}
-            Truth::Mask(mask) => hash.update(fs::read(mask).unwrap_or_default()),
-            Truth::Objects(objects) => objects.iter().for_each(|object| {
-                let Rectangle { x, y, width, height } = object.place.shape;
-                hash.update([u8::from(object.place.is_crowd)]);
-                [x, y, width, height, object.place.area]
-                    .iter()
-                    .for_each(|number| hash.update(number.to_le_bytes()));
-            }),
+            Truth::Mask(file) | Truth::Labels(file) => hash.update(fs::read(file).unwrap_or_default()),
+            Truth::Objects(objects) => {
+                for object in objects {
+                    let Rectangle { x, y, width, height } = object.place.shape;
+                    hash.update([u8::from(object.place.is_crowd)]);
+                    for number in [x, y, width, height, object.place.area] {
+                        hash.update(number.to_le_bytes());
+                    }
+                }
+            }
         }
     }
 }

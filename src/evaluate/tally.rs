@@ -3,8 +3,9 @@
 use std::path::Path;
 
 use super::figures::{ClassReport, ConfusionMatrix, Evaluation};
+use super::labels::LabelTally;
 use super::metrics::average_precision::{CocoFigures, Found, PrecisionTally, TrueObject};
-use super::metrics::confusion::Confusion;
+use super::metrics::confusion::{ClassFigures, Confusion};
 use super::metrics::overlap::Rectangle;
 use super::metrics::pixels::PixelTally;
 use super::{EvaluateError, Object, Sample, Truth};
@@ -12,7 +13,10 @@ use crate::model::manifest::{Kind, Manifest};
 use crate::vision::decode::{DecodeError, read_image};
 use crate::vision::inspector::Inspection;
 use crate::vision::reading::{Answer, Candidate};
-use crate::vision::{AnomalyMap, Image, Mask};
+use crate::vision::{AnomalyMap, Mask};
+
+/// What pixels of none of the model's classes are called.
+const NO_CLASS: &str = "(none)";
 
 /// Everything that is counted. What a model does not say, or nobody knows of the images, is not.
 pub(super) struct Tally {
@@ -21,16 +25,20 @@ pub(super) struct Tally {
     pixels: Option<PixelTally>,
     images: Option<Confusion>,
     objects: Option<PrecisionTally>,
+    labels: Option<LabelTally>,
 }
 
 impl Tally {
     pub(super) fn new(manifest: &Manifest, samples: &[Sample]) -> Self {
         let is_masked = |sample: &Sample| !sample.is_defect || matches!(sample.truth, Truth::Mask(_));
         let has = |is: fn(&Truth) -> bool| samples.iter().all(|sample| is(&sample.truth));
+        let is_labelled = |sample: &Sample| is_masked(sample) || matches!(sample.truth, Truth::Labels(_));
         let count = manifest.classes.len();
         Self {
             classes: manifest.classes.clone(),
-            pixels: (manifest.kind == Kind::Anomaly && samples.iter().all(is_masked)).then(PixelTally::default),
+            labels: (manifest.kind == Kind::Segmentation && samples.iter().all(is_labelled)).then(|| LabelTally::new(manifest)),
+            pixels: (matches!(manifest.kind, Kind::Anomaly | Kind::Segmentation) && samples.iter().all(is_masked))
+                .then(PixelTally::default),
             images: (manifest.kind == Kind::Classification && has(|truth| matches!(truth, Truth::Class(_)))).then(|| Confusion::new(count)),
             objects: (manifest.kind == Kind::Detection && has(|truth| matches!(truth, Truth::Objects(_))))
                 .then(|| PrecisionTally::new(count)),
@@ -38,13 +46,7 @@ impl Tally {
     }
 
     /// Counts an image. Returns the class that a classifier said.
-    pub(super) fn add(
-        &mut self,
-        sample: &Sample,
-        _pixels: &Image,
-        inspection: &Inspection,
-        answer: Answer,
-    ) -> Result<Option<String>, EvaluateError> {
+    pub(super) fn add(&mut self, sample: &Sample, inspection: &Inspection, answer: Answer) -> Result<Option<String>, EvaluateError> {
         // Without a map of each image there are no pixels to be right about.
         self.pixels = self.pixels.take().filter(|_| inspection.map.is_some());
         if let (Some(tally), Some(map)) = (&mut self.pixels, &inspection.map) {
@@ -53,9 +55,12 @@ impl Tally {
         if let (Some(tally), Truth::Objects(objects)) = (&mut self.objects, &sample.truth) {
             let found = match &answer {
                 Answer::Boxes(boxes) => boxes.as_slice(),
-                Answer::Bare | Answer::Shares(_) => &[],
+                Answer::Bare | Answer::Shares(_) | Answer::Labels { .. } => &[],
             };
             add_objects(tally, self.classes.len(), objects, found);
+        }
+        if let (Some(tally), Answer::Labels { width, height, classes }) = (&mut self.labels, &answer) {
+            tally.add(sample, *width, *height, classes)?;
         }
         let Answer::Shares(shares) = answer else { return Ok(None) };
         let Some((said, _)) = shares.iter().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b)) else {
@@ -96,6 +101,17 @@ impl Tally {
             };
             evaluation.classes.extend(self.named(report));
         }
+        if let Some(labels) = &self.labels {
+            let confusion = labels.confusion();
+            evaluation.iou_mean = confusion.mean(|class| class.iou);
+            evaluation.dice_mean = confusion.mean(|class| class.dice);
+            evaluation.pixel_accuracy = confusion.accuracy();
+            let names = self.classes.iter().map(String::as_str).chain([NO_CLASS]).enumerate();
+            let report = |(class, name): (usize, &str)| (name.to_owned(), pixel_report(&confusion.class(class)));
+            evaluation
+                .classes
+                .extend(names.map(report).filter(|(_, report)| report.iou.is_some()));
+        }
         if let Some(objects) = &self.objects {
             evaluation.objects = Some(objects.figures());
             let report = |class: usize| {
@@ -126,6 +142,18 @@ impl Tally {
             .iter()
             .enumerate()
             .map(move |(class, name)| (name.clone(), report(class)))
+    }
+}
+
+fn pixel_report(figures: &ClassFigures) -> ClassReport {
+    ClassReport {
+        pixels: Some(figures.truly),
+        pixels_said: Some(figures.said),
+        precision: figures.precision,
+        recall: figures.recall,
+        iou: figures.iou,
+        dice: figures.dice,
+        ..ClassReport::default()
     }
 }
 

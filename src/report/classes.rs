@@ -2,7 +2,7 @@
 
 use super::charts::object_precision;
 use super::html::{each, number, text};
-use super::{ClassMatrix, EvaluationReport, FigureTable, ObjectCurve};
+use super::{ClassMatrix, EvaluationReport, FigureTable, ObjectFigures};
 
 /// Classes of a confusion matrix that is shown; beyond, nobody could read it, and the table by class has to do.
 const MATRIX_CLASSES_MAX: usize = 30;
@@ -13,12 +13,8 @@ const SHADE_MAX: f64 = 0.45;
 /// The sections of the kind of the model; nothing where it has none.
 pub(super) fn sections(report: &EvaluationReport) -> String {
     let matrix = report.confusion.as_ref().map_or_else(String::new, confusion);
-    let curves = if report.object_curves.is_empty() {
-        String::new()
-    } else {
-        objects(&report.object_curves, report.headline.as_ref().and_then(|headline| headline.value))
-    };
-    format!("{matrix}{curves}{}", each(&report.tables, table))
+    let objects = report.objects.as_ref().map_or_else(String::new, objects);
+    format!("{matrix}{objects}{}", each(&report.tables, table))
 }
 
 /// True class against class said.
@@ -51,17 +47,16 @@ fn confusion(matrix: &ClassMatrix) -> String {
 }
 
 /// How found objects and true ones agree.
-fn objects(curves: &[ObjectCurve], headline: Option<f64>) -> String {
-    let mean = |curve: &ObjectCurve| curve.precision.iter().sum::<f64>() / curve.precision.len().max(1) as f64;
-    let average = curves.iter().map(mean).sum::<f64>() / curves.len().max(1) as f64;
+fn objects(objects: &ObjectFigures) -> String {
     format!(
-        "<section><h2>Objects found</h2><div class=\"charts pair\"><figure><h3>Every possible score</h3>{}<figcaption>An object is found where a box of its class \
-         overlaps it by half or more (intersection over union). The thick line is the mean over the classes, thin ones are the classes; each takes the \
-         best precision at its recall or beyond, as COCO does.</figcaption></figure><figure class=\"prose\"><h3>How to read this</h3><p>Boxes count down to a score of 0.001, \
-         far below the threshold: the threshold decides about parts, not about this curve. mAP over overlaps from 0.50 to 0.95 is {}: it asks boxes to \
-         fit tightly, which small objects rarely do. For reject or pass, escapes and false rejects above are what counts.</p></figure></div></section>\n",
-        object_precision(curves, Some(average)),
-        number(headline, 4),
+        "<section><h2>Objects found</h2><div class=\"charts\"><figure><h3>Every possible score</h3>{}<figcaption>An object is found where a box of its \
+         class overlaps it by half or more (intersection over union). The thick line is the mean over the classes, thin ones are the classes; each takes \
+         the best precision at its recall or beyond, as COCO does. Boxes count down to a score of 0.001: the threshold decides about parts, not about this \
+         curve.</figcaption></figure><figure><h3>{}</h3>{}<figcaption>{}</figcaption></figure></div></section>\n",
+        object_precision(&objects.curves, objects.average),
+        text(&objects.by_size.heading),
+        grid(&objects.by_size),
+        text(&objects.by_size.words),
     )
 }
 
@@ -69,6 +64,16 @@ fn table(table: &FigureTable) -> String {
     if table.rows.is_empty() {
         return String::new();
     }
+    format!(
+        "<section><h2>{}</h2><p class=\"lead\">{}</p><div class=\"scroll\">{}</div></section>\n",
+        text(&table.heading),
+        text(&table.words),
+        grid(table),
+    )
+}
+
+/// The table itself.
+fn grid(table: &FigureTable) -> String {
     let columns = each(&table.columns, |column| {
         format!("<th scope=\"col\" class=\"number\">{}</th>", text(column))
     });
@@ -82,11 +87,8 @@ fn table(table: &FigureTable) -> String {
         format!("<tr><th scope=\"row\">{}</th>{cells}</tr>", text(name))
     });
     format!(
-        "<section><h2>{}</h2><p class=\"lead\">{}</p><div class=\"scroll\"><table><thead><tr><th scope=\"col\">{}</th>{columns}</tr></thead><tbody>{rows}</tbody>\
-         </table></div></section>\n",
-        text(&table.heading),
-        text(&table.words),
-        text(&table.of),
+        "<table><thead><tr><th scope=\"col\">{}</th>{columns}</tr></thead><tbody>{rows}</tbody></table>",
+        text(&table.of)
     )
 }
 

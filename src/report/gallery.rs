@@ -43,14 +43,14 @@ pub(super) fn galleries(parts: &[PartRow]) -> [Gallery; 5] {
     [
         gallery(
             "Escapes",
-            "Defective parts that were judged Ok, the lowest score first.",
+            "Defective parts that were judged Ok, the lowest score first. In the first panel what is known to be defective is outlined in blue.",
             "No defective part was judged Ok.",
             lowest_first(of(Outcome::Escape)),
             MISTAKES_SHOWN_MAX,
         ),
         gallery(
             "False rejects",
-            "Good parts that were judged NotOk, the highest score first.",
+            "Good parts that were judged NotOk, the highest score first. In the second panel what the model found is outlined.",
             "No good part was judged NotOk.",
             highest_first(of(Outcome::FalseReject)),
             MISTAKES_SHOWN_MAX,

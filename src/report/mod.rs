@@ -42,14 +42,14 @@ pub struct EvaluationReport {
     pub model: Vec<Fact>,
     /// The run: machine, provider, command, takt version, date, ...
     pub run: Vec<Fact>,
-    /// The one figure that sums up a kind of model beyond ok and not ok: mAP, accuracy, mean IoU. It gets a tile of its own.
+    /// The one figure that sums up a kind of model beyond ok and not ok: mAP, accuracy, mean overlap of pixels. It gets a tile of its own.
     pub headline: Option<Metric>,
     /// Figures beyond those computed from `parts`: pixel AUROC, AUPRO, memory, ...
     pub metrics: Vec<Metric>,
     /// What a classifier said of the images of each class.
     pub confusion: Option<ClassMatrix>,
-    /// Precision over recall of found objects, for each class of a detector that has objects.
-    pub object_curves: Vec<ObjectCurve>,
+    /// How well a detector finds objects.
+    pub objects: Option<ObjectFigures>,
     /// Figures by class, by size, ...
     pub tables: Vec<FigureTable>,
     /// The stages of teaching in their order. Empty where the model came from elsewhere.
@@ -103,6 +103,17 @@ pub struct ClassMatrix {
     pub classes: Vec<String>,
     /// A row for each true class: how many of its images were said to be of each class.
     pub counts: Vec<Vec<u64>>,
+}
+
+/// How well a detector finds objects.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct ObjectFigures {
+    /// Mean over the classes of the average precision at the overlap of the curves.
+    pub average: Option<f64>,
+    /// For each class that has objects.
+    pub curves: Vec<ObjectCurve>,
+    /// Figures by size, shown beside the curves.
+    pub by_size: FigureTable,
 }
 
 /// How precision falls as more objects of a class are found.
@@ -307,10 +318,14 @@ mod tests {
                 classes: vec!["good".into(), "<dent>".into()],
                 counts: vec![vec![2, 1], vec![0, 3]],
             }),
-            object_curves: vec![ObjectCurve {
-                class: "<dent>".into(),
-                precision: vec![1.0, 0.5, 0.0],
-            }],
+            objects: Some(ObjectFigures {
+                average: Some(0.5),
+                curves: vec![ObjectCurve {
+                    class: "<dent>".into(),
+                    precision: vec![1.0, 0.5, 0.0],
+                }],
+                by_size: FigureTable::default(),
+            }),
             tables: vec![FigureTable {
                 heading: "By <class>".into(),
                 words: "<words>".into(),

@@ -2,7 +2,7 @@
 
 use crate::evaluate::metrics::average_precision::CocoFigures;
 use crate::evaluate::{ClassReport, Evaluation};
-use crate::report::{ClassMatrix, EvaluationReport, Figure, FigureTable, Metric, ObjectCurve};
+use crate::report::{ClassMatrix, EvaluationReport, Figure, FigureTable, Metric, ObjectCurve, ObjectFigures};
 
 /// Fills in what is of this kind; nothing for one that has no more than good and defective.
 pub(super) fn fill(report: &mut EvaluationReport, evaluation: &Evaluation) {
@@ -15,11 +15,15 @@ pub(super) fn fill(report: &mut EvaluationReport, evaluation: &Evaluation) {
         class: class.clone(),
         precision: precision.clone(),
     };
-    report.object_curves = evaluation.object_curves.iter().map(curve).collect();
+    report.objects = evaluation.objects.as_ref().map(|objects| ObjectFigures {
+        average: objects.map_50,
+        curves: evaluation.object_curves.iter().map(curve).collect(),
+        by_size: by_size(objects),
+    });
     report.tables = [
-        evaluation.objects.as_ref().map(by_size),
         evaluation.objects.as_ref().map(|_| objects_by_class(evaluation)),
         evaluation.confusion.as_ref().map(|_| images_by_class(evaluation)),
+        evaluation.iou_mean.map(|_| pixels_by_class(evaluation)),
     ]
     .into_iter()
     .flatten()
@@ -46,6 +50,16 @@ fn headline(evaluation: &Evaluation) -> Option<Metric> {
                 objects.map_50.map_or_else(|| "not measured".into(), |map| format!("{map:.4}"))
             ),
         ));
+    }
+    if evaluation.iou_mean.is_some() {
+        let note = format!(
+            "intersection over union of pixels, over {} classes; mean Dice {}",
+            evaluation.classes.len(),
+            evaluation
+                .dice_mean
+                .map_or_else(|| "not measured".into(), |dice| format!("{dice:.4}"))
+        );
+        return Some(metric("Mean IoU", evaluation.iou_mean, 4, "", note));
     }
     let confusion = evaluation.confusion.as_ref()?;
     let images: u64 = confusion.counts.iter().flatten().sum();
@@ -117,6 +131,26 @@ fn images_by_class(evaluation: &Evaluation) -> FigureTable {
                 share(class.precision),
                 share(class.recall),
                 share(class.f1),
+            ]
+        },
+    )
+}
+
+fn pixels_by_class(evaluation: &Evaluation) -> FigureTable {
+    by_class(
+        evaluation,
+        "Pixels by class",
+        "Over all pixels of all pictures, at the size of what is true of them. IoU: right ones by all that are or were said to be of the class. Pixels of none \
+         of the classes of the model are a class of their own.",
+        &["pixels", "said to be", "IoU", "Dice", "precision", "recall"],
+        |class| {
+            vec![
+                count(class.pixels),
+                count(class.pixels_said),
+                share(class.iou),
+                share(class.dice),
+                share(class.precision),
+                share(class.recall),
             ]
         },
     )

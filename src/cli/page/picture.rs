@@ -35,7 +35,7 @@ pub(super) fn picture(inspector: &mut Inspector, sample: &Sample) -> anyhow::Res
 fn truth(sample: &Sample, image: &Image) -> Option<Mask> {
     let (width, height) = (image.width as usize, image.height as usize);
     match &sample.truth {
-        Truth::Unmarked | Truth::Class(_) => None,
+        Truth::Unmarked | Truth::Class(_) | Truth::Labels(_) => None,
         Truth::Mask(path) => {
             let mask = read_image(path).ok()?;
             Some(Mask {

@@ -54,7 +54,7 @@ const AREA_RANGES: [AreaRange; AREAS] = [
     AreaRange { low: 9216.0, high: 1e10 },
 ];
 
-/// The overlap threshold `index`, as NumPy's `linspace(0.5, 0.95, 10)` rounds it: an overlap of exactly 0.55 must fall on the same side.
+/// The overlap threshold `index`, as `NumPy`'s `linspace(0.5, 0.95, 10)` rounds it: an overlap of exactly 0.55 must fall on the same side.
 fn overlap_threshold(index: usize) -> f64 {
     match index {
         9 => 0.95,
@@ -62,7 +62,7 @@ fn overlap_threshold(index: usize) -> f64 {
     }
 }
 
-/// The recall `index`, as NumPy's `linspace(0, 1, 101)` rounds it.
+/// The recall `index`, as `NumPy`'s `linspace(0, 1, 101)` rounds it.
 fn recall_level(index: usize) -> f64 {
     match index {
         100 => 1.0,
@@ -177,12 +177,12 @@ impl PrecisionTally {
 
     /// The figures over all classes.
     pub fn figures(&self) -> CocoFigures {
-        self.figures_of(&self.classes)
+        Self::figures_of(&self.classes)
     }
 
     /// The figures of one class alone; all `None` for one that does not exist.
     pub fn class_figures(&self, class: usize) -> CocoFigures {
-        self.figures_of(self.classes.get(class..=class).unwrap_or_default())
+        Self::figures_of(self.classes.get(class..=class).unwrap_or_default())
     }
 
     /// True objects of a class, crowds left out.
@@ -200,7 +200,7 @@ impl PrecisionTally {
             .map(|curve| curve.precision)
     }
 
-    fn figures_of(&self, classes: &[ClassTally]) -> CocoFigures {
+    fn figures_of(classes: &[ClassTally]) -> CocoFigures {
         let curves = |area, most| classes.iter().filter_map(|class| class.curves(area, most)).collect::<Vec<_>>();
         let precision = |curves: &[Vec<Curve>], from: usize, to: usize| {
             mean(curves.iter().flat_map(|curves| &curves[from..to]).flat_map(|curve| curve.precision))

@@ -45,7 +45,7 @@ impl Confusion {
     /// class does not exist are left out: that is how label maps mark what nobody judged (255 in Pascal VOC and Cityscapes). A class said that
     /// does not exist counts as `otherwise`.
     #[must_use]
-    pub fn add_map(&mut self, truth: &[u8], said: &[u8], otherwise: usize) -> bool {
+    pub fn add_map(&mut self, truth: &[u16], said: &[u16], otherwise: usize) -> bool {
         if truth.len() != said.len() {
             return false;
         }
@@ -115,12 +115,12 @@ mod tests {
     /// What scikit-learn computed; made by `tests/fixtures/metrics_sklearn.py`.
     const FOREIGN: &str = include_str!(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/metrics_sklearn.json"));
 
-    fn labels(value: &Value) -> Vec<u8> {
+    fn labels(value: &Value) -> Vec<u16> {
         value
             .as_array()
             .unwrap()
             .iter()
-            .map(|label| label.as_u64().unwrap() as u8)
+            .map(|label| label.as_u64().unwrap() as u16)
             .collect()
     }
 

@@ -152,6 +152,8 @@ impl Shape for RunLengthMask {
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::float_cmp)]
+
     use proptest::prelude::*;
     use serde_json::Value;
 

@@ -192,15 +192,10 @@ impl PixelTally {
         while merged.len() > self.steps_max {
             self.merged_bits += 1;
             let mut fewer: Vec<Step> = Vec::with_capacity(merged.len());
-            merged.iter().for_each(|step| {
-                add_step(
-                    &mut fewer,
-                    Step {
-                        key: step.key >> 1,
-                        ..*step
-                    },
-                )
-            });
+            for step in &merged {
+                let key = step.key >> 1;
+                add_step(&mut fewer, Step { key, ..*step });
+            }
             merged = fewer;
         }
         self.steps = merged;

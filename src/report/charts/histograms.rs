@@ -75,7 +75,7 @@ pub(in crate::report) fn score_histogram(good: &[f32], defects: &[f32], threshol
             axis.ticks_html(),
             bars(&up, "good", -1.0),
             bars(&down, "defect", 1.0),
-            column_title(if axis.log { "anomaly score (logarithmic)" } else { "anomaly score" }),
+            column_title(if axis.log { "score (logarithmic)" } else { "score" }),
             row_title("parts per bar"),
         ),
     )
