@@ -12,12 +12,16 @@
 //! | `inspector.rs` | the whole way for one image, timed |
 //! | `overlay.rs` | the picture that people look at |
 //! | `encode.rs` | pixels become an image file |
+//! | `grey.rs` | pictures of one channel, as calibration and locators look at them |
+//! | `calibration/` | pixels become millimetres |
 //! | `stamp.rs` | the number of a part in the pixels of its frame |
 
+pub mod calibration;
 pub mod decode;
 pub mod detect;
 pub mod encode;
 pub mod findings;
+pub mod grey;
 pub mod inspector;
 pub mod ort;
 pub mod overlay;
