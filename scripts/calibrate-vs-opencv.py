@@ -14,6 +14,7 @@ CAMERA = np.array([[905.0, 0, 409.3], [0, 902.5, 294.4], [0, 0, 1]])
 LENS = np.array([-0.21, 0.12, 0.0009, -0.0006, 0.0])  # k1 k2 p1 p2 k3
 COLUMNS, ROWS, PITCH_MM = 11, 8, 10.0
 SUPERSAMPLING = 4
+PITCH_PX = 50  # about, in the pictures
 
 # Rotation vector in degrees, and distance in millimetres: target in many tilts, and once in each part of the picture.
 VIEWS = [
@@ -22,15 +23,21 @@ VIEWS = [
 ]
 
 
+def ramp(distance):
+    """-1 on one side of an edge, 1 on the other, and a straight line over the width of a sample between: no edge is rounded to a sample."""
+    return np.clip(distance / (0.5 / (SUPERSAMPLING * PITCH_PX)), -1, 1)
+
+
 def target(kind, x, y):
     """Brightness 0 to 1 at places of the target, in pitches from its first point."""
     if kind == "checkerboard":
         inside = (x > -1) & (x < COLUMNS) & (y > -1) & (y < ROWS)
-        dark = (np.floor(x) + np.floor(y)) % 2 == 0
+        side_x, side_y = (ramp(place - np.round(place)) * (1 - 2 * (np.round(place) % 2)) for place in (x, y))
+        dark = (1 + side_x * side_y) / 2
     else:
         inside = (x > -0.5) & (x < COLUMNS - 0.5) & (y > -0.5) & (y < ROWS - 0.5)
-        dark = np.hypot(x - np.round(x), y - np.round(y)) < 0.27
-    return np.where(inside & dark, 0.08, 0.9)
+        dark = (1 + ramp(0.27 - np.hypot(x - np.round(x), y - np.round(y)))) / 2
+    return 0.9 - 0.82 * inside * dark
 
 
 def pose(view):
@@ -158,7 +165,7 @@ def several_views(kind, name, blur_px, noise, gradient):
         "takt": {"rms_px": ours["rms_px"], **lens_of(camera, lens), "lens_off_px_max": worst_way(camera, lens)},
         "opencv_same_points": by_opencv([(view["points_px"], truth) for view, truth in zip(ours["views"], truths)]),
         "opencv_own_points": by_opencv(found) if len(found) >= 3 else None,
-        "scale_mm_per_px": {"truth_at_axis": depth / CAMERA[0, 0], "takt_in_the_middle": ours["scale_mm_per_px"]},
+        "scale_mm_per_px": {"truth_at_axis": float(depth / np.sqrt(CAMERA[0, 0] * CAMERA[1, 1])), "takt_in_the_middle": ours["scale_mm_per_px"]},
         "warnings": ours["warnings"],
     })), flush=True)
 
@@ -173,7 +180,7 @@ def one_view(kind, view, lens, name):
     print(json.dumps(rounded({
         "case": f"one view of {kind}, {name}", "points_off_px": off(np.array(ours["views"][0]["points_px"]), truth),
         "rms_px": ours["rms_px"], "max_px": ours["max_px"], "k1_k2": ours["distortion_k1_k2_p1_p2_k3"][:2], "undetermined": ours["undetermined"],
-        "scale_mm_per_px": {"truth_at_axis": pose(view)[1][2] / CAMERA[0, 0] if name.startswith("parallel") else None, "takt_in_the_middle": ours["scale_mm_per_px"]},
+        "scale_mm_per_px": {"truth_at_axis": float(pose(view)[1][2] / np.sqrt(CAMERA[0, 0] * CAMERA[1, 1])) if name.startswith("parallel") else None, "takt_in_the_middle": ours["scale_mm_per_px"]},
         "warnings": ours["warnings"],
     })), flush=True)
 

@@ -57,6 +57,7 @@ const PURE: &[&str] = &[
     "vision/reading.rs",
     "vision/regions.rs",
     "vision/stamp.rs",
+    "vision/upright.rs",
 ];
 
 /// Exceptions: a crate that only computes, and the pure file that may use it.

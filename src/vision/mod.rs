@@ -13,6 +13,8 @@
 //! | `overlay.rs` | the picture that people look at |
 //! | `encode.rs` | pixels become an image file |
 //! | `grey.rs` | pictures of one channel, as calibration and locators look at them |
+//! | `locator/` | where the part lies in the frame |
+//! | `upright.rs` | a region of the part, as it would look if the part lay as in the reference |
 //! | `calibration/` | pixels become millimetres |
 //! | `stamp.rs` | the number of a part in the pixels of its frame |
 
@@ -23,12 +25,14 @@ pub mod encode;
 pub mod findings;
 pub mod grey;
 pub mod inspector;
+pub mod locator;
 pub mod ort;
 pub mod overlay;
 pub mod preprocess;
 pub mod reading;
 pub mod regions;
 pub mod stamp;
+pub mod upright;
 
 use preprocess::TensorValues;
 

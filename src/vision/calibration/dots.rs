@@ -184,10 +184,12 @@ fn exact(image: &GreyImage, blob: &Blob) -> Point {
     let reach = (blob.half_axes[0] + (RIM_PX + RING_PX) * blob.half_axes[0] / blob.half_axes[1].max(1.0)).ceil() as isize;
     let middle = blob.centre.map(|place| place.round() as isize);
     let near = || {
-        (-reach..=reach).flat_map(move |dy| (-reach..=reach).map(move |dx| (middle[0] + dx, middle[1] + dy))).map(|(x, y)| {
-            let offset = [x as f64 - blob.centre[0], y as f64 - blob.centre[1]];
-            (offset, f64::from(image.at(x, y)))
-        })
+        (-reach..=reach)
+            .flat_map(move |dy| (-reach..=reach).map(move |dx| (middle[0] + dx, middle[1] + dy)))
+            .map(|(x, y)| {
+                let offset = [x as f64 - blob.centre[0], y as f64 - blob.centre[1]];
+                (offset, f64::from(image.at(x, y)))
+            })
     };
     let is_ring = |[x, y]: Point| (RIM_PX..=RIM_PX + RING_PX).contains(&beyond(x, y));
     let ring = near().filter(|(offset, _)| is_ring(*offset));

@@ -165,7 +165,17 @@ fn from_several_views(grid: &Grid, size_px: [u32; 2], views: &[Vec<Point>], with
         centre_px,
         distortion: [0.0; 5],
     };
-    let mut start = vec![lens.focal_px[0], lens.focal_px[1], centre_px[0], centre_px[1], 0.0, 0.0, 0.0, 0.0, 0.0];
+    let mut start = vec![
+        lens.focal_px[0],
+        lens.focal_px[1],
+        centre_px[0],
+        centre_px[1],
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+        0.0,
+    ];
     for (view, plane) in planes.iter().enumerate() {
         start.extend(pose_of(plane, &lens).ok_or(EstimateError::NoPlane { view })?);
     }

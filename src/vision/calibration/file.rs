@@ -5,12 +5,12 @@
 use nalgebra::Matrix3;
 use serde::{Deserialize, Serialize};
 
+use super::Calibration;
 use super::estimate::{Grid, Method};
 use super::homography::Homography;
 use super::lens::Lens;
 use super::quality::Quality;
 use super::target::{Kind, Target};
-use super::Calibration;
 use crate::model::manifest::sha256_hex;
 
 /// Version of the format that this takt writes and reads.

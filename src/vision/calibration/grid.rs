@@ -129,7 +129,8 @@ impl Grown {
                 let y = if way & 2 == 0 { y } else { height - 1 - y };
                 at(x, y)
             };
-            (0..rows).flat_map(|row| (0..columns).map(move |column| (column, row)))
+            (0..rows)
+                .flat_map(|row| (0..columns).map(move |column| (column, row)))
                 .map(|(column, row)| place(column, row))
                 .collect::<Option<Vec<usize>>>()
         });
@@ -265,7 +266,10 @@ mod tests {
     fn what_fits_by_chance_is_dropped_and_other_sizes_are_named() {
         let mut points = turned(10.0, 5, 4);
         points.push([300.0 - 20.0, 297.0]);
-        assert_eq!(grow(&points, 20, |_, _| true).ordered(&points, 5, 4).map(|order| order.len()), Ok(20));
+        assert_eq!(
+            grow(&points, 20, |_, _| true).ordered(&points, 5, 4).map(|order| order.len()),
+            Ok(20)
+        );
         let whole = grow(&points[..20], 20, |_, _| true);
         assert_eq!(whole.ordered(&points, 6, 4), Err(Misfit::OtherSize { columns: 5, rows: 4 }));
         let part = grow(&points[1..20], 20, |_, _| true);

@@ -8,6 +8,9 @@ use super::Point;
 /// that span a plane reach 1e-3 and more.
 const DETERMINED_MIN: f64 = 1e-10;
 
+/// Determinant of the map below which it takes the plane to a line. A plane that is seen at 80 degrees has 1e-2.
+const FLAT_MIN: f64 = 1e-6;
+
 /// A map from plane to plane that keeps straight lines.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Homography(pub Matrix3<f64>);
@@ -45,24 +48,26 @@ impl Homography {
         }
         let eigen = sum.symmetric_eigen();
         let least = eigen.eigenvalues.imin();
-        let next = (0..9).filter(|index| *index != least).map(|index| eigen.eigenvalues[index]).fold(f64::INFINITY, f64::min);
+        let next = (0..9)
+            .filter(|index| *index != least)
+            .map(|index| eigen.eigenvalues[index])
+            .fold(f64::INFINITY, f64::min);
         if next < DETERMINED_MIN * eigen.eigenvalues.max() {
             return None;
         }
         let h = eigen.eigenvectors.column(least);
         let fitted = Matrix3::new(h[0], h[1], h[2], h[3], h[4], h[5], h[6], h[7], h[8]);
-        let map = Self(to_scale.inverse()?.0 * fitted * from_scale.0);
-        map.inverse().map(|_| map.scaled())
+        // All numbers together are of length 1 here.
+        if fitted.determinant().abs() < FLAT_MIN {
+            return None;
+        }
+        Some(Self(to_scale.inverse()?.0 * fitted * from_scale.0).scaled())
     }
 
     /// The same map, its last number 1 where that can be.
     pub fn scaled(&self) -> Self {
         let last = self.0[(2, 2)];
-        if last.abs() < f64::EPSILON {
-            *self
-        } else {
-            Self(self.0 / last)
-        }
+        if last.abs() < f64::EPSILON { *self } else { Self(self.0 / last) }
     }
 
     /// Whether all its numbers are.

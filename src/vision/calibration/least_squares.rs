@@ -82,7 +82,12 @@ fn free_parameters(blocks: &[Block<'_>]) -> Vec<usize> {
 }
 
 fn sum_of_squares(parameters: &[f64], blocks: &[Block<'_>]) -> f64 {
-    let squares = |block: &Block<'_>| (block.residuals)(parameters).iter().map(|residual| residual * residual).sum::<f64>();
+    let squares = |block: &Block<'_>| {
+        (block.residuals)(parameters)
+            .iter()
+            .map(|residual| residual * residual)
+            .sum::<f64>()
+    };
     blocks.iter().map(squares).sum()
 }
 
@@ -136,14 +141,16 @@ fn deviations(parameters: &[f64], blocks: &[Block<'_>], free: &[usize], squares:
     let (products, _) = normal_equations(parameters, blocks, free);
     // Scaled to a diagonal of 1, so that pixels, radians and coefficients are inverted as equals.
     let scale: Vec<f64> = products.diagonal().iter().map(|square| square.sqrt()).collect();
-    let scaled = DMatrix::from_fn(free.len(), free.len(), |row, column| products[(row, column)] / (scale[row] * scale[column]));
+    let scaled = DMatrix::from_fn(free.len(), free.len(), |row, column| {
+        products[(row, column)] / (scale[row] * scale[column])
+    });
     let variance = squares / count.saturating_sub(free.len()).max(1) as f64;
     let inverse = scaled.cholesky().map(|factor| factor.inverse());
     let mut deviations = vec![0.0; parameters.len()];
     for (place, index) in free.iter().enumerate() {
-        deviations[*index] = inverse
-            .as_ref()
-            .map_or(f64::INFINITY, |inverse| (variance * inverse[(place, place)]).max(0.0).sqrt() / scale[place]);
+        deviations[*index] = inverse.as_ref().map_or(f64::INFINITY, |inverse| {
+            (variance * inverse[(place, place)]).max(0.0).sqrt() / scale[place]
+        });
     }
     deviations
 }

@@ -55,7 +55,10 @@ impl Lens {
     }
 
     fn normalised(&self, [x, y]: Point) -> Point {
-        [(x - self.centre_px[0]) / self.focal_px[0], (y - self.centre_px[1]) / self.focal_px[1]]
+        [
+            (x - self.centre_px[0]) / self.focal_px[0],
+            (y - self.centre_px[1]) / self.focal_px[1],
+        ]
     }
 
     /// A direction after distortion, and how it changes with the direction.

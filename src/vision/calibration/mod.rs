@@ -23,6 +23,8 @@ pub mod lens;
 pub mod overlay;
 pub mod quality;
 pub mod target;
+#[cfg(test)]
+mod tests;
 
 use homography::Homography;
 use lens::Lens;
