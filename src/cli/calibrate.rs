@@ -78,7 +78,10 @@ struct View {
 
 pub(super) fn run(args: &CalibrateArgs) -> anyhow::Result<Exit> {
     if args.out.exists() && !args.overwrite {
-        bail!("failed to write {}: it is there already; give another --out, or --overwrite", args.out.display());
+        bail!(
+            "failed to write {}: it is there already; give another --out, or --overwrite",
+            args.out.display()
+        );
     }
     let plane = plane_of(args)?;
     let grid = Grid {
@@ -97,7 +100,9 @@ pub(super) fn run(args: &CalibrateArgs) -> anyhow::Result<Exit> {
     target.check_axes(&views[plane].points).with_context(in_picture)?;
     let points: Vec<Vec<Point>> = views.iter().map(|view| view.points.clone()).collect();
     let estimate = estimate(&grid, size_px, &points, args.k3)?;
-    let planes: Vec<Calibration> = (0..views.len()).map(|view| calibration(&estimate, size_px, view)).collect::<anyhow::Result<_>>()?;
+    let planes: Vec<Calibration> = (0..views.len())
+        .map(|view| calibration(&estimate, size_px, view))
+        .collect::<anyhow::Result<_>>()?;
     let quality = assess(&planes[plane], &estimate, &points);
     told.extend(warnings(&quality, &estimate));
     let record = Record {
@@ -126,7 +131,12 @@ pub(super) fn run(args: &CalibrateArgs) -> anyhow::Result<Exit> {
 fn plane_of(args: &CalibrateArgs) -> anyhow::Result<usize> {
     let Some(plane) = &args.plane else { return Ok(0) };
     let place = args.images.iter().position(|image| image == plane);
-    place.ok_or_else(|| anyhow!("failed to take {} for the plane: it is none of the pictures; name it among them too", plane.display()))
+    place.ok_or_else(|| {
+        anyhow!(
+            "failed to take {} for the plane: it is none of the pictures; name it among them too",
+            plane.display()
+        )
+    })
 }
 
 fn view(path: &Path, target: &Target, told: &mut Vec<String>) -> anyhow::Result<View> {
@@ -173,7 +183,10 @@ fn file_name(path: &Path) -> String {
 
 /// A file is there whole, or as it was.
 fn write_whole(path: &Path, text: &str) -> anyhow::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let attempt = || -> std::io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(folder)?;
         file.write_all(text.as_bytes())?;
@@ -199,7 +212,12 @@ fn write_overlays(folder: &Path, views: &[View], planes: &[Calibration], estimat
 
 fn report(args: &CalibrateArgs, record: &Record, estimate: &Estimate, views: &[View], told: &[String]) -> anyhow::Result<()> {
     let (quality, lens) = (&record.quality, &record.calibration.lens);
-    let by_view = || views.iter().zip(&estimate.residuals_px).map(|(view, residuals)| (view, rms_and_worst(residuals.iter())));
+    let by_view = || {
+        views
+            .iter()
+            .zip(&estimate.residuals_px)
+            .map(|(view, residuals)| (view, rms_and_worst(residuals.iter())))
+    };
     if args.format == Format::Json {
         let views: Vec<_> = by_view()
             .map(|(view, (rms_px, max_px))| json!({ "image": view.path, "rms_px": rms_px, "max_px": max_px, "points_px": view.points }))
@@ -216,7 +234,10 @@ fn report(args: &CalibrateArgs, record: &Record, estimate: &Estimate, views: &[V
         }));
     }
     let mut rows = vec![
-        ("scale in the middle", format!("{:.6} mm/px, {:.3} px/mm", quality.scale_mm_per_px, 1.0 / quality.scale_mm_per_px)),
+        (
+            "scale in the middle",
+            format!("{:.6} mm/px, {:.3} px/mm", quality.scale_mm_per_px, 1.0 / quality.scale_mm_per_px),
+        ),
         (
             "scale over the picture",
             format!(
@@ -227,12 +248,18 @@ fn report(args: &CalibrateArgs, record: &Record, estimate: &Estimate, views: &[V
             ),
         ),
         ("lens moves points by", format!("at most {:.2} px", quality.distortion_px)),
-        ("points off by", format!("{:.3} px RMS, {:.3} px at most", quality.rms_px, quality.worst_px)),
+        (
+            "points off by",
+            format!("{:.3} px RMS, {:.3} px at most", quality.rms_px, quality.worst_px),
+        ),
         ("points lie over", format!("{:.0} % of the picture", 100.0 * quality.coverage)),
     ];
     if let (Method::SeveralViews, Some(deviation)) = (record.method, estimate.focal_deviation_px) {
         let [x, y] = lens.focal_px;
-        rows.push(("focal length", format!("{x:.2} ± {:.2} px, {y:.2} ± {:.2} px", deviation[0], deviation[1])));
+        rows.push((
+            "focal length",
+            format!("{x:.2} ± {:.2} px, {y:.2} ± {:.2} px", deviation[0], deviation[1]),
+        ));
         rows.push(("principal point", format!("{:.2}, {:.2} px", lens.centre_px[0], lens.centre_px[1])));
     }
     let [k1, k2, p1, p2, k3] = lens.distortion;

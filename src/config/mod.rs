@@ -12,6 +12,7 @@
 //! | `value.rs` | what a single value may be: numbers in a range, times, names, addresses, paths |
 //! | `station.rs` | a station, and what follows from its configuration |
 //! | `station_file.rs` | `station.toml`, table by table |
+//! | `locator.rs` | what finds parts in frames |
 //! | `consistency.rs` | what must fit together between the tables of a station |
 //! | `changes.rs` | what differs between two configurations, and what of it takes a restart; pure |
 //! | `timing.rs` | whether a verdict is at the gate before its part, and how fast parts may come; pure |
@@ -23,6 +24,7 @@
 pub mod changes;
 mod consistency;
 pub mod historian;
+pub mod locator;
 mod reader;
 mod record_file;
 mod security;

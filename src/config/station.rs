@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::locator::LocatorConfig;
 use super::reader::{ConfigErrors, Document};
 pub use super::record_file::{GrpcConfig, HistorianConfig, JournalConfig, OK_SHARE, QUOTA_MIB, WhenDiskFull};
 use super::station_file;
@@ -44,6 +45,8 @@ pub struct StationConfig {
     pub sequential: bool,
     /// The cameras, at least one, by [`CameraIndex`].
     pub cameras: Vec<CameraConfig>,
+    /// What finds parts in frames.
+    pub locators: Vec<LocatorConfig>,
     /// What is inspected.
     pub recipe: RecipeConfig,
     /// Where models run.
@@ -185,6 +188,8 @@ pub struct InspectionConfig {
     pub model: PathBuf,
     /// Where it looks; `None`: the whole frame.
     pub region: Option<Region>,
+    /// What finds the part for it, by its place among the locators; the region goes with the part.
+    pub locator: Option<usize>,
     /// Above which score the part is not Ok; `None`: as the package says.
     pub threshold: Option<f32>,
     /// A NotOk whose findings are all smaller becomes Ok; pixels of the frame.

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::consistency;
+use super::locator;
 use super::reader::{Answer, Document, Table};
 use super::record_file;
 use super::station::{
@@ -58,7 +59,9 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     let sequential = root.table_or_defaults("cycle_id", |table| table.or("sequential", true, flag));
     let cameras = root.tables("camera", "camera", CAMERAS_MAX, |table| read_camera(table, folder));
     let names = root.names_of("camera");
-    let recipe = root.table("recipe", |table| read_recipe(table, folder, &names, model_check));
+    let locators = locator::read_all(root, folder, &names);
+    let located = root.names_of(locator::TABLES);
+    let recipe = root.table("recipe", |table| read_recipe(table, folder, (&names, &located), model_check));
     let engine = root.table_or_defaults("engine", read_engine);
     let metrics = root.optional_table("metrics", |table| read_listen(table, "metrics are not encrypted"));
     let log_filter = root.table_or_defaults("log", |table| table.optional("filter", log_filter));
@@ -82,6 +85,9 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     }
     if let (Ok(cameras), Ok(recipe)) = (&cameras, &recipe) {
         consistency::check_views(root, cameras, recipe);
+        if let Ok(locators) = &locators {
+            locator::check(root, locators, recipe);
+        }
     }
     if let (Ok(plc), Ok(Some(metrics))) = (&plc, &metrics) {
         consistency::check_addresses(root, plc, *metrics);
@@ -116,6 +122,7 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
         timing: timing?,
         sequential: sequential?,
         cameras: cameras?,
+        locators: locators?,
         recipe: recipe?,
         engine: engine?,
         metrics: metrics?,
@@ -349,11 +356,11 @@ fn read_device(table: &mut Table<'_>, folder: &Path) -> Answer<DeviceSettings> {
     })
 }
 
-fn read_recipe(table: &mut Table<'_>, folder: &Path, cameras: &[&str], model_check: ModelCheck<'_>) -> Answer<RecipeConfig> {
+fn read_recipe(table: &mut Table<'_>, folder: &Path, names: (&[&str], &[&str]), model_check: ModelCheck<'_>) -> Answer<RecipeConfig> {
     let number = table.required("number", whole_u16());
     let name = table.required("name", title);
     let inspections = table.tables("inspection", "inspection", INSPECTIONS_MAX, |table| {
-        read_inspection(table, folder, cameras, model_check)
+        read_inspection(table, folder, names, model_check)
     });
     Ok(RecipeConfig {
         number: number?,
@@ -362,25 +369,35 @@ fn read_recipe(table: &mut Table<'_>, folder: &Path, cameras: &[&str], model_che
     })
 }
 
-fn read_inspection(table: &mut Table<'_>, folder: &Path, cameras: &[&str], model_check: ModelCheck<'_>) -> Answer<InspectionConfig> {
+/// A rectangle of a frame.
+pub(super) fn read_region(table: &mut Table<'_>) -> Answer<Region> {
+    let x = table.required("x", whole_u32(0..=SIDE_PX_MAX));
+    let y = table.required("y", whole_u32(0..=SIDE_PX_MAX));
+    let width = table.required("width", whole_u32(1..=SIDE_PX_MAX));
+    let height = table.required("height", whole_u32(1..=SIDE_PX_MAX));
+    Ok(Region {
+        x: x?,
+        y: y?,
+        width: width?,
+        height: height?,
+    })
+}
+
+/// `names` are those of the cameras and of the locators.
+fn read_inspection(
+    table: &mut Table<'_>,
+    folder: &Path,
+    names: (&[&str], &[&str]),
+    model_check: ModelCheck<'_>,
+) -> Answer<InspectionConfig> {
     let name = table.required("name", name);
-    let camera = table.required("camera", place_of("a camera", cameras));
+    let camera = table.required("camera", place_of("a camera", names.0));
     let model = table.required("model", path(folder));
     if let Err(reason) = model.as_ref().map_or(Ok(()), |model| model_check(model)) {
         table.refuse("model", reason);
     }
-    let region = table.inline("region", |table| {
-        let x = table.required("x", whole_u32(0..=SIDE_PX_MAX));
-        let y = table.required("y", whole_u32(0..=SIDE_PX_MAX));
-        let width = table.required("width", whole_u32(1..=SIDE_PX_MAX));
-        let height = table.required("height", whole_u32(1..=SIDE_PX_MAX));
-        Ok(Region {
-            x: x?,
-            y: y?,
-            width: width?,
-            height: height?,
-        })
-    });
+    let region = table.inline("region", read_region);
+    let locator = table.optional("locator", place_of("a locator", names.1));
     let threshold = table.optional("threshold", number(0.0..=1e30));
     let min_area_px = table.optional("min_area_px", whole_u32(1..=u32::MAX));
     let defect_code = table.or("defect_code", 1, whole_u16());
@@ -389,6 +406,7 @@ fn read_inspection(table: &mut Table<'_>, folder: &Path, cameras: &[&str], model
         camera: camera?,
         model: model?,
         region: region?,
+        locator: locator?,
         threshold: threshold?.map(|threshold| threshold as f32),
         min_area_px: min_area_px?,
         defect_code: defect_code?,

@@ -639,6 +639,7 @@ fn workers(
             camera: camera.map_or_else(String::new, |camera| camera.name.clone()),
             model: inspection.model.clone(),
             region: inspection.region,
+            locator: inspection.locator.and_then(|locator| config.locators.get(locator).cloned()),
             overrides: Overrides {
                 threshold: inspection.threshold,
                 min_area_px: inspection.min_area_px.unwrap_or(0),

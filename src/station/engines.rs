@@ -8,14 +8,17 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::line_thread::LineInput;
+use super::located::{self, LocatorError, NotUpright};
 use super::probe::{PROBE_EVERY, Probe, Stage};
 use crate::capture::Frame;
+use crate::config::locator::LocatorConfig;
 use crate::flow::{self, NothingReceived, Receiver, Sender};
 use crate::line::event::{Inspected, Job};
 use crate::model::package::{Package, PackageError};
 use crate::part::{Nanos, Reason, Region, Verdict, View};
 use crate::vision::EngineOptions;
 use crate::vision::inspector::{InspectError, Inspection, Inspector, Overrides};
+use crate::vision::locator::Locator;
 use crate::vision::stamp::{self, StampPlace};
 
 /// A frame to judge.
@@ -55,6 +58,8 @@ pub struct InspectionPlan {
     pub model: PathBuf,
     /// What of the frame is looked at; `None` is all of it.
     pub region: Option<Region>,
+    /// What finds the part, with which the region goes.
+    pub locator: Option<LocatorConfig>,
     /// Where the limits differ from the package's.
     pub overrides: Overrides,
     /// Number of a defect.
@@ -69,6 +74,9 @@ pub enum EngineStartError {
     /// A model does not load or does not prove itself.
     #[error(transparent)]
     Package(#[from] PackageError),
+    /// A locator cannot be made ready.
+    #[error(transparent)]
+    Locator(#[from] LocatorError),
     /// The thread could not be made.
     #[error("failed to start thread {name}: {source}; check the limits of processes and memory")]
     Thread {
@@ -125,6 +133,8 @@ struct Worker {
     plans: Arc<Vec<InspectionPlan>>,
     options: EngineOptions,
     inspectors: BTreeMap<PathBuf, Inspector>,
+    /// By name.
+    locators: BTreeMap<String, Locator>,
     /// How long a frame takes, smoothed.
     typical: Duration,
     probe: Probe,
@@ -133,7 +143,13 @@ struct Worker {
 impl Worker {
     fn load(plans: Arc<Vec<InspectionPlan>>, options: EngineOptions, probe: Probe) -> Result<Self, EngineStartError> {
         let mut inspectors = BTreeMap::new();
+        let mut locators = BTreeMap::new();
         for plan in plans.iter() {
+            if let Some(locator) = &plan.locator
+                && !locators.contains_key(&locator.name)
+            {
+                locators.insert(locator.name.clone(), located::load(locator)?);
+            }
             if !inspectors.contains_key(&plan.model) {
                 let model = Package::open(&plan.model)?.activate(options)?;
                 inspectors.insert(plan.model.clone(), Inspector::new(model));
@@ -143,6 +159,7 @@ impl Worker {
             plans,
             options,
             inspectors,
+            locators,
             typical: Duration::ZERO,
             probe,
         })
@@ -200,11 +217,24 @@ impl Worker {
         let Some(inspector) = self.inspectors.get_mut(&plan.model) else {
             return undecided(Reason::Internal, Some(frame));
         };
-        let attempt = catch_unwind(AssertUnwindSafe(|| inspector.inspect_frame(frame, plan.region, plan.overrides)));
+        let locator = plan.locator.as_ref().and_then(|locator| self.locators.get(&locator.name));
+        if locator.is_none() && plan.locator.is_some() {
+            return undecided(Reason::Internal, Some(frame));
+        }
+        let attempt = catch_unwind(AssertUnwindSafe(|| look(inspector, locator, plan, frame)));
         let stamp = plan.stamp.and_then(|place| stamp::read(frame, place));
         let inspected = match attempt {
             Ok(Ok(inspection)) => judged(inspection, frame, plan.defect_code),
-            Ok(Err(error)) => {
+            Ok(Err(LookError::NotUpright(why))) => {
+                tracing::info!(inspection = plan.name, %why, "a part is not decidable");
+                let reason = if why == NotUpright::Frame {
+                    Reason::FrameSize
+                } else {
+                    Reason::NotLocated
+                };
+                undecided(reason, Some(frame))
+            }
+            Ok(Err(LookError::Inspect(error))) => {
                 tracing::error!(inspection = plan.name, %error, "failed to inspect a frame");
                 undecided(reason_of(&error), Some(frame))
             }
@@ -239,6 +269,29 @@ impl Worker {
         }
         self.probe.loaded(flow::now());
     }
+}
+
+/// Why a frame was not judged.
+#[derive(Debug, thiserror::Error)]
+enum LookError {
+    #[error(transparent)]
+    NotUpright(#[from] NotUpright),
+    #[error(transparent)]
+    Inspect(#[from] InspectError),
+}
+
+/// Judges the region of a frame, which goes with the part where there is a locator.
+fn look(inspector: &mut Inspector, locator: Option<&Locator>, plan: &InspectionPlan, frame: &Frame) -> Result<Inspection, LookError> {
+    let (Some(locator), Some(region)) = (locator, plan.region) else {
+        return Ok(inspector.inspect_frame(frame, plan.region, plan.overrides)?);
+    };
+    let started = flow::now();
+    let upright = located::upright(locator, frame, region)?;
+    let located = flow::now().since(started);
+    let mut inspection = inspector.inspect_frame(&upright.frame, None, plan.overrides)?;
+    inspection.findings = upright.in_frame(inspection.findings);
+    inspection.latency.preprocess += located;
+    Ok(inspection)
 }
 
 fn reason_of(error: &InspectError) -> Reason {

@@ -14,6 +14,7 @@
 //! | `build.rs` | configuration becomes a running station, and is taken down again |
 //! | `line_thread.rs` | drives the line: clock in, black box, image, jobs and records out |
 //! | `engines.rs` | worker threads that own the models |
+//! | `located.rs` | inspections whose region goes with the part |
 //! | `reporter.rs` | what a station prints |
 //! | `departures.rs` | which parts have left: printed and recorded |
 //! | `forwarding.rs` | the thread on which records go to the historian |
@@ -30,6 +31,7 @@ pub mod departures;
 pub mod engines;
 pub mod forwarding;
 pub mod line_thread;
+pub mod located;
 pub mod memory;
 pub mod probe;
 pub mod recording;
