@@ -12,6 +12,7 @@ use super::{Exit, Format, print, print_json};
 use crate::vision::Image;
 use crate::vision::calibration::estimate::{Estimate, Grid, Method, estimate};
 use crate::vision::calibration::file::Record;
+use crate::vision::calibration::homography::Homography;
 use crate::vision::calibration::quality::{assess, rms_and_worst, warnings};
 use crate::vision::calibration::target::{Kind, POINTS_ACROSS, Target, overexposure};
 use crate::vision::calibration::{Calibration, Point, overlay};
@@ -169,7 +170,7 @@ fn same_size(views: &[View]) -> anyhow::Result<[u32; 2]> {
 }
 
 fn calibration(estimate: &Estimate, size_px: [u32; 2], view: usize) -> anyhow::Result<Calibration> {
-    let plane = estimate.planes_px.get(view).and_then(|plane| plane.inverse());
+    let plane = estimate.planes_px.get(view).and_then(Homography::inverse);
     Ok(Calibration {
         size_px,
         lens: estimate.lens,
@@ -254,12 +255,9 @@ fn report(args: &CalibrateArgs, record: &Record, estimate: &Estimate, views: &[V
         ),
         ("points lie over", format!("{:.0} % of the picture", 100.0 * quality.coverage)),
     ];
-    if let (Method::SeveralViews, Some(deviation)) = (record.method, estimate.focal_deviation_px) {
+    if let (Method::SeveralViews, Some([off_x, off_y])) = (record.method, estimate.focal_deviation_px) {
         let [x, y] = lens.focal_px;
-        rows.push((
-            "focal length",
-            format!("{x:.2} ± {:.2} px, {y:.2} ± {:.2} px", deviation[0], deviation[1]),
-        ));
+        rows.push(("focal length", format!("{x:.2} ± {:.2} px, {y:.2} ± {:.2} px", off_x, off_y)));
         rows.push(("principal point", format!("{:.2}, {:.2} px", lens.centre_px[0], lens.centre_px[1])));
     }
     let [k1, k2, p1, p2, k3] = lens.distortion;

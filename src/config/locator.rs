@@ -98,3 +98,118 @@ pub(super) fn check(root: &Table<'_>, locators: &[LocatorConfig], recipe: &Recip
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::reader::Document;
+    use crate::config::{ConfigErrors, StationConfig};
+
+    const STATION: &str = r#"config_version = 1
+[station]
+id = "least"
+state_directory = "state"
+runtime_directory = "run"
+[plc]
+listen = "127.0.0.1:1502"
+writers = ["127.0.0.1"]
+scan_ms = 10
+[trigger]
+source = "plc"
+part_interval_ms_min = 1000
+[timing]
+deadline_ms = 200
+trigger_to_gate_ms = 400
+gate_actuation_ms = 20
+[[camera]]
+name = "top"
+folder = "images"
+[[camera]]
+name = "side"
+folder = "others"
+[recipe]
+number = 1
+name = "flange"
+[[recipe.inspection]]
+name = "surface"
+camera = "top"
+model = "model"
+region = { x = 10, y = 10, width = 64, height = 64 }
+locator = "flange"
+[[recipe.inspection]]
+name = "rim"
+camera = "side"
+model = "model"
+"#;
+
+    const LOCATOR: &str = r#"[[locator]]
+name = "flange"
+camera = "top"
+reference = "flange.png"
+region = { x = 40, y = 30, width = 200, height = 120 }
+"#;
+
+    fn read(text: &str) -> Result<StationConfig, ConfigErrors> {
+        let document = Document::new(Path::new("/line/station.toml"), text.into())?;
+        StationConfig::from_document(&document, &|_| Ok(()))
+    }
+
+    #[track_caller]
+    fn assert_refused(text: &str, expected: &str) {
+        let errors = read(text).unwrap_err();
+        assert!(errors.to_string().contains(expected), "{errors}");
+    }
+
+    #[test]
+    fn a_locator_is_found_by_its_name_and_has_usual_settings() {
+        let station = read(&format!("{STATION}{LOCATOR}")).unwrap();
+        assert_eq!(station.recipe.inspections[0].locator, Some(0));
+        assert_eq!(station.recipe.inspections[1].locator, None);
+        let [locator] = station.locators.as_slice() else {
+            panic!("{:?}", station.locators);
+        };
+        assert_eq!(
+            (locator.name.as_str(), locator.camera, locator.settings),
+            ("flange", 0, Settings::default())
+        );
+        assert_eq!(locator.reference, Path::new("/line/flange.png"));
+        let narrow = read(&format!(
+            "{STATION}{LOCATOR}shift_px_max = 20\nangle_deg_max = 0\nscore_min = 0.75\n"
+        ))
+        .unwrap();
+        let settings = Settings {
+            shift_px_max: 20.0,
+            angle_deg_max: 0.0,
+            score_min: 0.75,
+        };
+        assert_eq!(narrow.locators[0].settings, settings);
+    }
+
+    #[test]
+    fn what_cannot_be_is_refused_where_it_stands() {
+        assert_refused(STATION, "locator is \"flange\"; give the name of a locator, and add its table");
+        let text = format!("{STATION}{LOCATOR}");
+        assert_refused(
+            &text.replace("locator = \"flange\"", "locator = \"flansh\""),
+            "locator is \"flansh\"; give the name of a locator: \"flange\"",
+        );
+        assert_refused(
+            &text.replace("region = { x = 10, y = 10, width = 64, height = 64 }\n", ""),
+            "it has a locator but no region",
+        );
+        assert_refused(
+            &text.replace("camera = \"top\"\nreference", "camera = \"side\"\nreference"),
+            "its locator \"flange\" looks at another camera's frames",
+        );
+        assert_refused(&text.replace("width = 200", "width = 20"), "less than 24 px a side");
+        assert_refused(
+            &text.replace("region = { x = 40, y = 30, width = 200, height = 120 }\n", ""),
+            "region is missing",
+        );
+        assert_refused(
+            &format!("{text}shift_px = 3\n"),
+            "unknown key \"shift_px\"; did you mean \"shift_px_max\"?",
+        );
+        assert_refused(&format!("{text}score_min = 0\n"), "score_min is 0; give a number from 0.2 to 1");
+    }
+}

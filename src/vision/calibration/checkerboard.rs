@@ -1,6 +1,6 @@
 //! The inner corners of a checkerboard.
 //!
-//! Candidates by ChESS (S. Bennett and J. Lasenby, "ChESS: quick and robust detection of chess-board features", CVIU 118 (2014)), exact
+//! Candidates by `ChESS` (S. Bennett and J. Lasenby, "`ChESS`: quick and robust detection of chess-board features", CVIU 118 (2014)), exact
 //! places by the corner condition of W. Förstner and E. Gülch (1987): at a corner, every gradient nearby is at right angles to the way there.
 
 use super::Point;
@@ -32,7 +32,7 @@ const WINDOW_PX: (f64, f64) = (2.0, 18.0);
 const REFINE_STEPS_MAX: usize = 30;
 const REFINED_PX: f64 = 1e-4;
 
-/// Sixteen places on a circle of radius 5, in order (ChESS, figure 3).
+/// Sixteen places on a circle of radius 5, in order (`ChESS`, figure 3).
 const RING: [(isize, isize); 16] = [
     (0, -5),
     (2, -5),

@@ -159,7 +159,7 @@ fn round(pixels: &[usize], width: usize, height: usize) -> Option<Blob> {
         [xx + x * x / area, xy + x * y / area, yy + y * y / area]
     });
     let [xx, xy, yy] = covariance;
-    let (middle, half) = ((xx + yy) / 2.0, ((xx - yy) / 2.0).hypot(xy));
+    let (middle, half) = (f64::midpoint(xx, yy), ((xx - yy) / 2.0).hypot(xy));
     let half_axes = [middle + half, (middle - half).max(0.0)].map(|variance| 2.0 * variance.sqrt());
     let ellipse = std::f64::consts::PI * half_axes[0] * half_axes[1];
     let is_round = half_axes[0] <= LENGTH_RATIO_MAX * half_axes[1] && (area / ellipse - 1.0).abs() <= ROUNDNESS;

@@ -64,6 +64,7 @@ impl Homography {
         Some(Self(to_scale.inverse()?.0 * fitted * from_scale.0).scaled())
     }
 
+    #[must_use]
     /// The same map, its last number 1 where that can be.
     pub fn scaled(&self) -> Self {
         let last = self.0[(2, 2)];

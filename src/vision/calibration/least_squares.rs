@@ -18,12 +18,15 @@ const DAMPING_MAX: f64 = 1e12;
 /// Step of the central differences, for parameters of about 1; larger ones get a larger step.
 const DIFFERENCE: f64 = 1e-6;
 
+/// The residuals for all parameters.
+pub(super) type Residuals<'a> = Box<dyn Fn(&[f64]) -> Vec<f64> + 'a>;
+
 /// Residuals that depend on a few of the parameters only.
 pub(super) struct Block<'a> {
     /// Which of the parameters are to be found and matter here, by index.
     pub(super) parameters: Vec<usize>,
-    /// The residuals for all parameters.
-    pub(super) residuals: Box<dyn Fn(&[f64]) -> Vec<f64> + 'a>,
+    /// They.
+    pub(super) residuals: Residuals<'a>,
 }
 
 /// What the search ended at.

@@ -88,8 +88,8 @@ mod tests {
     /// `cv2.projectPoints` of OpenCV 5.0.0 for the camera below and points of the plane at distance 1.
     const PROJECTED_BY_OPENCV: [(Point, Point); 3] = [
         ([0.0, 0.0], [640.5, 470.25]),
-        ([0.31, -0.22], [1001.433263610, 216.342092175]),
-        ([-0.45, 0.4], [134.435652305, 916.542452320]),
+        ([0.31, -0.22], [1_001.433_263_610, 216.342_092_175]),
+        ([-0.45, 0.4], [134.435_652_305, 916.542_452_320]),
     ];
 
     fn lens() -> Lens {

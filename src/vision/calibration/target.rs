@@ -185,5 +185,9 @@ pub fn overexposure(image: &GreyImage, points: &[Point]) -> Option<String> {
 }
 
 fn saturated(luma: &[u8]) -> f64 {
-    luma.iter().filter(|value| **value == u8::MAX).count() as f64 / luma.len().max(1) as f64
+    let white = luma
+        .iter()
+        .map(|value| u32::from(*value == u8::MAX))
+        .fold(0_u64, |sum, one| sum + u64::from(one));
+    white as f64 / luma.len().max(1) as f64
 }

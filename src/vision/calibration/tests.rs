@@ -107,7 +107,7 @@ fn one_view_tells_the_plane_and_says_what_it_does_not() {
     };
     let straight = estimate(&GRID, SIZE_PX, &[seen(VIEWS[1], &pinhole, 0.05, 3)], false).unwrap();
     assert!(straight.undetermined.contains(&"k1"), "{:?}", straight.undetermined);
-    assert_eq!(straight.lens.distortion, [0.0; 5]);
+    assert!(straight.lens.distortion.iter().all(|number| *number == 0.0));
 }
 
 #[test]

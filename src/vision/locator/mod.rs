@@ -227,7 +227,8 @@ impl Locator {
             score_min,
         } = settings;
         let in_range = (0.0..=SHIFT_PX_MAX).contains(&shift_px_max) && (0.0..=180.0).contains(&angle_deg_max);
-        if !in_range || !(score_min > 0.0 && score_min <= 1.0) {
+        let is_score = score_min > 0.0 && score_min <= 1.0;
+        if !in_range || !is_score {
             return Err(TeachError::Settings);
         }
         let (width, height) = (reference.width, reference.height);
