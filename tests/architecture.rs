@@ -51,8 +51,11 @@ const PURE: &[&str] = &[
     "twin/oracle.rs",
     "twin/plc_program.rs",
     "twin/schedule.rs",
+    "vision/calibration/",
     "vision/detect/",
     "vision/findings.rs",
+    "vision/grey.rs",
+    "vision/locator/",
     "vision/overlay.rs",
     "vision/preprocess.rs",
     "vision/preprocess/",
@@ -62,6 +65,7 @@ const PURE: &[&str] = &[
     "vision/regions.rs",
     "vision/stamp.rs",
     "vision/tiling.rs",
+    "vision/upright.rs",
 ];
 
 /// Exceptions: a crate that only computes, and the pure file that may use it.

@@ -5,6 +5,7 @@ mod bench_cameras;
 mod bench_offline;
 mod bench_record;
 mod bench_station;
+mod calibrate;
 mod demo;
 mod doctor;
 mod evaluate;
@@ -58,6 +59,8 @@ enum Command {
     Inspect(inspect::InspectArgs),
     /// Measure how good a model is on labelled images
     Evaluate(evaluate::EvaluateArgs),
+    /// Find what a camera's pixels mean in millimetres, from pictures of a target
+    Calibrate(calibrate::CalibrateArgs),
     /// List, show and verify model packages
     Model(model::ModelArgs),
     /// Teach and judge example parts, and write a page about it
@@ -166,6 +169,7 @@ fn run(command: Command, log: &Log) -> anyhow::Result<Exit> {
         Command::Teach(args) => teach::run(&args),
         Command::Inspect(args) => inspect::run(&args),
         Command::Evaluate(args) => evaluate::run(&args),
+        Command::Calibrate(args) => calibrate::run(&args),
         Command::Model(args) => model::run(&args),
         Command::Demo(args) => demo::run(&args),
         Command::Run(args) => run::run(&args, log),

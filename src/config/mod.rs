@@ -13,6 +13,7 @@
 //! | `value.rs` | what a single value may be: numbers in a range, times, names, addresses, paths |
 //! | `station.rs` | a station, and what follows from its configuration |
 //! | `station_file.rs` | `station.toml`, table by table |
+//! | `locator.rs` | what finds parts in frames |
 //! | `recipe.rs`, `recipe_file.rs` | its recipes: their types, their tables |
 //! | `consistency.rs` | what must fit together between the tables of a station |
 //! | `changes.rs` | what differs between two configurations, and what of it takes a restart; pure |
@@ -25,6 +26,7 @@
 pub mod changes;
 mod consistency;
 pub mod historian;
+pub mod locator;
 pub mod models;
 mod reader;
 pub mod recipe;

@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::locator::LocatorConfig;
 pub use super::models::ModelsConfig;
 use super::reader::{ConfigErrors, Document};
 pub use super::recipe::{InspectionConfig, RecipeConfig};
@@ -48,6 +49,8 @@ pub struct StationConfig {
     pub sequential: bool,
     /// The cameras, at least one, by [`CameraIndex`].
     pub cameras: Vec<CameraConfig>,
+    /// What finds parts in frames.
+    pub locators: Vec<LocatorConfig>,
     /// What is inspected, at least one recipe; the PLC chooses.
     pub recipes: Vec<RecipeConfig>,
     /// Where models run.

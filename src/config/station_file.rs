@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::consistency;
+use super::locator;
 use super::models;
 use super::reader::{Answer, Document, Table};
 use super::recipe_file::{self, Context};
@@ -58,10 +59,11 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     let sequential = root.table_or_defaults("cycle_id", |table| table.or("sequential", true, flag));
     let cameras = root.tables("camera", "camera", CAMERAS_MAX, |table| read_camera(table, folder));
     let names = root.names_of("camera");
+    let locators = locator::read_all(root, folder, &names);
     let context = Context {
         folder,
         cameras: &names,
-        locators: &root.names_of("locator"),
+        locators: &root.names_of(locator::TABLES),
         model_check,
     };
     let recipes = recipe_file::read_recipes(root, &context);
@@ -89,6 +91,9 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     }
     if let (Ok(cameras), Ok(recipes)) = (&cameras, &recipes) {
         consistency::check_views(root, cameras, recipes);
+        if let Ok(locators) = &locators {
+            locator::check(root, locators, recipes);
+        }
     }
     if let (Ok(plc), Ok(Some(metrics))) = (&plc, &metrics) {
         consistency::check_addresses(root, plc, *metrics);
@@ -127,6 +132,7 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
         timing: timing?,
         sequential: sequential?,
         cameras,
+        locators: locators?,
         recipes,
         engine: engine?,
         models: models?,

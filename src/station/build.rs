@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use super::departures::Departures;
-use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, ModelPorts, NoLocator, WorkerState};
+use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, ModelPorts, WorkerState};
 use super::forwarding::{self, HistorianError};
 use super::line_thread::{Controllers, LineInput, LineThread, Recorded, Report};
 use super::model_loader::{ModelDesk, ModelLoader};
@@ -45,7 +45,6 @@ use crate::rpc::station_service::{self, Events, ServeError, StationFacts, Statio
 use crate::rpc::tls::SecurityError;
 use crate::telemetry::endpoint::{self, EndpointError};
 use crate::telemetry::{LineEvents, Metrics, systemd};
-use crate::vision::Locate;
 
 /// Things that may wait for the line thread. It never stands still, so senders wait for microseconds at most.
 const INPUTS_MAX: usize = 1024;
@@ -699,7 +698,7 @@ fn workers(
         InspectionPlan {
             name: inspection.name.clone(),
             camera: camera.map_or_else(String::new, |camera| camera.name.clone()),
-            locator: inspection.locator.map(|_| Arc::new(NoLocator) as Arc<dyn Locate>),
+            locator: inspection.locator.and_then(|locator| config.locators.get(locator).cloned()),
             rules: inspection.rules.clone(),
             stamp: camera.and_then(|camera| camera.stamp),
         }

@@ -8,18 +8,20 @@ use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
 use super::line_thread::LineInput;
+use super::located::{self, LocatorError, NotUpright};
 use super::models::{ModelInForce, ModelSet};
 use super::probe::{PROBE_EVERY, Probe, Stage};
 use crate::capture::Frame;
+use crate::config::locator::LocatorConfig;
 use crate::flow::{self, NothingReceived, Receiver, Sender};
 use crate::line::event::{Inspected, Job, ProviderStanding};
 use crate::model::package::{Package, PackageError};
 use crate::model::signature::{SignatureError, Trust};
 use crate::part::{ModelIdentity, Nanos, Reason, Verdict, View};
 use crate::recipe::Rules;
-use crate::recipe::pose::{Pose, Whereabouts};
-use crate::vision::Locate;
+use crate::recipe::pose::Whereabouts;
 use crate::vision::inspector::{InspectError, Inspection, Inspector};
+use crate::vision::locator::Locator;
 use crate::vision::providers::ProviderOrder;
 use crate::vision::stamp::{self, StampPlace};
 
@@ -59,21 +61,11 @@ pub struct InspectionPlan {
     /// Name of the camera.
     pub camera: String,
     /// What finds the part first; `None`: it lies where it lay when the recipe was made.
-    pub locator: Option<Arc<dyn Locate>>,
+    pub locator: Option<LocatorConfig>,
     /// Where it looks, and what rejects a part.
     pub rules: Rules,
     /// Where the part number is stamped into the camera's frames.
     pub stamp: Option<StampPlace>,
-}
-
-/// A locator of which nothing was made: it finds no part, so that none passes.
-#[derive(Debug)]
-pub struct NoLocator;
-
-impl Locate for NoLocator {
-    fn locate(&self, _: &Frame) -> Option<Pose> {
-        None
-    }
 }
 
 /// Why a worker cannot begin.
@@ -88,6 +80,9 @@ pub enum EngineStartError {
     /// Somebody exchanged a package while it was loaded.
     #[error("failed to load model package {0}: it is another one than a moment ago; start the station again once it is in place")]
     Exchanged(PathBuf),
+    /// A locator cannot be made ready.
+    #[error(transparent)]
+    Locator(#[from] LocatorError),
     /// The thread could not be made.
     #[error("failed to start thread {name}: {source}; check the limits of processes and memory")]
     Thread {
@@ -201,6 +196,8 @@ struct Worker {
     trust: Trust,
     /// By the hash of their manifests: what is the same is loaded once.
     inspectors: BTreeMap<String, Inspector>,
+    /// By name.
+    locators: BTreeMap<String, Locator>,
     /// The sets that they belong to.
     sets: Vec<Weak<ModelSet>>,
     deliveries: Receiver<Delivery>,
@@ -219,6 +216,12 @@ impl Worker {
         state: &impl Fn(WorkerState) -> bool,
     ) -> Result<Self, EngineStartError> {
         let mut inspectors = BTreeMap::new();
+        let mut locators = BTreeMap::new();
+        for locator in plans.iter().filter_map(|plan| plan.locator.as_ref()) {
+            if !locators.contains_key(&locator.name) {
+                locators.insert(locator.name.clone(), located::load(locator)?);
+            }
+        }
         let set = &models.first.models;
         let of = set.iter().map(|model| &model.identity.sha256).collect::<BTreeSet<_>>().len();
         for model in set {
@@ -237,6 +240,7 @@ impl Worker {
             order,
             trust: models.trust,
             inspectors,
+            locators,
             sets: vec![Arc::downgrade(&models.first)],
             deliveries: models.deliveries,
             retired: models.retired,
@@ -335,7 +339,11 @@ impl Worker {
         let Some((model, inspector)) = model.and_then(|model| Some((model, self.inspectors.get_mut(&model.identity.sha256)?))) else {
             return undecided(Reason::Internal, Some(frame));
         };
-        let attempt = catch_unwind(AssertUnwindSafe(|| look(inspector, plan, frame)));
+        let locator = plan.locator.as_ref().and_then(|locator| self.locators.get(&locator.name));
+        if locator.is_none() && plan.locator.is_some() {
+            return undecided(Reason::Internal, Some(frame));
+        }
+        let attempt = catch_unwind(AssertUnwindSafe(|| look(inspector, locator, plan, frame)));
         let stamp = plan.stamp.and_then(|place| stamp::read(frame, place));
         let inspected = match attempt {
             Ok(Ok(inspection)) => judged(inspection, frame, &model.identity),
@@ -377,22 +385,40 @@ fn reason_of(error: &InspectError) -> Reason {
     }
 }
 
-/// Finds the part where that is asked for, and judges it there.
-fn look(inspector: &mut Inspector, plan: &InspectionPlan, frame: &Frame) -> Result<Inspection, Reason> {
-    let found = |locator: &Arc<dyn Locate>| locator.locate(frame).map_or(Whereabouts::Lost, Whereabouts::Found);
-    let part = plan.locator.as_ref().map_or(Whereabouts::AsDrawn, found);
-    let placed = plan.rules.placed((frame.width, frame.height), part).inspect_err(|reason| {
+/// Judges a part where it lies. Whatever is not looked at is told, with the reason.
+fn look(inspector: &mut Inspector, locator: Option<&Locator>, plan: &InspectionPlan, frame: &Frame) -> Result<Inspection, Reason> {
+    let refused = |reason: &Reason| {
         tracing::warn!(
             inspection = plan.name,
             reason = reason.name(),
             "failed to look at a part: {}",
             reason.text()
         );
-    })?;
-    inspector.inspect_by(frame, &placed).map_err(|error| {
+    };
+    let failed = |error: InspectError| {
         tracing::error!(inspection = plan.name, %error, "failed to inspect a frame");
         reason_of(&error)
-    })
+    };
+    let size = (frame.width, frame.height);
+    let drawn = plan.rules.placed(size, Whereabouts::AsDrawn).inspect_err(refused)?;
+    let Some(locator) = locator else {
+        return inspector.inspect_by(frame, &drawn).map_err(failed);
+    };
+    let started = flow::now();
+    let upright = located::upright(locator, frame, drawn.area.crop).map_err(|why| {
+        tracing::info!(inspection = plan.name, %why, "a part is not decidable");
+        if why == NotUpright::Frame {
+            Reason::FrameSize
+        } else {
+            Reason::NotLocated
+        }
+    })?;
+    let placed = plan.rules.placed(upright.size(), upright.whereabouts()).inspect_err(refused)?;
+    let located = flow::now().since(started);
+    let mut inspection = inspector.inspect_by(&upright.frame, &placed).map_err(failed)?;
+    inspection.findings = upright.in_frame(inspection.findings, plan.rules.scale);
+    inspection.latency.preprocess += located;
+    Ok(inspection)
 }
 
 fn judged(inspection: Inspection, frame: &Frame, model: &ModelIdentity) -> Inspected {

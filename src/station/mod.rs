@@ -16,6 +16,7 @@
 //! | `engines.rs` | worker threads that own the models |
 //! | `models.rs` | which models are in force, and by which a part is judged |
 //! | `model_loader.rs` | other models while the station runs: proven beside, exchanged between two parts |
+//! | `located.rs` | inspections whose region goes with the part |
 //! | `reporter.rs` | what a station prints |
 //! | `departures.rs` | which parts have left: printed and recorded |
 //! | `forwarding.rs` | the thread on which records go to the historian |
@@ -32,6 +33,7 @@ pub mod departures;
 pub mod engines;
 pub mod forwarding;
 pub mod line_thread;
+pub mod located;
 pub mod memory;
 pub mod model_loader;
 pub mod models;

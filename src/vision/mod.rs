@@ -15,14 +15,21 @@
 //! | `inspector.rs` | the whole way for one image, timed |
 //! | `overlay.rs` | the picture that people look at |
 //! | `encode.rs` | pixels become an image file |
+//! | `grey.rs` | pictures of one channel, as calibration and locators look at them |
+//! | `locator/` | where the part lies in the frame |
+//! | `upright.rs` | a region of the part, as it would look if the part lay as in the reference |
+//! | `calibration/` | pixels become millimetres |
 //! | `stamp.rs` | the number of a part in the pixels of its frame |
 
+pub mod calibration;
 pub mod decode;
 pub mod detect;
 pub mod encode;
 pub mod engine_cache;
 pub mod findings;
+pub mod grey;
 pub mod inspector;
+pub mod locator;
 pub mod ort;
 pub mod overlay;
 pub mod pixels;
@@ -32,11 +39,9 @@ pub mod reading;
 pub mod regions;
 pub mod stamp;
 pub mod tiling;
+pub mod upright;
 
 use preprocess::TensorValues;
-
-use crate::capture::Frame;
-use crate::recipe::pose::Pose;
 
 /// Pixels of one image: 8-bit RGB, row by row, no padding.
 #[derive(Clone, PartialEq, Eq)]
@@ -238,10 +243,4 @@ pub trait Engine: Send {
     /// # Errors
     /// When shape or type do not fit the model, or the runtime fails.
     fn run(&mut self, shape: &[usize], values: TensorValues<'_>) -> Result<Vec<OutputTensor>, EngineError>;
-}
-
-/// The port to whatever finds a part in a frame.
-pub trait Locate: std::fmt::Debug + Send + Sync {
-    /// How the part moved against where it lay when the recipe was made; `None` where it is not found, or not for certain.
-    fn locate(&self, frame: &Frame) -> Option<Pose>;
 }

@@ -1,0 +1,305 @@
+//! Where the part lies in the frame: its shift and rotation against a picture that was taught. Pure.
+//!
+//! By the shape of edges: how well the directions of brightness gradients agree (C. Steger, "Occlusion, clutter, and illumination invariant
+//! object recognition", ISPRS 2002). Only directions count, so brighter or darker light changes nothing, and a part that is covered by a third
+//! loses a third of its score. The search goes from coarse to fine, then every edge is measured along its normal and the pose that fits all of
+//! them best is taken (least squares, as in the same paper).
+//!
+//! | file | what it does |
+//! |---|---|
+//! | `gradient.rs` | directions of gradients, per level of the pyramid |
+//! | `shape.rs` | edges of the reference |
+//! | `search.rs` | from coarse to fine |
+//! | `refine.rs` | to a fraction of a pixel |
+//!
+//! Points are those of OpenCV: the centre of the first pixel is (0, 0), x to the right, y down. Angles turn from x to y: clockwise as seen.
+
+mod gradient;
+mod refine;
+mod search;
+mod shape;
+#[cfg(test)]
+mod tests;
+
+use crate::part::Region;
+use crate::vision::grey::GreyImage;
+
+use refine::refined;
+use search::{Candidate, Search};
+use shape::Shape;
+
+/// A place, x and y, pixels.
+pub type Point = [f64; 2];
+
+/// Halvings of the picture at most.
+const LEVELS_MAX: usize = 5;
+
+/// Shortest side of a region that can be taught, pixels.
+pub const SIDE_PX_MIN: u32 = 24;
+
+/// Widest search, pixels to each side.
+pub const SHIFT_PX_MAX: f64 = 1024.0;
+
+/// How near the best's score another place may come, as a share of it, before it is unclear which of them is the part.
+const RIVAL_SCORE: f64 = 0.9;
+
+/// What lies nearer than this to the best is the same place, pixels.
+const SAME_PLACE_PX: f64 = 8.0;
+
+/// ... and what is turned by less than this against it, radians (6 degrees).
+const SAME_ANGLE_RAD: f64 = 0.105;
+
+/// How the part is searched for.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Settings {
+    /// How far it may be shifted to each side, pixels, up to [`SHIFT_PX_MAX`].
+    pub shift_px_max: f64,
+    /// How far it may be turned either way, degrees, up to 180.
+    pub angle_deg_max: f64,
+    /// Score from which it is found, above 0, at most 1: about the share of its edges that are seen.
+    pub score_min: f64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            shift_px_max: 64.0,
+            angle_deg_max: 15.0,
+            score_min: 0.6,
+        }
+    }
+}
+
+/// How a part lies, against the reference.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Pose {
+    /// To the right, pixels.
+    pub dx_px: f64,
+    /// Down, pixels.
+    pub dy_px: f64,
+    /// Turned about the middle of the taught region, clockwise as seen, radians.
+    pub angle_rad: f64,
+    /// The middle of the taught region, in the reference.
+    pub about_px: Point,
+}
+
+impl Pose {
+    /// Where a point of the reference lies in the frame.
+    pub fn to_frame(&self, [x, y]: Point) -> Point {
+        let (sin, cos) = self.angle_rad.sin_cos();
+        let [about_x, about_y] = self.about_px;
+        let (x, y) = (x - about_x, y - about_y);
+        [about_x + self.dx_px + cos * x - sin * y, about_y + self.dy_px + sin * x + cos * y]
+    }
+
+    /// Where a point of the frame lies in the reference.
+    pub fn to_reference(&self, [x, y]: Point) -> Point {
+        let (sin, cos) = self.angle_rad.sin_cos();
+        let [about_x, about_y] = self.about_px;
+        let (x, y) = (x - about_x - self.dx_px, y - about_y - self.dy_px);
+        [about_x + cos * x + sin * y, about_y - sin * x + cos * y]
+    }
+}
+
+/// A part that was found.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Located {
+    /// How it lies.
+    pub pose: Pose,
+    /// How well its edges agree with the reference, at most 1.
+    pub score: f64,
+}
+
+/// Why no part was found.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum NotLocated {
+    /// Nothing looks enough like it.
+    #[error("the part was not found: the best place scores {best_score:.2}, {score_min:.2} is needed")]
+    Unlike {
+        /// The best score anywhere.
+        best_score: f64,
+        /// What is needed.
+        score_min: f64,
+    },
+    /// Two places look like it.
+    #[error(
+        "the part was not found for certain: the best place scores {best_score:.2}, another one, {distance_px:.0} px and {angle_deg:.0} degrees away, {rival_score:.2}"
+    )]
+    Ambiguous {
+        /// The best score.
+        best_score: f64,
+        /// That of the other place.
+        rival_score: f64,
+        /// How far away it is, pixels.
+        distance_px: f64,
+        /// How far it is turned against the best, degrees.
+        angle_deg: f64,
+    },
+}
+
+impl NotLocated {
+    /// The best score anywhere.
+    pub fn best_score(&self) -> f64 {
+        match self {
+            Self::Unlike { best_score, .. } | Self::Ambiguous { best_score, .. } => *best_score,
+        }
+    }
+}
+
+/// Why a region cannot be taught.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub enum TeachError {
+    /// Not in the picture, or too small.
+    #[error(
+        "failed to teach the locator: its region (x {}, y {}, {}x{} px) must lie in the reference of {width}x{height} px and have at least \
+         {SIDE_PX_MIN} px a side", region.x, region.y, region.width, region.height
+    )]
+    Region {
+        /// The region.
+        region: Region,
+        /// Width of the reference, pixels.
+        width: usize,
+        /// Its height.
+        height: usize,
+    },
+    /// Hardly an edge in it.
+    #[error(
+        "failed to teach the locator: its region has only {found} edge points, {needed} are needed; choose one with outlines, print or holes"
+    )]
+    FewEdges {
+        /// Edge points found.
+        found: usize,
+        /// Points needed.
+        needed: usize,
+    },
+    /// The region looks like itself elsewhere.
+    #[error(
+        "failed to teach the locator: its region looks nearly the same {distance_px:.0} px and {angle_deg:.0} degrees away (score {rival_score:.2}); \
+         choose one that is like nothing else, or search less far"
+    )]
+    Ambiguous {
+        /// Score of the other place.
+        rival_score: f64,
+        /// How far away it is, pixels.
+        distance_px: f64,
+        /// How far it is turned, degrees.
+        angle_deg: f64,
+    },
+    /// Nobody can search that far in time.
+    #[error(
+        "failed to teach the locator: shift_px_max {shift_px_max} and angle_deg_max {angle_deg_max} make a search of {steps} steps, {limit} are the limit; \
+         search less far, or teach a larger region"
+    )]
+    TooWide {
+        /// Pixels to each side.
+        shift_px_max: f64,
+        /// Degrees either way.
+        angle_deg_max: f64,
+        /// Comparisons of a gradient.
+        steps: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// Settings that nothing can meet.
+    #[error(
+        "failed to teach the locator: shift_px_max must be from 0 to {SHIFT_PX_MAX}, angle_deg_max from 0 to 180, score_min above 0 and at most 1"
+    )]
+    Settings,
+}
+
+/// A part that can be found again.
+#[derive(Debug, Clone)]
+pub struct Locator {
+    shape: Shape,
+    search: Search,
+    settings: Settings,
+}
+
+impl Locator {
+    /// Learns what `region` of a reference looks like.
+    ///
+    /// # Errors
+    /// When the region has too little in it, or looks like itself elsewhere within the search.
+    pub fn teach(reference: &GreyImage, region: Region, settings: Settings) -> Result<Self, TeachError> {
+        let Settings {
+            shift_px_max,
+            angle_deg_max,
+            score_min,
+        } = settings;
+        let in_range = (0.0..=SHIFT_PX_MAX).contains(&shift_px_max) && (0.0..=180.0).contains(&angle_deg_max);
+        let is_score = score_min > 0.0 && score_min <= 1.0;
+        if !in_range || !is_score {
+            return Err(TeachError::Settings);
+        }
+        let (width, height) = (reference.width, reference.height);
+        let fits = region.is_within(width as u32, height as u32);
+        if !fits || region.width < SIDE_PX_MIN || region.height < SIDE_PX_MIN {
+            return Err(TeachError::Region { region, width, height });
+        }
+        let shape = Shape::of(reference, region)?;
+        let search = Search::new(&shape, settings)?;
+        let locator = Self { shape, search, settings };
+        match locator.locate(reference) {
+            Err(NotLocated::Ambiguous {
+                rival_score,
+                distance_px,
+                angle_deg,
+                ..
+            }) => Err(TeachError::Ambiguous {
+                rival_score,
+                distance_px,
+                angle_deg,
+            }),
+            _ => Ok(locator),
+        }
+    }
+
+    /// Where the part lies in a frame.
+    ///
+    /// # Errors
+    /// When nothing looks enough like it, or more than one place does.
+    pub fn locate(&self, frame: &GreyImage) -> Result<Located, NotLocated> {
+        let score_min = self.settings.score_min;
+        let unlike = |best_score: f64| NotLocated::Unlike { best_score, score_min };
+        let places = self.search.places(&self.shape, frame);
+        let best = *places.first().ok_or(unlike(0.0))?;
+        if best.score < score_min {
+            return Err(unlike(best.score));
+        }
+        if let Some(rival) = places[1..]
+            .iter()
+            .find(|rival| rival.score >= RIVAL_SCORE * best.score && !is_same(&best, rival))
+        {
+            return Err(NotLocated::Ambiguous {
+                best_score: best.score,
+                rival_score: rival.score,
+                distance_px: distance(&best, rival),
+                angle_deg: turn(&best, rival).to_degrees(),
+            });
+        }
+        let exact = refined(&self.shape, frame, best, self.settings.angle_deg_max > 0.0);
+        Ok(Located {
+            pose: Pose {
+                dx_px: exact.x - self.shape.middle[0],
+                dy_px: exact.y - self.shape.middle[1],
+                angle_rad: exact.angle,
+                about_px: self.shape.middle,
+            },
+            score: best.score,
+        })
+    }
+}
+
+fn distance(a: &Candidate, b: &Candidate) -> f64 {
+    (a.x - b.x).hypot(a.y - b.y)
+}
+
+/// By how much one is turned against the other, radians, 0 to pi.
+fn turn(a: &Candidate, b: &Candidate) -> f64 {
+    let turn = (a.angle - b.angle).rem_euclid(std::f64::consts::TAU);
+    turn.min(std::f64::consts::TAU - turn)
+}
+
+fn is_same(a: &Candidate, b: &Candidate) -> bool {
+    distance(a, b) <= SAME_PLACE_PX && turn(a, b) <= SAME_ANGLE_RAD
+}
