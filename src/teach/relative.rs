@@ -181,38 +181,37 @@ mod tests {
         }
     }
 
-    /// Images whose patches are alike up to a gain that differs from image to image; with one patch that is not.
-    fn dull_and_bright(images: usize, odd: Option<usize>) -> Embeddings {
+    /// An image of a gain, whose patches are alike up to that; with one patch that is not, if `is_odd`.
+    fn image(gain: f32, is_odd: bool) -> Vec<f32> {
         let pattern = [1.0_f32, 2.0, 3.0, 4.0, 3.0, 2.0, 1.0, 2.0];
-        let values = (0..images).flat_map(|image| {
-            let gain = 1.0 + image as f32;
-            (0..16).flat_map(move |patch| {
-                let is_odd = odd == Some(image) && patch == 5;
-                (0..4).map(move |channel| gain * (pattern[(patch + channel) % 8] + if is_odd && channel == 0 { 2.5 } else { 0.0 }))
-            })
-        });
-        embeddings(values.collect(), 16, 4)
+        let value = |at: usize| {
+            let (patch, channel) = (at / 4, at % 4);
+            let change = if is_odd && patch == 5 && channel == 0 { 2.5 } else { 0.0 };
+            gain * (pattern[(patch + channel) % 8] + change)
+        };
+        (0..64).map(value).collect()
     }
 
     #[test]
     fn what_is_odd_on_a_dull_part_stands_out_against_its_own_part() {
-        let good = dull_and_bright(8, None);
-        let odd = dull_and_bright(8, Some(0));
+        let taught = (1_u8..9).flat_map(|gain| image(f32::from(gain), false)).collect();
+        let good = embeddings(taught, 16, 4);
         let options = PatchCoreOptions {
             bank: 64,
             neighbours: 1,
             ..PatchCoreOptions::default()
         };
+        // A dull part with a defect, in units of the worst of good parts of gains that were not taught.
         let share = |score: &dyn Fn(&[f32]) -> f32| {
-            let worst = good.images().map(score).fold(0.0, f32::max);
-            score(odd.image(0)) / worst.max(1e-3)
+            let worst = [1.5, 4.5, 7.5]
+                .map(|gain| score(&image(gain, false)))
+                .into_iter()
+                .fold(1e-3, f32::max);
+            score(&image(1.0, true)) / worst
         };
-        let plain = PatchCore::fit(&good, options);
-        let relative = Relative::fit(&good, options);
-        let (plain, relative) = (
-            share(&|image| plain.score(image).image),
-            share(&|image| relative.score(image).image),
-        );
+        let (plain, relative) = (PatchCore::fit(&good, options), Relative::fit(&good, options).relative);
+        let plain = share(&|image| plain.score(image).image);
+        let relative = share(&|image| highest(&relative.levels(&relative_to_own(image, 4, 0.0), 0.0)));
         assert!(relative > 2.0 * plain, "as it is {plain}, relative {relative}");
     }
 
