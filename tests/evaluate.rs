@@ -100,6 +100,8 @@ fn detector(folder: &Path) {
         "unit",
         "--fit",
         "stretch",
+        "--filter",
+        "bilinear",
         "--class",
         "red",
         "--class",

@@ -4,6 +4,7 @@ use super::file::ModelFile;
 use super::{Questions, Told};
 use crate::model::manifest::{BAR_LEVEL, InputSpec, Normalisation};
 use crate::model::onnx::TensorProto;
+use crate::vision::detect::Size;
 use crate::vision::preprocess::{Colour, Element, Layout};
 use crate::vision::{ElementType, Port};
 
@@ -94,12 +95,7 @@ pub(super) fn input(inputs: &[Port], known: &Told, questions: &mut Questions) ->
         Some(ElementType::F16) => Element::F16,
         _ => return Err(format!("its input {port} has neither bytes nor floats; export it so")),
     };
-    let (width, told_width) = (shape.width, known.size.map(|(width, _)| width));
-    let (height, told_height) = (shape.height, known.size.map(|(_, height)| height));
-    let (width, height) = (side(port, "width", width, told_width)?, side(port, "height", height, told_height)?);
-    if width.is_none() || height.is_none() {
-        questions.ask("which size its input has (--size WxH)");
-    }
+    let size = questions.unless(size(inputs, known)?, "which size its input has (--size WxH)");
     let colour = match shape.channels {
         Some(1) => Some(Colour::Gray),
         _ => questions.unless(known.colour, "in which order its colours are (--colour rgb or --colour bgr)"),
@@ -119,8 +115,7 @@ pub(super) fn input(inputs: &[Port], known: &Told, questions: &mut Questions) ->
         known.filter,
         "how pixels became fewer where it was trained (--filter point as OpenCV does unless told, bilinear as Pillow and torchvision do, or area)",
     );
-    let (Some(width), Some(height), Some(colour), Some(range), Some(fit), Some(filter)) = (width, height, colour, range, fit, filter)
-    else {
+    let (Some(Size { width, height }), Some(colour), Some(range), Some(fit), Some(filter)) = (size, colour, range, fit, filter) else {
         return Ok(None);
     };
     let (normalisation, affine) = match dtype {
@@ -143,6 +138,18 @@ pub(super) fn input(inputs: &[Port], known: &Told, questions: &mut Questions) ->
         fill: known.fill.unwrap_or(BAR_LEVEL),
         filter,
     }))
+}
+
+/// The size of the input, once it is known.
+///
+/// # Errors
+/// As [`input`].
+pub(super) fn size(inputs: &[Port], known: &Told) -> Result<Option<Size>, String> {
+    let Some(port) = inputs.first() else { return Ok(None) };
+    let shape = PictureShape::of(port)?;
+    let width = side(port, "width", shape.width, known.size.map(|(width, _)| width))?;
+    let height = side(port, "height", shape.height, known.size.map(|(_, height)| height))?;
+    Ok(width.zip(height).map(|(width, height)| Size { width, height }))
 }
 
 /// A side of the input, of the file or as told.
@@ -174,12 +181,8 @@ pub(super) fn pin_second_input(file: &mut ModelFile<'_>, inputs: &[Port], known:
             "its input {size} has to be written into it, which takt does only where weights are not in files of their own; export it as one file"
         ));
     }
+    let Size { width, height } = self::size(inputs, known)?.ok_or("its file leaves open which size its input has (--size WxH)")?;
     let shape = PictureShape::of(image)?;
-    let side = |name, length, told| {
-        side(image, name, length, told)?.ok_or_else(|| "its file leaves open which size its input has (--size WxH)".to_owned())
-    };
-    let width = side("width", shape.width, known.size.map(|(width, _)| width))?;
-    let height = side("height", shape.height, known.size.map(|(_, height)| height))?;
     let batch = shape.batch.unwrap_or(1);
     let values: Vec<i64> = (0..batch).flat_map(|_| [i64::from(width), i64::from(height)]).collect();
     file.pin_input(TensorProto::ints(&size.name, &[batch, 2], &values));

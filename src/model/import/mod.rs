@@ -25,8 +25,8 @@ use super::golden::Gated;
 use super::manifest::{FORMAT_VERSION, Fit, Golden, Imported, Manifest, Provenance, somebody, unix_ns};
 use super::package::{Package, PackageError, check_place, write};
 use crate::vision::decode::DecodeError;
+use crate::vision::detect::HeadKind;
 use crate::vision::detect::nms::Scope;
-use crate::vision::detect::{HeadKind, Size};
 use crate::vision::pixels::ScoreForm;
 use crate::vision::preprocess::{Colour, Filter, PreprocessError, SpecError};
 use crate::vision::{Engine, EngineError, EngineOptions, Port};
@@ -199,10 +199,7 @@ fn describe(file: &ModelFile<'_>, inputs: &[Port], outputs: &[Port], told: &Told
     let mut questions = Questions::default();
     let unusable = |reason| unusable(file.path, reason);
     let input = input::input(inputs, told, &mut questions).map_err(unusable)?;
-    let size = input.as_ref().map(|input| Size {
-        width: input.width,
-        height: input.height,
-    });
+    let size = input::size(inputs, told).map_err(unusable)?;
     let meaning = outputs::meaning(outputs, size, told, &mut questions).map_err(unusable)?;
     let (Some(input), Some(meaning), true) = (input, meaning, questions.0.is_empty()) else {
         return Err(ImportError::Questions {
