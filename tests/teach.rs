@@ -108,7 +108,7 @@ fn inspect_prints_what_the_contract_promises() {
     );
     assert_eq!(
         keys(&line["findings"][0]),
-        ["area_px", "class", "height", "score", "width", "x", "y"]
+        ["area_px", "class", "height", "length_px", "score", "width", "x", "y"]
     );
     assert_eq!(keys(&line["latency_us"]), ["decode", "infer", "postprocess", "preprocess"]);
     assert_eq!(line["image"].as_str(), image.to_str());

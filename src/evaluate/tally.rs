@@ -55,12 +55,12 @@ impl Tally {
         if let (Some(tally), Truth::Objects(objects)) = (&mut self.objects, &sample.truth) {
             let found = match &answer {
                 Answer::Boxes(boxes) => boxes.as_slice(),
-                Answer::Bare | Answer::Shares(_) | Answer::Labels { .. } => &[],
+                Answer::Bare | Answer::Shares(_) => &[],
             };
             add_objects(tally, self.classes.len(), objects, found);
         }
-        if let (Some(tally), Answer::Labels { width, height, classes }) = (&mut self.labels, &answer) {
-            tally.add(sample, *width, *height, classes)?;
+        if let (Some(tally), Some(said)) = (&mut self.labels, &inspection.classes) {
+            tally.add(sample, said.width, said.height, &said.classes)?;
         }
         let Answer::Shares(shares) = answer else { return Ok(None) };
         let Some((said, _)) = shares.iter().enumerate().max_by(|(_, a), (_, b)| a.total_cmp(b)) else {

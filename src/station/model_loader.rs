@@ -11,6 +11,7 @@
 //! Those before stay loaded for as long as a part is open that is judged by them. There is one candidate at a time, and no second exchange
 //! before the parts of the last are gone: an engine holds two sets of models at most, and one candidate.
 
+use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
@@ -249,12 +250,12 @@ impl ModelLoader {
     fn find(&self, asked: &str) -> Result<Vec<InspectionIndex>, ActivationError> {
         let named = |place: &&Place| place.name == asked || place.name_in_recipe() == asked;
         let known = || {
-            let names: Vec<String> = self
+            let names: BTreeSet<String> = self
                 .inspections
                 .iter()
-                .map(|place| format!("\"{}\"", place.name_in_recipe()))
+                .map(|place| format!("\"{}\"", self.name_of(place)))
                 .collect();
-            names.join(", ")
+            names.into_iter().collect::<Vec<_>>().join(", ")
         };
         let Some(first) = self.inspections.iter().find(named) else {
             return Err(ActivationError::UnknownInspection {
@@ -276,6 +277,16 @@ impl ModelLoader {
         let is_one = |place: &Place| (&place.name, &place.configured) == (&first.name, &first.configured);
         let indices = self.inspections.iter().enumerate().filter(|(_, place)| is_one(place));
         Ok(indices.map(|(index, _)| index).collect())
+    }
+
+    /// What an inspection goes by: its name, with the recipe's number where others of that name have a package of their own.
+    fn name_of(&self, place: &Place) -> String {
+        let is_other = |other: &Place| other.name == place.name && other.configured != place.configured;
+        if self.inspections.iter().any(is_other) {
+            place.name_in_recipe()
+        } else {
+            place.name.clone()
+        }
     }
 
     /// Whether models may be exchanged now.
@@ -371,7 +382,7 @@ impl ModelLoader {
         for place in inspections.iter().map(|index| &self.inspections[*index]) {
             let misfit = |reason| ActivationError::Rules {
                 package: source.into(),
-                inspection: place.name_in_recipe(),
+                inspection: self.name_of(place),
                 reason,
             };
             place.rules.check(&abilities).map_err(misfit)?;

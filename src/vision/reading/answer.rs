@@ -15,15 +15,6 @@ pub enum Answer {
     Bare,
     /// For each class, by its number, how much the image is of it; they sum up to 1.
     Shares(Vec<f32>),
-    /// For each pixel of the picture, row by row, the number of its class; a number beyond the classes where it is of none.
-    Labels {
-        /// Pixels per row.
-        width: usize,
-        /// Rows.
-        height: usize,
-        /// `width * height` numbers.
-        classes: Vec<u16>,
-    },
     /// Boxes, best first, of all classes, those that are no defects too.
     Boxes(Vec<Candidate>),
 }
