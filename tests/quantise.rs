@@ -39,8 +39,8 @@ fn quantise(package: &Path, good: &Path, out: &Path) -> Command {
     command
 }
 
-/// Scores of drawn parts are few and low, so that they move further than those of pictures.
-const TOLERANCE: [&str; 2] = ["--tolerance", "0.15"];
+/// Drawn parts are alike, so that good ones lie near those taught from, where the rounding of features counts for more than in pictures.
+const TOLERANCE: [&str; 2] = ["--tolerance", "0.3"];
 
 /// Scores and verdicts of images.
 fn judged(model: &Path, images: &Path) -> Vec<(f64, String)> {
@@ -62,7 +62,7 @@ fn bytes_judge_as_full_precision_does_and_the_package_says_what_it_is() {
     .json();
     let [lowest, highest] = ["score_moved_min", "score_moved_max"].map(|key| told[0][key].as_f64().unwrap());
     assert!(told[0]["speed_ratio"].as_f64() > Some(0.0), "{told:?}");
-    assert!(lowest <= highest && lowest.abs().max(highest.abs()) <= 0.15, "{told:?}");
+    assert!(lowest <= highest && lowest.abs().max(highest.abs()) <= 0.3, "{told:?}");
 
     let (plain, bytes) = (Package::open(&LESSON.model()).unwrap(), Package::open(&out).unwrap());
     assert_eq!(
@@ -84,7 +84,7 @@ fn bytes_judge_as_full_precision_does_and_the_package_says_what_it_is() {
     parts::write(&scratched, 200, 4, true);
     for images in [unseen, scratched] {
         for ((plain, verdict), (bytes, same)) in judged(&LESSON.model(), &images).iter().zip(judged(&out, &images)) {
-            assert!((plain - bytes).abs() < 0.15 * plain, "{bytes} instead of {plain}");
+            assert!((plain - bytes).abs() < 0.3 * plain, "{bytes} instead of {plain}");
             assert_eq!(*verdict, same);
         }
     }
