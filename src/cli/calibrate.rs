@@ -257,7 +257,7 @@ fn report(args: &CalibrateArgs, record: &Record, estimate: &Estimate, views: &[V
     ];
     if let (Method::SeveralViews, Some([off_x, off_y])) = (record.method, estimate.focal_deviation_px) {
         let [x, y] = lens.focal_px;
-        rows.push(("focal length", format!("{x:.2} ± {:.2} px, {y:.2} ± {:.2} px", off_x, off_y)));
+        rows.push(("focal length", format!("{x:.2} ± {off_x:.2} px, {y:.2} ± {off_y:.2} px")));
         rows.push(("principal point", format!("{:.2}, {:.2} px", lens.centre_px[0], lens.centre_px[1])));
     }
     let [k1, k2, p1, p2, k3] = lens.distortion;
