@@ -169,7 +169,7 @@ fn where_several_heads_fit_it_is_asked_which() {
     }
     let folder = tempfile::tempdir().unwrap();
     run(&mut import(&file, folder.path(), &folder.path().join("model"))).refused(&[
-        "--head yolo_v5 or yolox_raw or yolox_decoded",
+        "--head yolox_raw or yolox_decoded",
         "--fit",
         "--class",
     ]);

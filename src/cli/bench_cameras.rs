@@ -218,6 +218,7 @@ impl Engines {
             camera: format!("camera {number}"),
             locator: None,
             rules: Rules::default(),
+            calibrated_px: None,
             stamp: None,
         };
         let plans = Arc::new((0..frames.len()).map(plan).collect::<Vec<_>>());

@@ -119,7 +119,7 @@ fn check_view(root: &Table<'_>, place: &str, inspection: &InspectionConfig, came
     for (index, _) in unmeasured.filter(|_| camera.scale.is_none()) {
         let camera = quoted(&camera.name);
         let reason = format!(
-            "criterion {} asks for millimetres, but camera {camera} has no scale; give it mm_per_px",
+            "criterion {} asks for millimetres, but camera {camera} has no scale; give it mm_per_px or a calibration",
             index + 1
         );
         root.refuse_at(&format!("{place}.criterion.{index}"), &what, reason);

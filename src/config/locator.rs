@@ -107,6 +107,8 @@ mod tests {
     use super::*;
     use crate::config::reader::Document;
     use crate::config::{ConfigErrors, StationConfig};
+    use crate::recipe::measure::Scale;
+    use crate::vision::calibration::file::Record;
 
     const STATION: &str = r#"config_version = 1
 [station]
@@ -214,5 +216,21 @@ region = { x = 40, y = 30, width = 200, height = 120 }
             "unknown key \"shift_px\"; did you mean \"shift_px_max\"?",
         );
         assert_refused(&format!("{text}score_min = 0\n"), "score_min is 0; give a number from 0.2 to 1");
+    }
+
+    #[test]
+    fn a_calibration_gives_a_camera_its_scale_and_the_size_it_holds_for() {
+        let fixture = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/fixtures/calibration_v1.toml");
+        let with = |line: &str| STATION.replace("name = \"top\"\n", &format!("name = \"top\"\n{line}\n")) + LOCATOR;
+        let top = read(&with(&format!("calibration = \"{fixture}\""))).unwrap().cameras[0].clone();
+        let record = Record::from_text(include_str!("../../tests/fixtures/calibration_v1.toml")).unwrap();
+        let [width, height] = record.calibration.size_px;
+        assert_eq!(top.calibrated_px, Some((width, height)));
+        assert_eq!(top.scale, Scale::new(record.calibration.scale_mm_per_px()));
+        assert_refused(
+            &with(&format!("calibration = \"{fixture}\"\nmm_per_px = 0.05")),
+            "leave one of them out",
+        );
+        assert_refused(&with("calibration = \"none.toml\""), "none.toml cannot be read");
     }
 }

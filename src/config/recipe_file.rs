@@ -326,7 +326,9 @@ mod tests {
         refused(
             "mm_per_px = 0.05",
             "",
-            &["failed to read inspection \"seal\": criterion 1 asks for millimetres, but camera \"top\" has no scale; give it mm_per_px"],
+            &[
+                "failed to read inspection \"seal\": criterion 1 asks for millimetres, but camera \"top\" has no scale; give it mm_per_px or a calibration",
+            ],
         );
         refused(
             "camera = \"side\"",

@@ -152,6 +152,8 @@ pub struct CameraConfig {
     pub source: CameraSource,
     /// How large a pixel is in the plane of the part; `None` where nobody said.
     pub scale: Option<Scale>,
+    /// Width and height of the frames that this holds for, where a calibration said it.
+    pub calibrated_px: Option<(u32, u32)>,
     /// Where a twin writes the part number into the pixels; outside every region that is inspected.
     pub stamp: Option<StampPlace>,
 }

@@ -1,5 +1,6 @@
 //! `station.toml`, table by table: each is read by itself, whatever is wrong with the others; then what could be read is held together.
 
+use std::fs;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -22,6 +23,7 @@ use crate::capture::PixelFormat;
 use crate::line::config::{ResultMode, TriggerSource};
 use crate::part::Region;
 use crate::recipe::measure::{MM_PER_PX, Scale};
+use crate::vision::calibration::file::Record;
 use crate::vision::providers::ProviderOrder;
 use crate::vision::{EngineOptions, Provider};
 
@@ -297,18 +299,39 @@ fn read_camera(table: &mut Table<'_>, folder: &Path) -> Answer<CameraConfig> {
             cell_px: cell_px?,
         })
     });
-    let scale = read_scale(table);
+    let scale = read_scale(table, folder);
+    let (scale, calibrated_px) = scale?;
     Ok(CameraConfig {
         name: name?,
         source: source?,
-        scale: scale?,
+        scale,
+        calibrated_px,
         stamp: stamp?,
     })
 }
 
-/// How large a pixel of a camera is in the plane of the part.
-fn read_scale(table: &mut Table<'_>) -> Answer<Option<Scale>> {
-    Ok(table.optional("mm_per_px", number(MM_PER_PX))?.and_then(Scale::new))
+/// A scale, and width and height of the frames that it holds for where a calibration says it.
+type CameraScale = (Option<Scale>, Option<(u32, u32)>);
+
+/// How large a pixel of a camera is in the plane of the part, and for frames of which size that holds, where a calibration says it.
+fn read_scale(table: &mut Table<'_>, folder: &Path) -> Answer<CameraScale> {
+    let told = table.optional("mm_per_px", number(MM_PER_PX));
+    let file = table.optional("calibration", path(folder));
+    let (told, file) = (told?, file?);
+    let Some(file) = file else {
+        return Ok((told.and_then(Scale::new), None));
+    };
+    if told.is_some() {
+        return Err(table.refuse(
+            "calibration",
+            "a calibration says how large a pixel is, and mm_per_px does too; leave one of them out",
+        ));
+    }
+    let text = fs::read_to_string(&file)
+        .map_err(|error| table.refuse("calibration", format!("{} cannot be read: {error}; check the path", file.display())))?;
+    let record = Record::from_text(&text).map_err(|error| table.refuse("calibration", format!("{}: {error}", file.display())))?;
+    let [width, height] = record.calibration.size_px;
+    Ok((Scale::new(record.calibration.scale_mm_per_px()), Some((width, height))))
 }
 
 fn read_camera_source(table: &mut Table<'_>, folder: &Path) -> Answer<CameraSource> {

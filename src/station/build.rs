@@ -700,6 +700,7 @@ fn workers(
             camera: camera.map_or_else(String::new, |camera| camera.name.clone()),
             locator: inspection.locator.and_then(|locator| config.locators.get(locator).cloned()),
             rules: inspection.rules.clone(),
+            calibrated_px: camera.and_then(|camera| camera.calibrated_px),
             stamp: camera.and_then(|camera| camera.stamp),
         }
     };

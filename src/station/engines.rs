@@ -64,6 +64,8 @@ pub struct InspectionPlan {
     pub locator: Option<LocatorConfig>,
     /// Where it looks, and what rejects a part.
     pub rules: Rules,
+    /// Width and height of the frames that the rules' scale holds for, where that is known.
+    pub calibrated_px: Option<(u32, u32)>,
     /// Where the part number is stamped into the camera's frames.
     pub stamp: Option<StampPlace>,
 }
@@ -400,6 +402,15 @@ fn look(inspector: &mut Inspector, locator: Option<&Locator>, plan: &InspectionP
         reason_of(&error)
     };
     let size = (frame.width, frame.height);
+    if plan.calibrated_px.is_some_and(|calibrated| calibrated != size) {
+        tracing::error!(
+            inspection = plan.name,
+            width = size.0,
+            height = size.1,
+            "failed to measure in a frame of another size than the camera was calibrated with; calibrate it again"
+        );
+        return Err(Reason::FrameSize);
+    }
     let drawn = plan.rules.placed(size, Whereabouts::AsDrawn).inspect_err(refused)?;
     let Some(locator) = locator else {
         return inspector.inspect_by(frame, &drawn).map_err(failed);
