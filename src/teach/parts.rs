@@ -92,7 +92,9 @@ pub(super) fn cut(picture: &Image, lesson: &Lesson, tensor: &mut InputTensor) ->
 /// Images that are at the model's size already.
 pub(super) fn whole(images: Vec<GoodImage>) -> GoodParts {
     let mut parts = GoodParts::default();
-    images.into_iter().for_each(|(path, pixels)| parts.push(path, vec![pixels]));
+    for (path, pixels) in images {
+        parts.push(path, vec![pixels]);
+    }
     parts
 }
 

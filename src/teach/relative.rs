@@ -102,7 +102,9 @@ impl Side {
 
     fn levels(&self, image: &[f32], own_level: f32) -> Vec<f32> {
         let mut levels = above_own(self.bank.distances(image), own_level);
-        levels.iter_mut().for_each(|level| *level *= 1.0 / self.unit);
+        for level in &mut levels {
+            *level *= 1.0 / self.unit;
+        }
         levels
     }
 }
@@ -118,7 +120,9 @@ fn above_own(mut distances: Vec<f32>, own_level: f32) -> Vec<f32> {
         let mut sorted = distances.clone();
         let rank = calm_rank(sorted.len());
         let calm = *sorted.select_nth_unstable_by(rank, f32::total_cmp).1;
-        distances.iter_mut().for_each(|distance| *distance -= own_level * calm);
+        for distance in &mut distances {
+            *distance -= own_level * calm;
+        }
     }
     distances
 }
@@ -127,7 +131,9 @@ fn above_own(mut distances: Vec<f32>, own_level: f32) -> Vec<f32> {
 fn relative_to_own(image: &[f32], channels: usize, floor: f32) -> Vec<f32> {
     let (mut patches, mean_square) = centred(image, channels);
     let deviation = (mean_square + floor).sqrt();
-    patches.iter_mut().for_each(|value| *value /= deviation);
+    for value in &mut patches {
+        *value /= deviation;
+    }
     patches
 }
 
