@@ -27,7 +27,7 @@ use crate::vision::{EngineOptions, Provider};
 const SIZE: (u32, u32) = (256, 256);
 
 #[derive(Debug, Args)]
-#[allow(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
+#[allow(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 pub(super) struct TeachArgs {
     /// Folder of images of good parts
     #[arg(long, value_name = "DIR")]

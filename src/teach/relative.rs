@@ -131,7 +131,7 @@ fn above_own(mut distances: Vec<f32>, own_level: f32) -> Vec<f32> {
 fn relative_to_own(image: &[f32], channels: usize, floor: f32) -> Vec<f32> {
     let (mut patches, mean_square) = centred(image, channels);
     let deviation = (mean_square + floor).sqrt();
-    for value in &mut *patches {
+    for value in &mut patches {
         *value /= deviation;
     }
     patches

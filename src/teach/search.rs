@@ -486,7 +486,7 @@ mod tests {
             good: good.path().into(),
             ..Lesson::default()
         };
-        let found = search_among(&small, &base, None, Duration::from_hours(1), &crate::teach::progress::Silent).unwrap();
+        let found = search_among(&small, &base, None, Duration::from_mins(1), &crate::teach::progress::Silent).unwrap();
         assert_eq!((found.tried.len(), found.yardstick), (3, Yardstick::DrawnDefects));
         assert!(
             found
