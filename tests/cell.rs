@@ -80,8 +80,15 @@ impl Cell {
     /// Starts the station with these variables in its environment, and waits until it has its models.
     pub(crate) fn start_with(&self, variables: &[(&str, &OsStr)]) -> Running {
         let running = self.launch_with(variables);
-        running.wait(|line| line["event"] == "state" && line["error"] != "models_not_ready");
+        running.wait(has_models);
         running
+    }
+
+    /// Starts the station again. Returns what it printed on the way too: parts of its life before may be among it.
+    pub(crate) fn start_again(&self) -> (Running, Vec<Value>) {
+        let running = self.launch();
+        let lines = running.wait(has_models);
+        (running, lines)
     }
 
     /// Starts the station.
@@ -115,6 +122,10 @@ impl Cell {
         });
         Running { child, lines, log }
     }
+}
+
+fn has_models(line: &Value) -> bool {
+    line["event"] == "state" && line["error"] != "models_not_ready"
 }
 
 /// A station that runs. Ended by its process ID at the latest when the test ends.

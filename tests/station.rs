@@ -318,7 +318,9 @@ fn a_foreign_plc_runs_two_hundred_parts_with_restarts_of_either_side() {
     let mut said: Vec<Value> = lines.iter().take(120).collect();
     // In the middle of a part, as power would fail.
     let mut told = running.kill();
-    running = cell.start();
+    let (again, recovered) = cell.start_again();
+    running = again;
+    told.extend(recovered);
     said.extend(lines.iter());
     assert!(master.wait().unwrap().success(), "{:#?}", said.last());
     let (code, rest, log) = running.stop();
