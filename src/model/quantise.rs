@@ -324,31 +324,25 @@ fn refused(path: &Path, manifest: &Manifest, error: PackageError) -> QuantiseErr
                     ..
                 },
             ..
-        } if verdict == expected_verdict && near(score, expected) => QuantiseError::Findings {
-            package: path.into(),
-            image,
-        },
-        PackageError::Golden {
-            source:
-                GoldenError::Mismatch {
+        } => {
+            if verdict == expected_verdict && near(score, expected) {
+                QuantiseError::Findings {
+                    package: path.into(),
+                    image,
+                }
+            } else {
+                QuantiseError::Gate {
+                    package: path.into(),
                     image,
                     score,
                     verdict,
                     expected,
                     expected_verdict,
-                    ..
-                },
-            ..
-        } => QuantiseError::Gate {
-            package: path.into(),
-            image,
-            score,
-            verdict,
-            expected,
-            expected_verdict,
-            moved: moved(score, expected, manifest.threshold.score),
-            tolerance: tolerance(manifest),
-        },
+                    moved: moved(score, expected, manifest.threshold.score),
+                    tolerance: tolerance(manifest),
+                }
+            }
+        }
         other => other.into(),
     }
 }
