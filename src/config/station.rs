@@ -15,7 +15,7 @@ use super::station_file;
 use super::timing::{GateTiming, Pace, ms, time_to_outcome};
 pub use crate::capture::CameraClock;
 pub use crate::capture::v4l::{ControlSetting, DeviceSettings};
-use crate::line::config::{LineConfig, RecipePlan, ResultMode, TriggerSource};
+use crate::line::config::{LineConfig, RecipePlan, ResultMode, SerialMode, TriggerSource};
 use crate::line::event::CameraIndex;
 use crate::line::tags::TagPlan;
 use crate::recipe::Rules;
@@ -47,6 +47,10 @@ pub struct StationConfig {
     pub timing: TimingConfig,
     /// Whether the PLC counts cycle IDs up by one.
     pub sequential: bool,
+    /// Where serial numbers come from.
+    pub serial: SerialMode,
+    /// Whether nothing is real: no part is passed.
+    pub simulated: bool,
     /// The cameras, at least one, by [`CameraIndex`].
     pub cameras: Vec<CameraConfig>,
     /// What finds parts in frames.
@@ -230,6 +234,9 @@ impl StationConfig {
             trigger_grace: self.plc.trigger_grace,
             heartbeat_timeout: self.plc.heartbeat_timeout,
             sequential: self.sequential,
+            serial: self.serial,
+            simulated: self.simulated,
+            workers: self.engine.workers,
             cameras: self.cameras.len(),
             tags: self.tags.clone(),
             recipes: RecipePlan::all(self.recipes.iter().map(cameras_of)),

@@ -20,7 +20,7 @@ use super::value::{
     also, controls, description, flag, log_filter, machine, millis, name, number, one_of, only, path, socket, whole, whole_u32,
 };
 use crate::capture::PixelFormat;
-use crate::line::config::{ResultMode, TriggerSource};
+use crate::line::config::{ResultMode, SerialMode, TriggerSource};
 use crate::part::Region;
 use crate::recipe::measure::{MM_PER_PX, Scale};
 use crate::vision::calibration::file::Record;
@@ -59,6 +59,7 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     let result = root.table_or_defaults("result", read_result);
     let timing = root.table("timing", |table| read_timing(table));
     let sequential = root.table_or_defaults("cycle_id", |table| table.or("sequential", true, flag));
+    let serial = root.table_or_defaults("serial", read_serial);
     let cameras = root.tables("camera", "camera", CAMERAS_MAX, |table| read_camera(table, folder));
     let names = root.names_of("camera");
     let locators = locator::read_all(root, folder, &names);
@@ -114,7 +115,7 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     for inspection in recipes.iter_mut().flat_map(|recipe| &mut recipe.inspections) {
         inspection.rules.scale = cameras.get(inspection.camera).and_then(|camera| camera.scale);
     }
-    let (id, state_directory, runtime_directory) = station?;
+    let (id, state_directory, runtime_directory, simulated) = station?;
     let (directory, journal) = journal?;
     Ok(StationConfig {
         journal: JournalConfig {
@@ -133,6 +134,8 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
         result: result?,
         timing: timing?,
         sequential: sequential?,
+        serial: serial?,
+        simulated,
         cameras,
         locators: locators?,
         recipes,
@@ -143,11 +146,24 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     })
 }
 
-fn read_station(table: &mut Table<'_>, folder: &Path) -> Answer<(String, PathBuf, PathBuf)> {
+fn read_station(table: &mut Table<'_>, folder: &Path) -> Answer<(String, PathBuf, PathBuf, bool)> {
     let id = table.required("id", name);
     let state_directory = table.required("state_directory", path(folder));
     let runtime_directory = table.required("runtime_directory", path(folder));
-    Ok((id?, state_directory?, runtime_directory?))
+    let simulated = table.or("simulated", false, flag);
+    Ok((id?, state_directory?, runtime_directory?, simulated?))
+}
+
+fn read_serial(table: &mut Table<'_>) -> Answer<SerialMode> {
+    let is_latched = table.or("mode", false, one_of([("with_trigger", false), ("latched", true)]));
+    let required = table.optional("required", flag);
+    match (is_latched?, required?) {
+        (true, required) => Ok(SerialMode::Latched {
+            required: required.unwrap_or(false),
+        }),
+        (false, None) => Ok(SerialMode::WithTrigger),
+        (false, Some(_)) => Err(table.refuse("required", "required is for the mode \"latched\"; remove it")),
+    }
 }
 
 fn read_plc(table: &mut Table<'_>) -> Answer<PlcConfig> {

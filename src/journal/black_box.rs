@@ -11,6 +11,7 @@
 //! | 24..28 | CRC-32 of the bytes above |
 //! | 32..40 | sequence below which every record has left the station |
 //! | 40..44 | duplicates counted |
+//! | 48..72, 72..76 | counters when the PLC cleared them last, CRC-32 of these; 0 where it never did |
 //! | 4096.. | slots of [`SLOT_BYTES`] bytes; a part is in slot `sequence % SLOTS` |
 //!
 //! A slot has two halves, each with a CRC-32 of its own: *opened*, then *decided*. A kill between two stores can only lose the half that was
@@ -47,6 +48,8 @@ const HEADER_BYTES: usize = 4096;
 const FILE_BYTES: usize = HEADER_BYTES + SLOTS as usize * SLOT_BYTES;
 const REPORTED_AT: usize = 32;
 const DUPLICATES_AT: usize = 40;
+const COUNTS_BASE_AT: usize = 48;
+const COUNTS_BASE_BYTES: usize = 24;
 const OPENED_BYTES: usize = 76;
 const DECIDED_BYTES: usize = SLOT_BYTES - OPENED_BYTES;
 
@@ -117,6 +120,8 @@ pub struct Recovered {
     pub reported_below: u64,
     /// Duplicates counted.
     pub duplicates: u32,
+    /// How the counters stood when the PLC cleared them last, if it ever did in this black box.
+    pub counts_base: Option<Counts>,
     /// Whether there was none of this epoch, or it was damaged: the first start, or one after the machine was off.
     pub is_new: bool,
 }
@@ -229,6 +234,24 @@ impl BlackBox {
         self.store(DUPLICATES_AT, count.to_le_bytes());
     }
 
+    /// Notes how the counters stand as the PLC clears them.
+    pub fn write_counts_base(&mut self, base: &Counts) {
+        let mut bytes = [0; COUNTS_BASE_BYTES + 4];
+        for (place, count) in bytes.chunks_exact_mut(4).zip(base.to_array()) {
+            place.copy_from_slice(&count.to_le_bytes());
+        }
+        let crc = crc32fast::hash(&bytes[..COUNTS_BASE_BYTES]);
+        bytes[COUNTS_BASE_BYTES..].copy_from_slice(&crc.to_le_bytes());
+        self.store(COUNTS_BASE_AT, bytes);
+    }
+
+    /// How the counters stood when they were cleared last; `None` if that is not known here.
+    fn counts_base(&self) -> Option<Counts> {
+        let bytes = &self.map[COUNTS_BASE_AT..COUNTS_BASE_AT + COUNTS_BASE_BYTES];
+        let is_whole = crc32fast::hash(bytes) == u32_at(&self.map, COUNTS_BASE_AT + COUNTS_BASE_BYTES);
+        is_whole.then(|| Counts::from_array(std::array::from_fn(|at| u32_at(bytes, 4 * at))))
+    }
+
     /// Stores whole bytes; what is stored earlier in the program is in memory earlier.
     fn store<const N: usize>(&mut self, at: usize, bytes: [u8; N]) {
         if let Some(place) = self.map.get_mut(at..at + N) {
@@ -259,6 +282,7 @@ impl BlackBox {
             parts,
             reported_below: u64_at(&self.map, REPORTED_AT),
             duplicates: u32_at(&self.map, DUPLICATES_AT),
+            counts_base: self.counts_base(),
             is_new: false,
         }
     }

@@ -40,6 +40,14 @@ pub struct Numbers {
     pub plc_session: u16,
     /// The counters, as of when this was written: total, ok, `not_ok`, `not_decidable`, missed, duplicate.
     pub counts: [u32; 6],
+    /// How the counters stood when the PLC cleared them last: it sees what was counted since.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub counts_base: [u32; 6],
+}
+
+/// Whether the counters were never cleared; then the file is one that any takt reads.
+fn is_zero(counts: &[u32; 6]) -> bool {
+    *counts == [0; 6]
 }
 
 /// Why the numbers cannot be kept.
@@ -83,6 +91,7 @@ impl Numbers {
             sequence_below: 1,
             plc_session: 0,
             counts: [0; 6],
+            counts_base: [0; 6],
         }
     }
 

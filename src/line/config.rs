@@ -30,10 +30,23 @@ pub enum TriggerSource {
 /// How results are given to the PLC.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum ResultMode {
-    /// One result at a time in the result registers. (BufferEnable asks for several; refused so far.)
+    /// One result at a time in the result registers. With BufferEnable up to eight parts wait there, each until it is acknowledged.
     Single,
     /// Sixteen results side by side, found by their cycle ID.
     Window,
+}
+
+/// Where a part's serial number comes from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SerialMode {
+    /// Sampled with the cycle ID.
+    #[default]
+    WithTrigger,
+    /// Latched by SetUserData before the trigger, for the next part that is taken.
+    Latched {
+        /// Whether a part without one is missed.
+        required: bool,
+    },
 }
 
 /// A recipe, as far as the line needs to know it.
@@ -81,6 +94,12 @@ pub struct LineConfig {
     pub heartbeat_timeout: Duration,
     /// Whether the PLC counts cycle IDs up by one.
     pub sequential: bool,
+    /// Where serial numbers come from.
+    pub serial: SerialMode,
+    /// Whether nothing is real: no part is passed, and the PLC is told.
+    pub simulated: bool,
+    /// How many inferences run at a time.
+    pub workers: usize,
     /// How many cameras there are.
     pub cameras: usize,
     /// What rides along with every part.

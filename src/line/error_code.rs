@@ -60,12 +60,14 @@ error_codes! {
     StateUnavailable = 13, "state_unavailable", Error, false, "free or mend the disk that holds state_directory; takt doctor tells which";
     /// The provider that the configuration requires does not run the models.
     ProviderMissing = 14, "provider_missing", Error, false, "see the log; mend the GPU's driver or library, or allow another provider in [engine], then restart the station";
+    /// A test run (command 2) did not give the expected scores: the models are not what was proven.
+    TestRunFailed = 15, "test_run_failed", Error, true, "see the log; run takt model verify, activate a proven package or roll back, then ClearError";
     /// A camera does not deliver.
     CameraLost = 20, "camera_lost", Error, false, "check cable and power of the camera named in the log";
     /// The PLC's heartbeat stopped.
     PlcLost = 30, "plc_lost", Error, false, "check the PLC program, the network and heartbeat_timeout_ms";
-    /// BufferEnable was set at the rising edge of Online, but this station has no buffered mode.
-    BufferedUnavailable = 31, "buffered_unavailable", Error, false, "clear BufferEnable, then drop and raise Online";
+    /// BufferEnable was set at the rising edge of Online, but this station shows results in window mode.
+    BufferedUnavailable = 31, "buffered_unavailable", Error, false, "clear BufferEnable, then drop and raise Online; or set result.mode = \"single\"";
     /// RecipeNumber asks for a recipe the station does not have, or for none while there are several.
     RecipeUnknown = 32, "recipe_unknown", Error, false, "set RecipeNumber to the number of a recipe of the station";
     /// A trigger carried CycleId 0 or one above 2^31 - 1.
@@ -92,6 +94,8 @@ error_codes! {
     HistorianRefuses = 81, "historian_refuses", Warning, false, "see the log: a cloned or restored station needs a new epoch (takt journal new-epoch)";
     /// The clock has not been set: it says that it is before the first takt, and so do the records.
     ClockNotSet = 82, "clock_not_set", Warning, false, "check what sets the clock, and the clock's battery; takt doctor tells what there is";
+    /// A command has an unknown number, or cannot be executed now.
+    CommandRefused = 83, "command_refused", Warning, true, "see the log and docs/plc: some commands need that no part is open; then ClearError";
 }
 
 impl ErrorCode {

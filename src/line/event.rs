@@ -1,7 +1,10 @@
 //! What happens to the line, and what must happen next.
 
+use std::time::Duration;
+
+use super::commands::Command;
 use super::image::PlcImage;
-use crate::part::{CycleId, Disposition, Nanos, PartRecord, Tag, Verdict, View};
+use crate::part::{CycleId, Disposition, Nanos, PartRecord, Tag, View};
 
 /// A camera of the station, by its place in the configuration.
 pub type CameraIndex = usize;
@@ -79,6 +82,13 @@ pub enum Event {
     HistorianRefuses(bool),
     /// On which provider the models run.
     Provider(ProviderStanding),
+    /// A command that was handed out is executed, or could not be.
+    CommandFinished {
+        /// Which one.
+        command: Command,
+        /// Whether it did what it should.
+        succeeded: bool,
+    },
     /// Whether the clock on the wall can be right.
     ClockPlausible(bool),
     /// The station is to stop: no new parts; the open ones run to their outcome.
@@ -197,6 +207,10 @@ pub struct Commit {
     pub dispositions: Vec<(u16, CycleId, Disposition)>,
     /// Whether the image changed.
     pub image_changed: bool,
+    /// Results that must be shown before these moments, or not as judged.
+    pub due: Vec<(Sequence, Nanos)>,
+    /// What the station is to do; it says when it is done ([`Event::CommandFinished`]).
+    pub command: Option<Command>,
     /// Frames to judge.
     pub jobs: Vec<Job>,
     /// Frames nobody waits for any more.
@@ -208,17 +222,8 @@ pub struct Commit {
 impl Commit {
     /// The moment before which the image must be swapped: the earliest deadline of what it shows as judged.
     pub fn swap_before(&self) -> Option<Nanos> {
-        self.decided
-            .iter()
-            .filter(|record| shows_judged(record))
-            .map(|record| record.deadline_ns)
-            .min()
+        self.due.iter().map(|(_, deadline)| *deadline).min()
     }
-}
-
-/// Whether the image shows this part as judged, rather than as not decidable.
-pub(super) fn shows_judged(record: &PartRecord) -> bool {
-    record.result_id != 0 && !record.late_findings && record.verdict != Verdict::NotDecidable
 }
 
 /// What people should know: a line in the log and a count.
@@ -289,10 +294,37 @@ pub enum Note {
         /// The part.
         cycle_id: CycleId,
     },
+    /// A command is executed.
+    CommandTaken {
+        /// Which one.
+        command: Command,
+    },
+    /// A command is not executed: unknown, or not now.
+    CommandRefused {
+        /// Its number as found.
+        number: u16,
+    },
+    /// TriggerReady is held back although nothing is wrong.
+    Withheld {
+        /// Why.
+        cause: Withheld,
+    },
     /// An error became active or passed; 0 is none.
     ErrorChanged {
         /// The lowest active error or warning.
         code: u16,
+    },
+}
+
+/// Why TriggerReady is held back although nothing is wrong.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Withheld {
+    /// Every result slot is taken.
+    Slots,
+    /// A part that came now would miss its deadline, by what parts of late took.
+    Admission {
+        /// From its trigger to its verdict, as expected.
+        expected: Duration,
     },
 }
 
@@ -313,4 +345,8 @@ pub enum MissCause {
     IdReused,
     /// It asked for another recipe.
     Recipe,
+    /// It would have missed its deadline.
+    Admission,
+    /// No serial number was latched for it.
+    SerialMissing,
 }

@@ -36,6 +36,11 @@ impl Line {
         if matches!(self.config.trigger_source, TriggerSource::Hardware { .. }) && part.frames.iter().all(Option::is_none) {
             part.deadline = frame.exposed_at + self.config.deadline;
         }
+        let due_from = match self.config.trigger_source {
+            TriggerSource::Hardware { .. } => frame.exposed_at,
+            _ => part.opened.triggered_at,
+        };
+        self.admission.frame_came(frame.arrived_at.since(due_from));
         part.frames[camera] = Some(frame);
         #[cfg(test)]
         let frame = self.sabotaged_frame(frame);

@@ -26,6 +26,14 @@ pub(super) struct Heard {
     pub(super) ack_low: bool,
     /// ClearError rose.
     pub(super) clear_error: bool,
+    /// ExecuteCommand rose.
+    pub(super) execute: bool,
+    /// ExecuteCommand is 0.
+    pub(super) execute_low: bool,
+    /// SetUserData rose while Trigger was 0.
+    pub(super) latch_serial: bool,
+    /// SetUserData is 0.
+    pub(super) latch_low: bool,
     /// The PLC says what happened to a part, and did not say so before.
     pub(super) disposition: Option<(CycleId, Disposition)>,
 }
@@ -48,6 +56,8 @@ pub(super) struct Handshake {
     trigger: EdgeDetector,
     result_ack: EdgeDetector,
     clear_error: EdgeDetector,
+    execute_command: EdgeDetector,
+    set_user_data: EdgeDetector,
     /// What was said last of a part's fate; nothing yet after a start, where what is found may have been said before.
     disposition: Option<(u32, u16)>,
 }
@@ -67,15 +77,22 @@ impl Handshake {
             trigger: EdgeDetector::default(),
             result_ack: EdgeDetector::default(),
             clear_error: EdgeDetector::default(),
+            execute_command: EdgeDetector::default(),
+            set_user_data: EdgeDetector::default(),
             disposition: None,
         }
     }
 
     /// What the PLC will be found to say is no edge. An answer stands until Trigger is seen to be 0, whatever happens to the link.
     pub(super) fn forget_levels(&mut self) {
-        for bit in [&mut self.trigger, &mut self.result_ack, &mut self.clear_error] {
-            bit.forget();
-        }
+        let bits = [
+            &mut self.trigger,
+            &mut self.result_ack,
+            &mut self.clear_error,
+            &mut self.execute_command,
+            &mut self.set_user_data,
+        ];
+        bits.into_iter().for_each(EdgeDetector::forget);
         self.pending = None;
     }
 
@@ -123,6 +140,15 @@ impl Handshake {
         }
         if wrote(control::CLEAR_ERROR) {
             heard.clear_error = self.clear_error.see(image.is(control::CLEAR_ERROR)) == Edge::Rising;
+        }
+        if wrote(control::EXECUTE_COMMAND) {
+            heard.execute = self.execute_command.see(image.is(control::EXECUTE_COMMAND)) == Edge::Rising;
+            heard.execute_low = !image.is(control::EXECUTE_COMMAND);
+        }
+        if wrote(control::SET_USER_DATA) {
+            let rose = self.set_user_data.see(image.is(control::SET_USER_DATA)) == Edge::Rising;
+            heard.latch_serial = rose && !image.is(control::TRIGGER);
+            heard.latch_low = !image.is(control::SET_USER_DATA);
         }
         let said = (image.disposition_cycle_id, image.disposition);
         if self.disposition.replace(said).is_some_and(|before| before != said) {

@@ -10,20 +10,37 @@ pub const HISTORY_CYCLES: usize = 65_536;
 
 /// What tells a part from another that has the same cycle ID.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Fingerprint(u64);
+pub struct Fingerprint {
+    /// Of encoder and recipe.
+    place: u64,
+    serial: u64,
+}
 
 impl Fingerprint {
     /// The fingerprint of what the PLC said with a trigger.
     pub fn new(encoder: u32, serial: &[u8; 32], recipe: u16) -> Self {
-        let mut hasher = DefaultHasher::new();
-        (encoder, serial, recipe).hash(&mut hasher);
-        Self(hasher.finish())
+        Self {
+            place: hashed(&(encoder, recipe)),
+            serial: hashed(serial),
+        }
+    }
+
+    /// Whether a trigger that says the same cycle ID and this means the same part. A serial number that was latched is gone when the trigger is
+    /// repeated, and says nothing then.
+    pub(super) fn repeats(self, before: Self, serial_is_told: bool) -> bool {
+        self.place == before.place && (self.serial == before.serial || !serial_is_told) && before != Self::never_seen()
     }
 
     /// Of an ID that was skipped: no trigger repeats it.
     pub fn never_seen() -> Self {
-        Self(0)
+        Self { place: 0, serial: 0 }
     }
+}
+
+fn hashed(value: &impl Hash) -> u64 {
+    let mut hasher = DefaultHasher::new();
+    value.hash(&mut hasher);
+    hasher.finish()
 }
 
 /// A cycle ID that was used.

@@ -116,6 +116,13 @@ impl Counts {
 }
 
 impl Counts {
+    /// What was counted since the counters stood so.
+    #[must_use]
+    pub fn since(self, base: Self) -> Self {
+        let (now, then) = (self.to_array(), base.to_array());
+        Self::from_array(std::array::from_fn(|at| now[at].wrapping_sub(then[at])))
+    }
+
     /// Takes back an outcome that was counted and is none.
     pub fn take_back(&mut self, outcome: Outcome) {
         let count = match outcome.verdict {
@@ -143,6 +150,9 @@ pub enum StationMode {
     /// Simulated.
     Simulated = 4,
 }
+
+/// Results that wait to be acknowledged in buffered mode: the one shown, those behind it, and those of parts being inspected.
+pub const BUFFERS: usize = 8;
 
 /// One result of window mode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

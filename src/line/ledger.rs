@@ -25,6 +25,8 @@ pub(super) struct OpenPart {
     pub(super) inspected: Vec<Option<Inspected>>,
     /// What was decided, waiting to be shown.
     pub(super) outcome: Option<Outcome>,
+    /// Whether it was decided in time and could not be shown, because the PLC has not read the result before.
+    pub(super) is_waiting: bool,
 }
 
 impl OpenPart {
@@ -37,6 +39,7 @@ impl OpenPart {
             inspected: vec![None; recipe.cameras.len()],
             recipe,
             outcome: None,
+            is_waiting: false,
         }
     }
 
@@ -71,6 +74,14 @@ impl OpenPart {
         let judged = self.outcome.is_some_and(|outcome| outcome.verdict != Verdict::NotDecidable);
         let frames = self.frames.iter().flatten().filter(|_| judged);
         frames.map(|frame| frame.certain_from).max().unwrap_or_default()
+    }
+
+    /// The inspections that it still waits for.
+    pub(super) fn inspections_to_come(&self) -> impl Iterator<Item = InspectionIndex> + '_ {
+        let missing = self.inspected.iter().enumerate().filter(|(_, found)| found.is_none());
+        missing
+            .map(|(place, _)| self.recipe.first + place)
+            .filter(|_| self.outcome.is_none())
     }
 
     /// Whether every inspection is done.
@@ -181,6 +192,12 @@ impl Ledger {
         if let Some(part) = self.open.get_mut(&part) {
             part.outcome = Some(outcome);
         }
+    }
+
+    /// Parts whose outcome waits for the PLC to read the one before.
+    pub(super) fn waiting(&self) -> impl Iterator<Item = Sequence> + '_ {
+        let waiting = self.open.iter().filter(|(_, part)| part.is_waiting);
+        waiting.map(|(sequence, _)| *sequence)
     }
 
     /// Whether a part is here that is judged by these models.

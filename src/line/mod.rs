@@ -10,43 +10,59 @@
 //! | `event.rs` | what happens to the line, what must happen next |
 //! | `config.rs` | windows, deadlines, modes |
 //! | `handshake.rs` | the PLC's edges, session and heartbeat |
+//! | `triggers.rs` | sessions, triggers taken, missed, repeated, skipped |
+//! | `serial.rs`, `commands.rs` | serial numbers given beforehand; what the PLC has done |
 //! | `history.rs` | cycle IDs of late: repeated or reused |
 //! | `correlation.rs` | which frame shows which part |
+//! | `frames.rs` | frames and findings find their part |
 //! | `ledger.rs` | open parts and what they wait for |
-//! | `results.rs` | outcomes as they are shown: single or window |
+//! | `outcomes.rs` | outcomes are shown, or recorded without |
+//! | `results.rs` | outcomes as they are shown: single, buffered or window |
+//! | `admission.rs` | whether a part that came now would have its verdict in time |
+//! | `readiness.rs` | whether a part may come, and the image that says so |
 //! | `tags.rs` | what rides along with a part |
 //! | `error_code.rs` | ErrorCode: numbers, words, remedies |
 //!
 //! Promises kept here: every trigger ends in exactly one outcome; a verdict belongs to the cycle ID it was measured for; Accept is shown for
 //! a fresh Ok only, before its deadline.
 
+mod admission;
+pub mod commands;
 pub mod config;
 mod correlation;
 mod edge;
 pub mod error_code;
 pub mod event;
+mod frames;
 mod handshake;
 mod heartbeat;
 pub mod history;
 pub mod image;
 mod ledger;
+mod outcomes;
+mod readiness;
 mod results;
+mod serial;
 pub mod tags;
 #[cfg(test)]
 mod tests;
+mod triggers;
 
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use config::{LineConfig, RecipePlan, ResultMode, TriggerSource};
+use admission::Admission;
+use commands::{CommandState, Mode};
+use config::{LineConfig, RecipePlan, ResultMode, SerialMode, TriggerSource};
 use correlation::{Correlation, Match};
 use error_code::{ErrorCode, Level};
-use event::{Commit, Event, Job, MissCause, Note, Opened, ProviderStanding, RecordsKept, Sequence};
+use event::{Commit, Event, Job, MissCause, Note, Opened, ProviderStanding, RecordsKept, Sequence, Withheld};
 use handshake::{Answer, Handshake, Heard};
 use history::{Fingerprint, History, UsedCycle};
-use image::{Counts, PlcImage, StationImage, StationMode, WINDOW_SLOTS, control};
+use image::{BUFFERS, Counts, PlcImage, StationImage, StationMode, WINDOW_SLOTS, control};
 use ledger::{Ledger, OpenPart, micros};
-use results::{Shown, SingleResult, WindowResults};
+use results::{ResultRegisters, Shown, WindowResults};
+use serial::{Serial, SerialLatch};
 
 use crate::part::{CycleId, Nanos, Outcome, PartRecord, Reason, Verdict};
 
@@ -75,6 +91,8 @@ pub struct Memory {
     pub result_below: u32,
     /// Parts counted.
     pub counts: Counts,
+    /// How the counters stood when the PLC cleared them last.
+    pub counts_base: Counts,
     /// The PLC's session that was in force.
     pub plc_session: u16,
     /// Cycle IDs of late, oldest first.
@@ -142,6 +160,7 @@ pub struct Line {
     acquisition_below: u32,
     result_below: u32,
     counts: Counts,
+    counts_base: Counts,
     /// The session of before the start, until the PLC's first new cycle in it, and why parts of that time were not seen.
     interrupted: Option<(u16, Reason)>,
     plc: Handshake,
@@ -149,8 +168,14 @@ pub struct Line {
     ledger: Ledger,
     cameras: Vec<Correlation>,
     cameras_down: BTreeSet<usize>,
-    single: SingleResult,
+    single: ResultRegisters,
     window: WindowResults,
+    /// Whether results wait until they are acknowledged.
+    buffered: bool,
+    serial: SerialLatch,
+    command: CommandState,
+    mode: Mode,
+    admission: Admission,
     models_ready: bool,
     stopping: bool,
     errors: BTreeSet<ErrorCode>,
@@ -158,7 +183,8 @@ pub struct Line {
     /// The trigger taken last.
     latest: Option<Sequence>,
     latest_acquisition: u32,
-    slots_full_since: Option<Nanos>,
+    /// Since when TriggerReady is held back, and why.
+    withheld: Option<(Nanos, Withheld)>,
     heartbeat: u16,
     heartbeat_at: Nanos,
     image: StationImage,
@@ -187,6 +213,7 @@ impl Line {
             acquisition_below: memory.acquisition_below,
             result_below: memory.result_below,
             counts: memory.counts,
+            counts_base: memory.counts_base,
             interrupted: Some((
                 memory.plc_session,
                 if memory.power_lost { Reason::PowerLoss } else { Reason::Restart },
@@ -196,15 +223,20 @@ impl Line {
             ledger: Ledger::default(),
             cameras,
             cameras_down: BTreeSet::new(),
-            single: SingleResult::default(),
+            single: ResultRegisters::default(),
             window: WindowResults::default(),
+            buffered: false,
+            serial: SerialLatch::default(),
+            command: CommandState::default(),
+            mode: Mode::default(),
+            admission: Admission::new(config.workers, config.recipes.iter().map(|recipe| recipe.cameras.len()).sum()),
             models_ready: false,
             stopping: false,
             errors: memory.stage_restarted.then_some(ErrorCode::StageRestarted).into_iter().collect(),
             surroundings: Surroundings::default(),
             latest: None,
             latest_acquisition: 0,
-            slots_full_since: None,
+            withheld: None,
             heartbeat: 0,
             heartbeat_at: now,
             image: StationImage::default(),
@@ -227,6 +259,16 @@ impl Line {
     /// Whether a part that is judged by these models is open, or their findings are still to come.
     pub fn needs_models(&self, config_checksum: u32) -> bool {
         self.config.config_checksum == config_checksum || self.ledger.needs_models(config_checksum)
+    }
+
+    /// Parts counted since the station was made: what the PLC cleared counts here.
+    pub fn counts(&self) -> Counts {
+        self.counts
+    }
+
+    /// How the counters stood when the PLC cleared them last.
+    pub fn counts_base(&self) -> Counts {
+        self.counts_base
     }
 
     /// Whether no part is open.
@@ -253,7 +295,7 @@ impl Line {
     /// What must happen next, as of `now`: the moment just before the image is shown.
     pub fn commit(&mut self, now: Nanos) -> Commit {
         self.show_decided(now);
-        if self.plc.image.is(control::BYPASS) || !self.models_ready {
+        if !self.passes_parts() {
             // For good: what comes back afterwards would not be shown before its deadline.
             self.single.withdraw();
             self.window.withdraw();
@@ -272,8 +314,9 @@ impl Line {
     /// records of the commit and the image; to be asked again, as of the moment just before the swap.
     pub fn overtaken(&mut self, commit: &mut Commit, now: Nanos) {
         let late = Outcome::not_decidable(Reason::Deadline);
-        let overtaken = |record: &&mut PartRecord| event::shows_judged(record) && record.deadline_ns <= now;
-        for record in commit.decided.iter_mut().filter(overtaken) {
+        let overtaken: Vec<u64> = commit.due.extract_if(.., |(_, due)| *due <= now).map(|(part, _)| part.0).collect();
+        let is_overtaken = |record: &&mut PartRecord| !record.late_findings && overtaken.contains(&record.sequence);
+        for record in commit.decided.iter_mut().filter(is_overtaken) {
             let decided = Outcome {
                 verdict: record.verdict,
                 reason: record.reason,
@@ -385,6 +428,7 @@ impl Line {
                 inspection,
                 inspected,
             } => {
+                self.admission.inspected(inspection, &inspected);
                 if let Some(late) = self.ledger.inspected(part, inspection, *inspected) {
                     self.record_late(&late, now);
                 }
@@ -402,6 +446,7 @@ impl Line {
             Event::Provider(standing) => self.surroundings.provider = standing,
             Event::HistorianRefuses(refuses) => self.surroundings.historian_refuses = refuses,
             Event::ClockPlausible(plausible) => self.surroundings.clock_implausible = !plausible,
+            Event::CommandFinished { command, succeeded } => self.finish(command, succeeded),
             Event::Stop => self.stopping = true,
             Event::Abort => {
                 self.stopping = true;

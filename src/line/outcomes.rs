@@ -12,10 +12,15 @@ impl Line {
                 continue;
             }
             let late = self.is_late(sequence, now);
-            if self.config.result_mode == ResultMode::Single && !self.single.is_free() {
-                continue;
+            let is_free = self.config.result_mode == ResultMode::Window || self.single.is_free(self.buffered);
+            if let Some(part) = self.ledger.open.get_mut(&sequence) {
+                if !late && part.certain_from() > now {
+                    continue;
+                }
+                // What was late before it could wait was not kept waiting by the PLC.
+                part.is_waiting |= self.buffered && !is_free && !late;
             }
-            if !late && self.ledger.open.get(&sequence).is_some_and(|part| part.certain_from() > now) {
+            if !is_free {
                 continue;
             }
             let Some(part) = self.ledger.close(sequence) else { continue };
@@ -31,8 +36,12 @@ impl Line {
     pub(super) fn show(&mut self, part: &OpenPart, late: bool, now: Nanos) {
         let decided = part.outcome.unwrap_or_else(|| part.overdue());
         let judged = decided.verdict != Verdict::NotDecidable;
+        // Whoever waits to be read rejects all the same, but passes nothing any more.
+        let stale = part.is_waiting && late && decided.verdict == Verdict::Ok;
+        let missed = late && !part.is_waiting;
         let outcome = match () {
-            () if late && judged => Outcome::not_decidable(Reason::Deadline),
+            () if stale => Outcome::not_decidable(Reason::NotRead),
+            () if missed && judged => Outcome::not_decidable(Reason::Deadline),
             () if part.bypass && judged => Outcome::not_decidable(Reason::Bypass),
             () => decided,
         };
@@ -47,14 +56,17 @@ impl Line {
             recipe: part.opened.recipe,
             config_checksum: part.opened.config_checksum,
             process_time_us: u32::try_from(micros(now.since(part.opened.triggered_at))).unwrap_or(u32::MAX),
-            deadline_missed: late,
-            may_pass: outcome.verdict == Verdict::Ok && !part.opened.test_part,
+            deadline_missed: missed,
+            may_pass: outcome.verdict == Verdict::Ok && !part.opened.test_part && self.passes_parts(),
             test_part: part.opened.test_part,
             shown_at: now,
         };
         match self.config.result_mode {
             ResultMode::Single => self.single.show(shown),
             ResultMode::Window => self.window.show(shown),
+        }
+        if outcome.verdict != Verdict::NotDecidable && !late {
+            self.pending.due.push((part.opened.part, part.deadline));
         }
         let defect_code = if outcome.verdict == Verdict::NotOk { part.defect_code() } else { 0 };
         let mut record = self.record(&part.opened, outcome, now);
@@ -71,17 +83,20 @@ impl Line {
     /// Everything that is open becomes not decidable and is recorded, not shown.
     pub(super) fn void_open(&mut self, reason: Reason, at: Nanos) {
         let open: Vec<Sequence> = self.ledger.open.keys().copied().collect();
+        open.into_iter().for_each(|sequence| self.void(sequence, reason, at));
+    }
+
+    /// A part that is open becomes not decidable and is recorded, not shown.
+    pub(super) fn void(&mut self, sequence: Sequence, reason: Reason, at: Nanos) {
         let outcome = Outcome::not_decidable(reason);
-        for sequence in open {
-            self.ledger.overrule(sequence, outcome);
-            let Some(part) = self.ledger.close(sequence) else { continue };
-            self.count(&part.opened, outcome);
-            let mut record = self.record(&part.opened, outcome, at);
-            record.measured = part.measured();
-            record.deadline_ns = part.deadline;
-            record.views = part.views();
-            self.pending.decided.push(record);
-        }
+        self.ledger.overrule(sequence, outcome);
+        let Some(part) = self.ledger.close(sequence) else { return };
+        self.count(&part.opened, outcome);
+        let mut record = self.record(&part.opened, outcome, at);
+        record.measured = part.measured();
+        record.deadline_ns = part.deadline;
+        record.views = part.views();
+        self.pending.decided.push(record);
     }
 
     /// Records a part that was never open.

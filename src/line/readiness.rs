@@ -3,25 +3,49 @@
 use super::*;
 
 impl Line {
-    /// Result slots there are.
+    /// Result slots there are. One of several is kept for an edge that was on its way when TriggerReady fell.
     pub(super) fn slots(&self) -> usize {
         match self.config.result_mode {
+            ResultMode::Single if self.buffered => BUFFERS + 1,
             ResultMode::Single => 1,
             ResultMode::Window => WINDOW_SLOTS,
         }
     }
 
-    /// Result slots that TriggerReady offers: in window mode the last one is kept for an edge that was on its way.
-    pub(super) fn slots_offered(&self) -> usize {
+    /// Result slots that TriggerReady offers.
+    fn slots_offered(&self) -> usize {
         self.slots().saturating_sub(1).max(1)
     }
 
     pub(super) fn slots_taken(&self, now: Nanos) -> usize {
-        let unexpired = match self.config.result_mode {
-            ResultMode::Single => 0,
+        let shown = match self.config.result_mode {
+            ResultMode::Single => usize::from(self.buffered && self.single.is_unread()),
             ResultMode::Window => self.window.unexpired(now, self.config.accept_hold),
         };
-        self.ledger.open.len() + unexpired
+        self.ledger.open.len() + shown
+    }
+
+    /// Why a part should not come now although nothing is wrong.
+    pub(super) fn withholds(&self, now: Nanos) -> Option<Withheld> {
+        if self.slots_taken(now) >= self.slots_offered() || self.is_changing_mode() {
+            return Some(Withheld::Slots);
+        }
+        let is_alone = self.ledger.open.values().all(|part| part.outcome.is_some());
+        let recipe = self.recipe_in_force().filter(|_| !is_alone)?;
+        let own = recipe.first..recipe.first + recipe.cameras.len();
+        let ahead = self.ledger.open.values().flat_map(OpenPart::inspections_to_come);
+        let expected = self.admission.expected(own, ahead)?;
+        (expected > self.config.deadline).then_some(Withheld::Admission { expected })
+    }
+
+    /// Whether another result mode is asked for than what is still to be read was promised in.
+    fn is_changing_mode(&self) -> bool {
+        self.config.result_mode == ResultMode::Single && self.buffered != self.plc.buffered
+    }
+
+    /// Whether an Ok lets a part pass at all.
+    pub(super) fn passes_parts(&self) -> bool {
+        self.models_ready && self.mode == Mode::Inspecting && !self.config.simulated && !self.plc.image.is(control::BYPASS)
     }
 
     pub(super) fn recipe_in_force(&self) -> Option<&RecipePlan> {
@@ -41,7 +65,7 @@ impl Line {
 
     /// Whether nothing on the station's side keeps it from inspecting.
     pub(super) fn is_operational(&self) -> bool {
-        self.models_ready && !self.stopping && self.active_errors().all(|error| error.level() != Level::Error)
+        self.models_ready && !self.stopping && self.mode != Mode::Testing && self.active_errors().all(|error| error.level() != Level::Error)
     }
 
     /// Latched errors, and those whose cause is there now.
@@ -55,7 +79,7 @@ impl Line {
             (ErrorCode::CameraLost, !self.cameras_down.is_empty()),
             (
                 ErrorCode::BufferedUnavailable,
-                self.plc.buffered && self.plc.image.is(control::ONLINE) && self.config.result_mode == ResultMode::Single,
+                self.plc.buffered && self.plc.image.is(control::ONLINE) && self.config.result_mode == ResultMode::Window,
             ),
             (ErrorCode::RecipeUnknown, self.lacks_recipe()),
             (ErrorCode::NumbersExhausted, self.ids_left() == 0),
@@ -71,38 +95,35 @@ impl Line {
     }
 
     pub(super) fn draw(&mut self, now: Nanos) -> StationImage {
-        let free = self.slots_taken(now) < self.slots_offered();
-        if free {
-            self.slots_full_since = None;
-        } else {
-            self.slots_full_since.get_or_insert(now);
-        }
+        let withheld = self.withholds(now);
+        self.note_withheld(withheld, now);
         let lowest = self.active_errors().min();
         let operational = self.is_operational();
         let mut image = StationImage {
             online: self.plc.image.is(control::ONLINE) && self.models_ready && !self.stopping,
-            trigger_ready: operational && self.plc.is_armed() && self.plc.is_idle() && !self.lacks_recipe() && free,
+            trigger_ready: operational && self.plc.is_armed() && self.plc.is_idle() && !self.lacks_recipe() && withheld.is_none(),
             trigger_ack: self.plc.answer == Some(Answer::Acknowledged),
             missed_trigger: self.plc.answer == Some(Answer::Missed),
             // The image that sets TriggerAck clears it, even if the frame overtook the trigger.
             exposure_complete: self.is_exposed() && (self.image.trigger_ack || self.plc.answer != Some(Answer::Acknowledged)),
-            busy: !self.ledger.open.is_empty(),
+            busy: self.ledger.open.values().any(|part| !part.is_waiting),
+            command_executing: self.command.is_executing(),
+            command_done: self.command == CommandState::Done,
+            command_failed: self.command == CommandState::Failed,
+            user_data_ack: self.serial.is_acknowledged,
+            simulated: self.config.simulated,
             error: self.active_errors().any(|error| error.level() == Level::Error),
             warning: self.active_errors().any(|error| error.level() == Level::Warning),
-            remaining_buffers: u16::from(self.config.result_mode == ResultMode::Single && self.ledger.open.is_empty()),
+            remaining_buffers: self.remaining_buffers(now),
             error_code: lowest.map_or(0, ErrorCode::code),
             heartbeat: self.heartbeat,
             recipe_ready: if self.models_ready { self.recipe_number() } else { 0 },
             boot_id: self.boot_id,
             echo_plc_session: self.plc.session,
-            station_mode: if self.models_ready {
-                StationMode::Auto
-            } else {
-                StationMode::Preoperational
-            },
+            station_mode: self.station_mode(),
             acquisition_id: self.latest_acquisition,
             echo_trigger_id: self.plc.echo_trigger_id,
-            counts: self.counts,
+            counts: self.counts_shown(),
             ..StationImage::default()
         };
         match self.config.result_mode {
@@ -110,5 +131,34 @@ impl Line {
             ResultMode::Window => self.window.write(&mut image, now, self.config.accept_hold, self.keeps_accept()),
         }
         image
+    }
+
+    fn remaining_buffers(&self, now: Nanos) -> u16 {
+        let buffers = match self.config.result_mode {
+            ResultMode::Single if self.buffered => BUFFERS,
+            ResultMode::Single => 1,
+            ResultMode::Window => 0,
+        };
+        u16::try_from(buffers.saturating_sub(self.slots_taken(now))).unwrap_or(0)
+    }
+
+    fn station_mode(&self) -> StationMode {
+        match self.mode {
+            _ if !self.models_ready => StationMode::Preoperational,
+            _ if self.config.simulated => StationMode::Simulated,
+            Mode::Inspecting => StationMode::Auto,
+            Mode::Teaching => StationMode::Teach,
+            Mode::Testing => StationMode::TestRun,
+        }
+    }
+
+    /// Remembers since when TriggerReady is held back, and tells of it once.
+    fn note_withheld(&mut self, withheld: Option<Withheld>, now: Nanos) {
+        let before = self.withheld;
+        self.withheld = withheld.map(|cause| (before.map_or(now, |(since, _)| since), cause));
+        let is_news = |cause: Withheld| before.is_none_or(|(_, known)| std::mem::discriminant(&known) != std::mem::discriminant(&cause));
+        if let Some(cause) = withheld.filter(|cause| is_news(*cause)) {
+            self.pending.notes.push(Note::Withheld { cause });
+        }
     }
 }

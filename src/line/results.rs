@@ -1,4 +1,5 @@
-//! What the PLC is shown of outcomes: one result at a time (single), or the last sixteen side by side (window).
+//! What the PLC is shown of outcomes: one result at a time in the result registers (single and buffered), or the last sixteen side by side
+//! (window).
 //!
 //! Whatever is not a fresh Ok shows as no pass: an empty slot, a result acknowledged, replaced, voided or older than `accept_hold`.
 
@@ -34,9 +35,9 @@ impl Shown {
     }
 }
 
-/// The result registers of single mode.
+/// The result registers: one result, which the next part replaces (single) or which stays until it is acknowledged (buffered).
 #[derive(Debug, Clone, Default)]
-pub(super) struct SingleResult {
+pub(super) struct ResultRegisters {
     shown: Option<Shown>,
     /// Acknowledged, replaced or voided: still there to be read, but not valid.
     consumed: bool,
@@ -45,10 +46,15 @@ pub(super) struct SingleResult {
     toggle: bool,
 }
 
-impl SingleResult {
+impl ResultRegisters {
     /// Whether a result may be shown now.
-    pub(super) fn is_free(&self) -> bool {
-        !self.ack_held
+    pub(super) fn is_free(&self, buffered: bool) -> bool {
+        !self.ack_held && !(buffered && self.is_unread())
+    }
+
+    /// Whether a result is shown that was not acknowledged.
+    pub(super) fn is_unread(&self) -> bool {
+        self.shown.is_some() && !self.consumed
     }
 
     pub(super) fn show(&mut self, shown: Shown) {
@@ -90,9 +96,14 @@ impl SingleResult {
             .for_each(Shown::overtake);
     }
 
+    /// What is shown is shown no more.
+    pub(super) fn discard(&mut self) {
+        self.shown = None;
+    }
+
     /// A new session: nothing was ever shown.
     pub(super) fn clear(&mut self) {
-        self.shown = None;
+        self.discard();
         self.ack_held = false;
     }
 

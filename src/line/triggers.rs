@@ -13,6 +13,10 @@ impl Line {
             acknowledged,
             ack_low,
             clear_error,
+            execute,
+            execute_low,
+            latch_serial,
+            latch_low,
             disposition,
         } = self.plc.hear(image, written, at);
         if let Some(from) = session_before {
@@ -31,9 +35,34 @@ impl Line {
         if ack_low {
             self.single.release_ack();
         }
+        self.hear_serial(latch_serial, latch_low);
+        if execute_low {
+            self.command.release();
+        }
+        if execute {
+            self.execute(image.command, at);
+        }
+        self.settle_mode();
         if acknowledged && self.config.result_mode == ResultMode::Single && !self.single.acknowledge(image.ack_result_id, at) {
             let result_id = image.ack_result_id;
             self.pending.notes.push(Note::AckIgnored { result_id });
+        }
+    }
+
+    /// The serial number of the next part, where it is not given with the trigger.
+    fn hear_serial(&mut self, latch: bool, release: bool) {
+        if latch && self.config.serial != SerialMode::WithTrigger {
+            self.serial.latch(self.plc.image.serial);
+        }
+        if release {
+            self.serial.release();
+        }
+    }
+
+    /// BufferEnable is heard while Online rises, and holds once nothing is left of the mode before.
+    fn settle_mode(&mut self) {
+        if self.ledger.open.is_empty() {
+            self.buffered = self.plc.buffered && self.config.result_mode == ResultMode::Single;
         }
     }
 
@@ -48,6 +77,8 @@ impl Line {
         self.void_open(Reason::PlcRestart, at);
         self.single.clear();
         self.window.clear();
+        self.serial = SerialLatch::default();
+        self.command.release();
         self.latest = None;
         self.interrupted = None;
         let to = self.plc.session;
@@ -81,7 +112,10 @@ impl Line {
 
     /// A trigger whose ID was used: the same part again, or another one under its name.
     pub(super) fn answer_repeated(&mut self, edge: Nanos, used: UsedCycle) {
-        if used.fingerprint == self.fingerprint() {
+        if self
+            .fingerprint()
+            .repeats(used.fingerprint, self.config.serial == SerialMode::WithTrigger)
+        {
             self.counts.duplicate = self.counts.duplicate.wrapping_add(1);
             // What was missed stays missed: an acknowledgement would promise a result.
             self.plc.answer(if used.acquisition_id == 0 {
@@ -103,17 +137,21 @@ impl Line {
 
     /// Why a trigger cannot be taken now.
     pub(super) fn refusal(&self, edge: Nanos, now: Nanos) -> Option<MissCause> {
-        let grace = self.slots_full_since.is_some_and(|since| edge <= since + self.config.trigger_grace);
+        let grace =
+            self.withheld.is_some_and(|(since, _)| edge <= since + self.config.trigger_grace) && self.slots_taken(now) < self.slots();
         if !self.plc.is_enabled() {
             Some(MissCause::NotEnabled)
         } else if self.lacks_recipe() {
             Some(MissCause::Recipe)
         } else if !self.is_operational() {
             Some(MissCause::NotReady)
-        } else if self.slots_taken(now) < self.slots_offered() || (grace && self.slots_taken(now) < self.slots()) {
-            None
+        } else if self.lacks_serial() {
+            Some(MissCause::SerialMissing)
         } else {
-            Some(MissCause::Busy)
+            self.withholds(now).filter(|_| !grace).map(|cause| match cause {
+                Withheld::Slots => MissCause::Busy,
+                Withheld::Admission { .. } => MissCause::Admission,
+            })
         }
     }
 
@@ -141,7 +179,10 @@ impl Line {
         );
         self.ledger.open.insert(part, open);
         self.latest = Some(part);
-        self.single.replace();
+        if !self.buffered {
+            self.single.replace();
+        }
+        self.serial.consume();
         self.plc.answer(Answer::Acknowledged);
         self.arm_cameras(part, edge, false);
     }
@@ -222,11 +263,11 @@ impl Line {
             boot_id: self.boot_id,
             acquisition_id,
             encoder: self.plc.image.encoder,
-            serial: self.plc.image.serial,
+            serial: self.serial_of_part(),
             recipe: self.recipe_number(),
             recipe_asked: self.plc.image.recipe_number,
             tags: self.config.tags.iter().map(|tag| tag.read(&self.plc.image.tags)).collect(),
-            test_part: self.plc.image.is(control::TEST_PART),
+            test_part: self.plc.image.is(control::TEST_PART) || self.mode != Mode::Inspecting,
             owns_id: true,
             triggered_at: edge,
             config_checksum: self.config.config_checksum,
@@ -235,7 +276,19 @@ impl Line {
 
     pub(super) fn fingerprint(&self) -> Fingerprint {
         let image = &self.plc.image;
-        Fingerprint::new(image.encoder, &image.serial, image.recipe_number)
+        Fingerprint::new(image.encoder, &self.serial_of_part(), image.recipe_number)
+    }
+
+    fn serial_of_part(&self) -> Serial {
+        match self.config.serial {
+            SerialMode::WithTrigger => self.plc.image.serial,
+            SerialMode::Latched { .. } => self.serial.serial(),
+        }
+    }
+
+    /// Whether a part must have a serial number and has none.
+    fn lacks_serial(&self) -> bool {
+        self.config.serial == SerialMode::Latched { required: true } && self.serial.is_empty()
     }
 
     pub(super) fn remember(&mut self, cycle_id: CycleId, acquisition_id: u32) {

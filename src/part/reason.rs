@@ -79,6 +79,8 @@ reasons! {
     NotRead = 50, "not_read", "acknowledge results faster";
     /// There was no buffer for the result.
     BufferOverrun = 51, "buffer_overrun", "trigger only while TriggerReady is 1";
+    /// The PLC cleared the results (command 5) before this one was shown.
+    Cleared = 52, "cleared", "none: the PLC asked for it";
     /// The PLC had Bypass set.
     Bypass = 60, "bypass", "clear Bypass to inspect for real";
     /// The part was not found in the image.

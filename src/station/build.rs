@@ -9,6 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
+use super::commands::{self, Commands};
 use super::departures::Departures;
 use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, ModelPorts, WorkerState};
 use super::forwarding::{self, HistorianError};
@@ -285,6 +286,9 @@ pub fn start(
     let (state_directory, granted) = (config.state_directory.clone(), inputs.clone());
     let keep = move || keep_numbers(&numbers_in, &state_directory, &granted);
     threads.push(("numbers", spawn("numbers", control, keep)?));
+    let (orders, ordered) = commands::orders();
+    let commands = Commands::new(config, inputs.clone());
+    threads.push(("commands", spawn("commands", control, move || commands.run(&ordered))?));
     let probes = probes(config);
     threads.extend(workers(config, &probes, model_ports, &engine_jobs, &inputs, control)?);
 
@@ -298,6 +302,7 @@ pub fn start(
         models: vec![first],
         reports,
         records,
+        orders,
         numbers_wanted,
         numbers,
         departures: departures.clone(),

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::mpsc::SyncSender;
 
+use super::commands::{GoodPart, Order, Orders};
 use super::departures::{Departures, Left};
 use super::engines::EngineJob;
 use super::models::ModelSet;
@@ -17,6 +18,7 @@ use crate::journal::black_box::BlackBox;
 use crate::journal::evidence::{Evidence, FramePlaces, Why, is_sampled};
 use crate::journal::numbers::{BLOCK, Numbers};
 use crate::line::Line;
+use crate::line::commands::Command;
 use crate::line::event::{CameraIndex, Commit, Event, FrameId, Inspected, InspectionIndex, Job, ProviderStanding, RecordsKept, Sequence};
 use crate::line::image::Counts;
 use crate::part::{CycleId, Disposition, Nanos, PartRecord, Verdict};
@@ -55,6 +57,8 @@ pub enum LineInput {
     HistorianRefuses(bool),
     /// On which provider the models run.
     Provider(ProviderStanding),
+    /// A command that was handed out is executed, or could not be.
+    CommandFinished(Command, bool),
     /// No new parts; open ones run to their outcome, then the thread ends.
     Stop,
     /// Open parts are not decidable; the thread ends.
@@ -132,6 +136,8 @@ pub struct LineThread {
     pub reports: Sender<Report>,
     /// What is recorded.
     pub records: Sender<Recorded>,
+    /// What the PLC commands and takes time.
+    pub orders: Orders,
     /// Asks for more numbers to be persisted.
     pub numbers_wanted: Sender<Numbers>,
     /// The numbers as persisted.
@@ -172,8 +178,11 @@ struct State {
     seen: HashMap<Sequence, Vec<(CameraIndex, Frame)>>,
     next_frame: u64,
     counts: Counts,
+    counts_base: Counts,
     granting: bool,
     stopping: bool,
+    /// Whether parts are good and to be learnt from.
+    is_teaching: bool,
     /// What the line thread has to tell itself: jobs that found no engine.
     refused: VecDeque<LineInput>,
     /// Readiness and error as told last.
@@ -202,9 +211,11 @@ impl LineThread {
             frames: HashMap::new(),
             seen: HashMap::new(),
             next_frame: 0,
-            counts: self.line.image().counts,
+            counts: self.line.counts(),
+            counts_base: self.line.counts_base(),
             granting: false,
             stopping: false,
+            is_teaching: false,
             refused: VecDeque::new(),
             reported: None,
             clock_plausible: true,
@@ -229,7 +240,8 @@ impl LineThread {
         let image = self.line.image();
         Numbers {
             plc_session: image.echo_plc_session,
-            counts: image.counts.to_array(),
+            counts: self.line.counts().to_array(),
+            counts_base: self.line.counts_base().to_array(),
             ..self.numbers
         }
     }
@@ -293,6 +305,7 @@ impl LineThread {
             Some(LineInput::RecordsKept(kept)) => Event::RecordsKept(kept),
             Some(LineInput::HistorianRefuses(refuses)) => Event::HistorianRefuses(refuses),
             Some(LineInput::Provider(standing)) => Event::Provider(standing),
+            Some(LineInput::CommandFinished(command, succeeded)) => Event::CommandFinished { command, succeeded },
             Some(LineInput::Stop) => {
                 state.stopping = true;
                 Event::Stop
@@ -342,11 +355,12 @@ impl LineThread {
             if !commit.image_changed {
                 return;
             }
-            let duplicates = self.line.image().counts.duplicate;
+            let duplicates = self.line.counts().duplicate;
             if duplicates != state.counts.duplicate {
                 state.counts.duplicate = duplicates;
                 self.black_box.write_duplicates(duplicates);
             }
+            self.keep_counts_base(state);
             let image = Arc::new(self.line.image().clone());
             let now = flow::now();
             if commit.swap_before().is_none_or(|limit| now < limit) {
@@ -355,6 +369,16 @@ impl LineThread {
                 return;
             }
             self.line.overtaken(commit, now);
+        }
+    }
+
+    /// What the PLC cleared stays cleared: in the black box before it sees so, on the disk as soon as may be.
+    fn keep_counts_base(&mut self, state: &mut State) {
+        let base = self.line.counts_base();
+        if base != state.counts_base {
+            state.counts_base = base;
+            self.black_box.write_counts_base(&base);
+            state.granting |= self.numbers_wanted.send(self.numbers_now()).is_ok();
         }
     }
 
@@ -368,6 +392,9 @@ impl LineThread {
         self.keep_and_show(state, &mut commit);
         if commit.opened.iter().any(|opened| opened.acquisition_id != 0) {
             self.exposing.iter().for_each(|camera| camera.trigger());
+        }
+        if let Some(command) = commit.command {
+            self.order(state, command);
         }
         for job in commit.jobs {
             let frame = state.frames.get(&job.frame).cloned();
@@ -392,6 +419,7 @@ impl LineThread {
             self.controllers
                 .results
                 .publish(&record, grpc::is_passed(&record, self.line.image()));
+            self.teach(state, &record);
             let evidence = self.evidence(state, &record);
             let record = Arc::new(record);
             self.report(Report::Part(Arc::clone(&record)));
@@ -408,6 +436,34 @@ impl LineThread {
             self.events.note(note);
         }
         self.after(state);
+    }
+
+    /// Has a command carried out. Where nobody can, it has failed.
+    fn order(&self, state: &mut State, command: Command) {
+        state.is_teaching = command == Command::StartTeach;
+        let Some(models) = self.models.last() else { return };
+        if self.orders.send(Order::Execute(command, Arc::clone(models))).is_err() {
+            state.refused.push_back(LineInput::CommandFinished(command, false));
+        }
+    }
+
+    /// What the cameras showed of a part, to whoever learns from good ones.
+    fn teach(&self, state: &State, record: &PartRecord) {
+        let Some(frames) = state
+            .seen
+            .get(&Sequence(record.sequence))
+            .filter(|_| state.is_teaching && !record.late_findings)
+        else {
+            return;
+        };
+        let part = GoodPart {
+            sequence: record.sequence,
+            recipe: record.recipe,
+            frames: frames.clone(),
+        };
+        if self.orders.send(Order::Learn(part)).is_err() {
+            self.metrics.event("good_part_dropped", 1);
+        }
     }
 
     /// A frame that shows a part may be wanted as evidence.

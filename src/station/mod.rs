@@ -29,6 +29,7 @@
 //! | `supervisor.rs` | restarts what failed, stops in order, names who would not stop |
 
 pub mod build;
+pub mod commands;
 pub mod departures;
 pub mod engines;
 pub mod forwarding;

@@ -54,6 +54,7 @@ pub fn recover(station: &str, before: &Numbers, numbers: &Numbers, recovered: &R
         acquisition_below: numbers.acquisition_below,
         result_below: numbers.result_below,
         counts,
+        counts_base: recovered.counts_base.unwrap_or(Counts::from_array(before.counts_base)),
         plc_session: last.map_or(last_session.unwrap_or(before.plc_session), |kept| kept.opened.plc_session),
         history: if power_lost {
             recorded.iter().filter_map(used_cycle).collect()
@@ -171,6 +172,7 @@ mod tests {
             ],
             reported_below: 3,
             duplicates: 6,
+            counts_base: None,
             is_new: false,
         };
         let recovery = recover("a", &before, &numbers, &recovered, &[]);

@@ -2,11 +2,12 @@
 
 use std::sync::Arc;
 
-use tracing::{info, warn};
+use tracing::{debug, info, warn};
 
 use super::Metrics;
+use crate::line::commands::Command;
 use crate::line::error_code::{ErrorCode, Level};
-use crate::line::event::{CameraIndex, MissCause, Note};
+use crate::line::event::{CameraIndex, MissCause, Note, Withheld};
 
 /// Writes the log line and the count of each event together.
 pub struct LineEvents {
@@ -101,6 +102,29 @@ impl LineEvents {
                 );
                 ("serial_unprintable", 1)
             }
+            Note::CommandTaken { command } => {
+                info!(command = command.name(), "the PLC's command is executed");
+                ("command_taken", 1)
+            }
+            Note::CommandRefused { number } => {
+                let command = Command::from_code(*number).map_or("unknown", Command::name);
+                warn!(
+                    number,
+                    command, "the PLC's command is refused: it is unknown, or cannot be executed now"
+                );
+                ("command_refused", 1)
+            }
+            // Once a part where the line runs at its limit: no lines in the log, but a count.
+            Note::Withheld { cause: Withheld::Slots } => {
+                debug!("TriggerReady is held back: every result slot is taken");
+                ("trigger_ready_withheld_slots", 1)
+            }
+            Note::Withheld {
+                cause: Withheld::Admission { expected },
+            } => {
+                debug!(?expected, "TriggerReady is held back: a part that came now would miss its deadline");
+                ("trigger_ready_withheld_admission", 1)
+            }
             Note::ErrorChanged { code } => {
                 error_changed(*code);
                 ("error_changed", 1)
@@ -132,5 +156,7 @@ fn cause_name(cause: MissCause) -> &'static str {
         MissCause::IdInvalid => "the cycle ID is 0 or above 2147483647",
         MissCause::IdReused => "the cycle ID belongs to another part",
         MissCause::Recipe => "RecipeNumber is not the recipe that is ready",
+        MissCause::Admission => "it would have missed its deadline: more parts are open than can be judged in time",
+        MissCause::SerialMissing => "no serial number was latched for it, and serial.required is true",
     }
 }

@@ -1,5 +1,6 @@
 //! The line on the bench: a PLC, cameras and an engine in words, and time as a number.
 
+mod commands;
 mod frames;
 mod oracle;
 mod recipes;
@@ -36,6 +37,9 @@ fn config(source: TriggerSource, mode: ResultMode) -> LineConfig {
         trigger_grace: ms(20),
         heartbeat_timeout: ms(1000),
         sequential: true,
+        serial: crate::line::config::SerialMode::WithTrigger,
+        simulated: false,
+        workers: 1,
         cameras: 1,
         tags: Vec::new(),
         recipes: RecipePlan::all([(1, vec![0])]),
@@ -150,6 +154,15 @@ impl Bench {
 
     fn window(source: TriggerSource) -> Self {
         Self::ready(config(source, ResultMode::Window))
+    }
+
+    fn buffered() -> Self {
+        let mut bench = Self::new(config(PLC, ResultMode::Single), memory());
+        bench.plc.control = control::BUFFER_ENABLE;
+        bench.event(Event::ModelsReady(true)).event(Event::PlcConnected).hear(ALL);
+        bench.set(control::ONLINE | control::TRIGGER_ENABLE).pass(200);
+        assert!(bench.image().trigger_ready, "{:?}", bench.image());
+        bench
     }
 
     fn come_up(&mut self) {

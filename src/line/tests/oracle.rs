@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
+use super::super::commands::Command;
 use super::super::config::{LineConfig, ResultMode, TriggerSource};
-use super::super::event::{Commit, Event, FrameId, Opened};
+use super::super::event::{Commit, Event, FrameId, Note, Opened};
 use super::super::image::{Counts, PlcImage, StationImage, StationMode, control};
 use crate::part::{CycleId, Nanos, PartRecord, Reason, Verdict};
 
@@ -60,6 +61,12 @@ pub(super) struct Oracle {
     /// Trigger rose and was not seen to fall since, whatever happened to the link.
     is_held: bool,
     ack_level: Option<bool>,
+    online_level: Option<bool>,
+    /// BufferEnable as it was when Online rose last; whether results wait to be read now.
+    buffer_asked: bool,
+    buffered: bool,
+    /// The result that waits to be read.
+    unread: Option<u32>,
     told_at: Nanos,
     /// The edge that has no answer yet, and when the line was told of it.
     unanswered: Option<(Nanos, Nanos)>,
@@ -96,6 +103,10 @@ impl Oracle {
             trigger_level: None,
             is_held: false,
             ack_level: None,
+            online_level: None,
+            buffer_asked: false,
+            buffered: false,
+            unread: None,
             told_at: Nanos::default(),
             unanswered: None,
             number_before: 0,
@@ -154,7 +165,18 @@ impl Oracle {
         if image.plc_session != 0 && image.plc_session != self.session {
             self.session = image.plc_session;
             self.forget_answers();
-            self.results.values_mut().for_each(|result| result.gone = true);
+            self.online_level = None;
+            self.forget_results();
+        }
+        if written & control::ONLINE != 0 {
+            let level = image.is(control::ONLINE);
+            if self.online_level.is_none_or(|before| level && !before) {
+                self.buffer_asked = image.is(control::BUFFER_ENABLE);
+            }
+            self.online_level = Some(level);
+        }
+        if self.undecided.is_empty() {
+            self.buffered = self.buffer_asked && self.config.result_mode == ResultMode::Single;
         }
         self.may_fall |= disabled;
         if disabled && self.is_overdue() {
@@ -193,17 +215,31 @@ impl Oracle {
             if edge
                 && self.config.result_mode == ResultMode::Single
                 && self.image.result_valid
-                && let Some(result) = self.results.get_mut(&image.ack_result_id)
                 && image.ack_result_id == self.image.result_id
-                && at > result.shown_at
             {
-                result.gone = true;
+                let result = self.results.get_mut(&image.ack_result_id);
+                // Of what was shown long ago nothing more is known.
+                if result.as_ref().is_none_or(|result| at > result.shown_at) {
+                    self.unread = None;
+                    result.into_iter().for_each(|result| result.gone = true);
+                }
             }
         }
     }
 
+    fn forget_results(&mut self) {
+        self.results.values_mut().for_each(|result| result.gone = true);
+        self.unread = None;
+    }
+
     /// What the line says. `is_shown` is false where the station died between black box and image.
     pub(super) fn commit(&mut self, now: Nanos, commit: &Commit, image: &StationImage, truth: &impl Truth, is_shown: bool) {
+        let clears = Note::CommandTaken {
+            command: Command::ClearResults,
+        };
+        if commit.notes.contains(&clears) {
+            self.forget_results();
+        }
         for opened in &commit.opened {
             self.opened(opened, commit);
         }
@@ -256,8 +292,8 @@ impl Oracle {
             };
             self.expect(ended_once, || format!("LINE-1: part {sequence} has no trigger of its own"));
         }
-        if acquired && self.config.result_mode == ResultMode::Single {
-            self.results.values_mut().for_each(|result| result.gone = true);
+        if acquired && self.config.result_mode == ResultMode::Single && !self.buffered {
+            self.forget_results();
         }
         self.undecided.insert(sequence);
         self.blocks.insert((
@@ -311,6 +347,12 @@ impl Oracle {
                 passing: false,
             };
             if self.config.result_mode == ResultMode::Single {
+                let unread = self.unread.replace(record.result_id);
+                self.expect(unread.is_none() || !self.buffered, || {
+                    format!("wire: result {unread:?} was replaced before it was acknowledged")
+                });
+            }
+            if self.config.result_mode == ResultMode::Single {
                 self.results.values_mut().for_each(|result| result.gone = true);
             }
             let fresh = self.results.insert(record.result_id, result).is_none();
@@ -354,6 +396,13 @@ impl Oracle {
         };
         let counts = self.counts;
         self.expect(told == counts, || format!("LINE-1: counted {told:?} instead of {counts:?}"));
+        if self.buffered && self.buffer_asked {
+            let free = 8_usize.saturating_sub(self.undecided.len() + usize::from(self.unread.is_some()));
+            self.expect(usize::from(image.remaining_buffers) == free, || {
+                format!("wire: RemainingBuffers {} instead of {free}", image.remaining_buffers)
+            });
+            self.expect(free > 0 || !image.trigger_ready, || "wire: TriggerReady without a buffer".into());
+        }
         let ready = self.plc.is(control::ONLINE | control::TRIGGER_ENABLE) && self.trigger_level == Some(false);
         self.expect(!image.trigger_ready || ready, || {
             "wire: TriggerReady without the PLC's consent".into()
@@ -469,7 +518,9 @@ impl Oracle {
         }
         self.next_sequence = next_sequence;
         self.forget_answers();
-        self.results.values_mut().for_each(|result| result.gone = true);
+        self.forget_results();
+        self.online_level = None;
+        (self.buffer_asked, self.buffered) = (false, false);
         // What was not answered in the earlier life is unknown to this one.
         self.triggers.retain(|_, trigger| trigger.part.is_some() || trigger.answered);
         self.image = StationImage::default();

@@ -96,8 +96,145 @@ fn decided_at_99_9_but_shown_at_100_is_late() {
 }
 
 #[test]
-fn buffered_mode_is_refused() {
-    let mut bench = Bench::new(config(PLC, ResultMode::Single), memory());
+fn buffered_late_ack() {
+    let mut bench = Bench::buffered();
+    let remaining = |bench: &Bench| bench.image().remaining_buffers;
+    assert_eq!(remaining(&bench), 8);
+    bench.trigger(1).release().frame();
+    let a = *bench.jobs.last().unwrap();
+    assert_eq!(remaining(&bench), 7);
+    bench.pass(30).judge_job(a, Outcome::OK);
+    assert_eq!(bench.shown(), (true, true, Some(Verdict::Ok), 0));
+    assert_eq!((bench.image().echo_cycle_id, remaining(&bench)), (1, 7));
+    let toggle = bench.image().inspection_toggle;
+    bench.pass(20).trigger(2).release().frame();
+    let b = *bench.jobs.last().unwrap();
+    assert_eq!(remaining(&bench), 6);
+    assert_eq!(bench.image().echo_cycle_id, 1, "a trigger never touches the result shown");
+    assert!(bench.image().accept);
+    bench.pass(30).judge_job(b, Outcome::OK);
+    assert!(!bench.image().busy, "it waits to be read");
+    bench.pass(20).trigger(3).release().frame();
+    let c = *bench.jobs.last().unwrap();
+    assert_eq!(remaining(&bench), 5);
+    bench.pass(40).judge_job(c, NOT_OK);
+    bench.pass(60);
+    assert_eq!(
+        (bench.image().echo_cycle_id, bench.image().inspection_toggle, remaining(&bench)),
+        (1, toggle, 5)
+    );
+
+    bench.ack(1);
+    assert_eq!((bench.shown().0, bench.image().accept, remaining(&bench)), (false, false, 6));
+    bench.pass(20);
+    assert!(!bench.image().result_valid, "nothing shows while ResultAck is 1");
+    bench.clear(control::RESULT_ACK);
+    assert_eq!(bench.image().echo_cycle_id, 2);
+    assert_eq!(bench.shown(), (true, false, Some(Verdict::NotDecidable), Reason::NotRead.code()));
+    assert!(bench.image().inspection_toggle != toggle && !bench.image().deadline_missed);
+    bench.pass(10).ack(2).pass(10).clear(control::RESULT_ACK);
+    assert_eq!(bench.image().echo_cycle_id, 3);
+    assert_eq!(bench.shown(), (true, false, Some(Verdict::NotOk), Reason::Anomaly.code()));
+    assert_eq!((bench.image().defect_code, remaining(&bench)), (7, 7));
+    bench.pass(10).ack(3);
+    assert_eq!(remaining(&bench), 8);
+    let b = bench
+        .records
+        .iter()
+        .find(|record| record.cycle_id.is_some_and(|id| id.get() == 2))
+        .unwrap();
+    assert_eq!(b.measured, Some(Outcome::OK));
+    assert_eq!(
+        bench
+            .images
+            .iter()
+            .filter(|(_, image)| image.accept)
+            .map(|(_, image)| image.echo_cycle_id)
+            .max(),
+        Some(1)
+    );
+}
+
+#[test]
+fn buffered_without_any_ack() {
+    let mut bench = Bench::buffered();
+    (1..=8).for_each(|cycle_id| {
+        assert!(bench.image().trigger_ready, "{cycle_id}");
+        bench.part(cycle_id, Outcome::OK).pass(30);
+    });
+    assert!(!bench.image().trigger_ready && !bench.image().buffer_overrun);
+    assert_eq!(bench.image().remaining_buffers, 0);
+    bench.trigger(9);
+    assert_eq!(bench.answer(), (false, true, 9));
+    assert_eq!(bench.outcome_of(9), undecided(Reason::Missed));
+    assert!(!bench.image().buffer_overrun);
+    bench.release();
+    for result_id in 1..=8 {
+        assert_eq!(bench.image().echo_cycle_id, result_id);
+        bench.pass(1).ack(9).clear(control::RESULT_ACK);
+        assert_eq!(bench.image().result_id, result_id, "a wrong AckResultId consumes nothing");
+        bench.pass(1).ack(result_id).clear(control::RESULT_ACK);
+    }
+    assert!(bench.image().trigger_ready && bench.image().remaining_buffers == 8);
+    assert_eq!(bench.outcome_of(1), Outcome::OK);
+    (2..=5).for_each(|cycle_id| assert_eq!(bench.outcome_of(cycle_id), undecided(Reason::NotRead), "{cycle_id}"));
+}
+
+#[test]
+fn buffered_keeps_a_slot_for_an_edge_on_its_way() {
+    let mut bench = Bench::buffered();
+    (1..=8).for_each(|cycle_id| drop(bench.part(cycle_id, NOT_OK).pass(1)));
+    assert!(!bench.image().trigger_ready);
+    bench.part(9, NOT_OK);
+    assert_eq!(bench.image().remaining_buffers, 0);
+    bench.pass(1).trigger(10);
+    assert_eq!(bench.answer(), (false, true, 10), "one slot is kept, not two");
+    bench.release().pass(500);
+    for cycle_id in 1..=9 {
+        assert_eq!(
+            (bench.image().echo_cycle_id, bench.image().verdict),
+            (cycle_id, Some(Verdict::NotOk))
+        );
+        bench.pass(1).ack(cycle_id).clear(control::RESULT_ACK);
+    }
+}
+
+#[test]
+fn an_ack_that_stands_already_is_no_edge_in_buffered_mode() {
+    let mut bench = Bench::buffered();
+    bench.write(|plc| {
+        plc.ack_result_id = 1;
+        plc.control |= control::RESULT_ACK;
+    });
+    bench.pass(10).part(1, Outcome::OK).pass(10);
+    assert_eq!(bench.shown(), (true, true, Some(Verdict::Ok), 0));
+    bench.clear(control::RESULT_ACK).pass(1).ack(1);
+    assert!(!bench.image().result_valid);
+}
+
+#[test]
+fn the_result_mode_changes_only_while_online_rises_and_nothing_is_left_to_read() {
+    let mut bench = Bench::single(PLC);
+    bench.set(control::BUFFER_ENABLE).part(1, Outcome::OK).pass(10);
+    assert_eq!(bench.image().remaining_buffers, 1, "the mode is fixed while Online");
+    bench.trigger(2).release().frame().clear(control::ONLINE).set(control::ONLINE);
+    assert!(!bench.image().trigger_ready, "a part of the mode before is open");
+    bench.judge(Outcome::OK).pass(100);
+    assert!(bench.image().trigger_ready && bench.image().remaining_buffers == 7);
+    bench
+        .part(3, NOT_OK)
+        .clear(control::BUFFER_ENABLE | control::ONLINE)
+        .set(control::ONLINE);
+    assert_eq!(bench.image().echo_cycle_id, 2);
+    assert!(!bench.image().trigger_ready);
+    bench.pass(1).ack(2).clear(control::RESULT_ACK).pass(100);
+    assert_eq!((bench.image().echo_cycle_id, bench.image().remaining_buffers), (3, 1));
+    assert!(bench.image().trigger_ready);
+}
+
+#[test]
+fn buffered_mode_is_refused_where_results_are_in_windows() {
+    let mut bench = Bench::new(config(PLC, ResultMode::Window), memory());
     bench.event(Event::ModelsReady(true)).event(Event::PlcConnected);
     bench.write(|_| {});
     bench
@@ -107,18 +244,8 @@ fn buffered_mode_is_refused() {
     assert!(bench.image().error && !bench.image().trigger_ready);
     bench.trigger(1);
     assert_eq!(bench.answer(), (false, true, 1));
-    assert_eq!(bench.outcome_of(1), undecided(Reason::Missed));
-
-    bench.release().clear(control::BUFFER_ENABLE);
-    assert_eq!(
-        bench.error(),
-        ErrorCode::BufferedUnavailable.code(),
-        "the mode is fixed while Online"
-    );
-    bench.clear(control::ONLINE).set(control::ONLINE);
+    bench.release().clear(control::BUFFER_ENABLE | control::ONLINE).set(control::ONLINE);
     assert!(bench.image().trigger_ready && bench.error() == 0);
-    bench.set(control::BUFFER_ENABLE);
-    assert!(bench.image().trigger_ready, "sampled at the rising edge of Online only");
 }
 
 #[test]
