@@ -1,6 +1,10 @@
 //! Commands of the PLC: the edge of ExecuteCommand, exactly one of CommandDone and CommandFailed, one at a time.
 
+use super::Line;
 use super::error_code::ErrorCode;
+use super::event::Note;
+use super::image::Counts;
+use crate::part::{Nanos, Reason};
 
 /// What a PLC may have done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -113,10 +117,6 @@ pub(super) enum Mode {
     Teaching,
     Testing,
 }
-
-use super::event::Note;
-use super::image::Counts;
-use super::{Line, Nanos, Reason};
 
 impl Line {
     /// The edge of ExecuteCommand.

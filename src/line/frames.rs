@@ -1,6 +1,13 @@
 //! Frames and findings find their part.
 
-use super::*;
+use super::Line;
+#[cfg(test)]
+use super::Sabotage;
+use super::config::TriggerSource;
+use super::correlation::{FrameSeen, Match};
+use super::error_code::ErrorCode;
+use super::event::{Job, Note, Sequence};
+use crate::part::{Outcome, Reason};
 
 impl Line {
     pub(super) fn restart_camera(&mut self, camera: usize) {
@@ -29,7 +36,7 @@ impl Line {
         }
     }
 
-    pub(super) fn give_frame(&mut self, camera: usize, sequence: Sequence, frame: correlation::FrameSeen) {
+    pub(super) fn give_frame(&mut self, camera: usize, sequence: Sequence, frame: FrameSeen) {
         let Some(part) = self.ledger.open.get_mut(&sequence).filter(|part| part.outcome.is_none()) else {
             return self.pending.notes.push(Note::FrameLate { camera });
         };

@@ -53,18 +53,18 @@ use std::time::Duration;
 
 use admission::Admission;
 use commands::{CommandState, Mode};
-use config::{LineConfig, RecipePlan, ResultMode, SerialMode, TriggerSource};
-use correlation::{Correlation, Match};
-use error_code::{ErrorCode, Level};
-use event::{Commit, Event, Job, MissCause, Note, Opened, ProviderStanding, RecordsKept, Sequence, Withheld};
-use handshake::{Answer, Handshake, Heard};
-use history::{Fingerprint, History, UsedCycle};
-use image::{BUFFERS, Counts, PlcImage, StationImage, StationMode, WINDOW_SLOTS, control};
-use ledger::{Ledger, OpenPart, micros};
-use results::{ResultRegisters, Shown, WindowResults};
-use serial::{Serial, SerialLatch};
+use config::{LineConfig, ResultMode};
+use correlation::Correlation;
+use error_code::ErrorCode;
+use event::{Commit, Event, MissCause, Note, ProviderStanding, RecordsKept, Sequence, Withheld};
+use handshake::Handshake;
+use history::{History, UsedCycle};
+use image::{Counts, StationImage};
+use ledger::{Ledger, micros};
+use results::{ResultRegisters, WindowResults};
+use serial::SerialLatch;
 
-use crate::part::{CycleId, Nanos, Outcome, PartRecord, Reason, Verdict};
+use crate::part::{Nanos, Outcome, PartRecord, Reason};
 
 /// How often the station's heartbeat changes.
 const HEARTBEAT_PERIOD: Duration = Duration::from_millis(100);

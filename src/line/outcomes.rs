@@ -1,6 +1,13 @@
 //! Outcomes are shown, or recorded without: the last moment at which one can turn out to be late.
 
-use super::*;
+use super::Line;
+#[cfg(test)]
+use super::Sabotage;
+use super::config::ResultMode;
+use super::event::{Opened, Sequence};
+use super::ledger::{OpenPart, micros};
+use super::results::Shown;
+use crate::part::{Nanos, Outcome, PartRecord, Reason, Verdict};
 
 impl Line {
     /// Shows what is decided, or records it: the last moment at which it can turn out to be late.
@@ -83,7 +90,9 @@ impl Line {
     /// Everything that is open becomes not decidable and is recorded, not shown.
     pub(super) fn void_open(&mut self, reason: Reason, at: Nanos) {
         let open: Vec<Sequence> = self.ledger.open.keys().copied().collect();
-        open.into_iter().for_each(|sequence| self.void(sequence, reason, at));
+        for sequence in open {
+            self.void(sequence, reason, at);
+        }
     }
 
     /// A part that is open becomes not decidable and is recorded, not shown.

@@ -1,6 +1,14 @@
 //! Whether a part may come, and the image that says so.
 
-use super::*;
+use super::Line;
+use super::commands::{CommandState, Mode};
+use super::config::{RecipePlan, ResultMode};
+use super::error_code::{ErrorCode, Level};
+use super::event::{Note, ProviderStanding, Withheld};
+use super::handshake::Answer;
+use super::image::{BUFFERS, StationImage, StationMode, WINDOW_SLOTS, control};
+use super::ledger::OpenPart;
+use crate::part::Nanos;
 
 impl Line {
     /// Result slots there are. One of several is kept for an edge that was on its way when TriggerReady fell.

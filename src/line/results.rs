@@ -49,7 +49,7 @@ pub(super) struct ResultRegisters {
 impl ResultRegisters {
     /// Whether a result may be shown now.
     pub(super) fn is_free(&self, buffered: bool) -> bool {
-        !self.ack_held && !(buffered && self.is_unread())
+        !(self.ack_held || buffered && self.is_unread())
     }
 
     /// Whether a result is shown that was not acknowledged.

@@ -1,6 +1,18 @@
 //! What the PLC says becomes parts: sessions, triggers taken, missed, repeated, skipped.
 
-use super::*;
+use std::time::Duration;
+
+use super::commands::Mode;
+use super::config::{RecipePlan, ResultMode, SerialMode, TriggerSource};
+use super::error_code::ErrorCode;
+use super::event::{MissCause, Note, Opened, Sequence, Withheld};
+use super::handshake::{Answer, Heard};
+use super::history::{Fingerprint, UsedCycle};
+use super::image::{PlcImage, control};
+use super::ledger::OpenPart;
+use super::serial::{Serial, SerialLatch};
+use super::{Line, SKIPPED_MAX};
+use crate::part::{CycleId, Nanos, Outcome, Reason};
 
 impl Line {
     pub(super) fn hear(&mut self, at: Nanos, image: PlcImage, written: u16) {

@@ -9,7 +9,7 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
-use super::commands::{self, Commands};
+use super::commands::{self, Commands, Orders};
 use super::departures::Departures;
 use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, ModelPorts, WorkerState};
 use super::forwarding::{self, HistorianError};
@@ -235,11 +235,8 @@ pub fn start(
     let line_config = config.line_config(first.config_checksum);
     let deadline = line_config.deadline;
     let exposes = matches!(line_config.trigger_source, TriggerSource::Plc { .. });
-    let memory = Memory {
-        stage_restarted: restarted,
-        ..memory
-    };
-    let line = Line::new(line_config, memory, flow::now());
+    let stage_restarted = restarted;
+    let line = Line::new(line_config, Memory { stage_restarted, ..memory }, flow::now());
 
     let (inputs, line_inputs) = bounded("line/inputs", INPUTS_MAX, WhenFull::Block);
     let (jobs, engine_jobs) = bounded("engine/jobs", JOBS_MAX, WhenFull::DropNewest);
@@ -286,9 +283,8 @@ pub fn start(
     let (state_directory, granted) = (config.state_directory.clone(), inputs.clone());
     let keep = move || keep_numbers(&numbers_in, &state_directory, &granted);
     threads.push(("numbers", spawn("numbers", control, keep)?));
-    let (orders, ordered) = commands::orders();
-    let commands = Commands::new(config, inputs.clone());
-    threads.push(("commands", spawn("commands", control, move || commands.run(&ordered))?));
+    let (orders, executor) = commands(config, &inputs, control)?;
+    threads.push(("commands", executor));
     let probes = probes(config);
     threads.extend(workers(config, &probes, model_ports, &engine_jobs, &inputs, control)?);
 
@@ -330,6 +326,13 @@ pub fn start(
         metrics,
         engine: config.engine,
     })
+}
+
+/// Who carries out what the PLC commands, and where orders are given.
+fn commands(config: &StationConfig, line: &Sender<LineInput>, control: &Sender<Control>) -> Result<(Orders, JoinHandle<()>), StationError> {
+    let (orders, ordered) = commands::orders();
+    let commands = Commands::new(config, line.clone());
+    Ok((orders, spawn("commands", control, move || commands.run(&ordered))?))
 }
 
 /// Parts of an earlier life that may not have left it.

@@ -7,10 +7,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use super::line_thread::LineInput;
 use super::located;
 use super::models::ModelSet;
 use crate::capture::Frame;
-use crate::config::recipe::InspectionConfig;
+use crate::config::locator::LocatorConfig;
+use crate::config::recipe::{InspectionConfig, RecipeConfig};
 use crate::config::station::StationConfig;
 use crate::flow::{self, Receiver, Sender, WhenFull, bounded};
 use crate::line::commands::Command;
@@ -21,8 +23,6 @@ use crate::vision::encode::encode_png;
 use crate::vision::locator::Locator;
 use crate::vision::preprocess::Preprocessor;
 use crate::vision::providers::ProviderOrder;
-
-use super::line_thread::LineInput;
 
 /// Orders that wait: commands, of which there is one at a time, and parts to learn from. Beyond that a part is not kept.
 const WAITING_MAX: usize = 4;
@@ -75,7 +75,7 @@ enum NotKept {
 /// Carries orders out.
 pub struct Commands {
     inspections: Vec<(u16, InspectionConfig)>,
-    locators: Vec<crate::config::locator::LocatorConfig>,
+    locators: Vec<LocatorConfig>,
     order: ProviderOrder,
     folder: PathBuf,
     line: Sender<LineInput>,
@@ -93,7 +93,7 @@ struct Lesson {
 impl Commands {
     /// For this station; it answers the line.
     pub fn new(config: &StationConfig, line: Sender<LineInput>) -> Self {
-        let of = |recipe: &crate::config::recipe::RecipeConfig| {
+        let of = |recipe: &RecipeConfig| {
             let number = recipe.number;
             recipe
                 .inspections
@@ -184,7 +184,7 @@ impl Commands {
             match keep(&folder, part.sequence, frame, inspection, lesson.locators[index].as_ref()) {
                 Ok(()) => lesson.kept[index] += 1,
                 Err(error) => {
-                    tracing::warn!(inspection = inspection.name, part = part.sequence, %error, "a good part is not kept to teach from")
+                    tracing::warn!(inspection = inspection.name, part = part.sequence, %error, "a good part is not kept to teach from");
                 }
             }
             if lesson.kept[index] == PICTURES_MAX {

@@ -172,6 +172,7 @@ pub struct Controllers {
 }
 
 /// The part of the line thread that changes as it runs.
+#[allow(clippy::struct_excessive_bools, reason = "each says another thing")]
 struct State {
     frames: HashMap<FrameId, Frame>,
     /// What each camera showed of parts that have no outcome yet.

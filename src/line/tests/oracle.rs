@@ -52,6 +52,7 @@ struct Trigger {
     part: Option<u64>,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "its own books of many levels")]
 pub(super) struct Oracle {
     config: LineConfig,
     pub(super) broken: Vec<String>,
@@ -221,7 +222,9 @@ impl Oracle {
                 // Of what was shown long ago nothing more is known.
                 if result.as_ref().is_none_or(|result| at > result.shown_at) {
                     self.unread = None;
-                    result.into_iter().for_each(|result| result.gone = true);
+                    if let Some(result) = result {
+                        result.gone = true;
+                    }
                 }
             }
         }

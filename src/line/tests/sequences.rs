@@ -158,10 +158,10 @@ fn buffered_late_ack() {
 #[test]
 fn buffered_without_any_ack() {
     let mut bench = Bench::buffered();
-    (1..=8).for_each(|cycle_id| {
+    for cycle_id in 1..=8 {
         assert!(bench.image().trigger_ready, "{cycle_id}");
         bench.part(cycle_id, Outcome::OK).pass(30);
-    });
+    }
     assert!(!bench.image().trigger_ready && !bench.image().buffer_overrun);
     assert_eq!(bench.image().remaining_buffers, 0);
     bench.trigger(9);
@@ -183,7 +183,9 @@ fn buffered_without_any_ack() {
 #[test]
 fn buffered_keeps_a_slot_for_an_edge_on_its_way() {
     let mut bench = Bench::buffered();
-    (1..=8).for_each(|cycle_id| drop(bench.part(cycle_id, NOT_OK).pass(1)));
+    for cycle_id in 1..=8 {
+        bench.part(cycle_id, NOT_OK).pass(1);
+    }
     assert!(!bench.image().trigger_ready);
     bench.part(9, NOT_OK);
     assert_eq!(bench.image().remaining_buffers, 0);
