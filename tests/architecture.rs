@@ -65,6 +65,7 @@ const PURE: &[&str] = &[
     "vision/regions.rs",
     "vision/stamp.rs",
     "vision/tiling.rs",
+    "vision/tiling/",
     "vision/upright.rs",
 ];
 
@@ -80,6 +81,7 @@ const PURE_MAY_USE: &[(&str, &str)] = &[
 /// What a pure file does not name.
 const IMPURE: &[&str] = &[
     "tokio",
+    "tracing",
     "chrono",
     "jiff",
     "time",

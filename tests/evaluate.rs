@@ -10,7 +10,7 @@ use takt::model::onnx::{AttributeProto, FLOAT, GraphProto, ModelProto, NodeProto
 
 use crate::import;
 use crate::parts;
-use crate::program::{Outcome, run, takt};
+use crate::program::{Outcome, inspect, run, takt};
 
 const SIDE: u32 = 64;
 const CELL: u32 = 16;
@@ -20,7 +20,9 @@ const CELLS: usize = 16;
 const BOXES: usize = 64 + 16 + 4;
 
 /// A detector that finds what shines: of each cell of a grid of 4 x 4 a box whose scores are the means of the three channels, as a `YOLOv8` head.
-fn grid_detector(file: &Path) {
+///
+/// With masks each box has the coefficient 1, and the one prototype is 1 everywhere: the mask of a box is all of it.
+fn grid_detector(file: &Path, masks: bool) {
     let node = |op: &str, input: &[&str], output: &str, attribute: Vec<AttributeProto>| NodeProto {
         input: input.iter().map(|name| (*name).to_owned()).collect(),
         output: vec![output.into()],
@@ -33,6 +35,12 @@ fn grid_detector(file: &Path) {
     let mut boxes: Vec<f32> = (0..CELLS).map(|cell| centre(cell % 4)).collect();
     boxes.extend((0..CELLS).map(|cell| centre(cell / 4)));
     boxes.extend([CELL as f32; 2 * CELLS]);
+    let (coefficients, parts) = (usize::from(masks), ["boxes", "scores", "ones"]);
+    let rows = 7 + coefficients;
+    let mut output = vec![ValueInfoProto::tensor("output0", FLOAT, &[Some(1), Some(rows), Some(BOXES)])];
+    if masks {
+        output.push(ValueInfoProto::tensor("output1", FLOAT, &[Some(1), Some(1), Some(16), Some(16)]));
+    }
     let model = ModelProto {
         ir_version: 8,
         producer_name: "a test".into(),
@@ -53,20 +61,23 @@ fn grid_detector(file: &Path) {
                     ],
                 ),
                 node("Reshape", &["cells", "flat"], "scores", vec![]),
-                node("Concat", &["boxes", "scores"], "grid", vec![AttributeProto::int("axis", 1)]),
+                node("Concat", &parts[..2 + coefficients], "grid", vec![AttributeProto::int("axis", 1)]),
                 node("Concat", &["grid", "rest"], "output0", vec![AttributeProto::int("axis", 2)]),
+                node("Identity", &["prototype"], "output1", vec![]),
             ],
             initializer: vec![
                 TensorProto::floats("boxes", &[1, 4, CELLS], &boxes),
                 TensorProto::ints("flat", &[3], &[1, 3, CELLS as i64]),
-                TensorProto::floats("rest", &[1, 7, BOXES - CELLS], &[0.0; 7 * (BOXES - CELLS)]),
+                TensorProto::floats("rest", &[1, rows, BOXES - CELLS], &vec![0.0; rows * (BOXES - CELLS)]),
+                TensorProto::floats("ones", &[1, 1, CELLS], &[1.0; CELLS]),
+                TensorProto::floats("prototype", &[1, 1, 16, 16], &[1.0; 256]),
             ],
             input: vec![ValueInfoProto::tensor(
                 "image",
                 FLOAT,
                 &[Some(1), Some(3), Some(SIDE as usize), Some(SIDE as usize)],
             )],
-            output: vec![ValueInfoProto::tensor("output0", FLOAT, &[Some(1), Some(7), Some(BOXES)])],
+            output,
             ..GraphProto::default()
         }),
         ..ModelProto::default()
@@ -76,10 +87,16 @@ fn grid_detector(file: &Path) {
 
 /// A picture in which some cells shine in some colour.
 fn shining(file: &Path, cells: &[(u32, [u8; 3])]) {
-    let mut image = RgbImage::new(SIDE, SIDE);
+    shining_on(file, (SIDE, SIDE), cells);
+}
+
+/// The same on a picture of this size, whose cells are counted row by row.
+fn shining_on(file: &Path, (width, height): (u32, u32), cells: &[(u32, [u8; 3])]) {
+    let mut image = RgbImage::new(width, height);
+    let across = width / CELL;
     for (cell, colour) in cells {
         for (x, y) in (0..CELL).flat_map(|y| (0..CELL).map(move |x| (x, y))) {
-            image.put_pixel(cell % 4 * CELL + x, cell / 4 * CELL + y, Rgb(*colour));
+            image.put_pixel(cell % across * CELL + x, cell / across * CELL + y, Rgb(*colour));
         }
     }
     fs::create_dir_all(file.parent().unwrap()).unwrap();
@@ -89,15 +106,21 @@ fn shining(file: &Path, cells: &[(u32, [u8; 3])]) {
 /// The detector as a package: red and green are defects, blue is none.
 fn detector(folder: &Path) {
     let file = folder.join("grid.onnx");
-    grid_detector(&file);
+    grid_detector(&file, false);
     shining(&folder.join("golden/one.png"), &[(5, [255, 0, 0])]);
+    imported(folder, "model", "unit", &[]);
+}
+
+/// Imports `grid.onnx` of a folder as a package beside it.
+fn imported(folder: &Path, package: &str, range: &str, more: &[&str]) {
+    let file = folder.join("grid.onnx");
     let told = [
         "--head",
         "yolo_v8",
         "--colour",
         "rgb",
         "--range",
-        "unit",
+        range,
         "--fit",
         "stretch",
         "--filter",
@@ -117,7 +140,10 @@ fn detector(folder: &Path) {
         "--licence",
         "MIT",
     ];
-    run(import::import(&file, &folder.join("golden"), &folder.join("model")).args(told)).done();
+    run(import::import(&file, &folder.join("golden"), &folder.join(package))
+        .args(told)
+        .args(more))
+    .done();
 }
 
 /// Five pictures and their annotations, out of order: two that are found, one whose box is off, a false one, one that is missed, one that is no defect.
@@ -206,6 +232,140 @@ fn a_detector_is_judged_by_objects_and_by_parts() {
         assert!(page.contains(words), "{words} is not on the page");
     }
     assert!(page.contains(figures["dataset_sha256"].as_str().unwrap()));
+}
+
+/// Writes annotations of red objects on one image.
+fn annotate(folder: &Path, name: &str, (width, height): (u32, u32), objects: &[(Value, [f64; 4])]) {
+    let object = |(id, (outline, bbox)): (usize, &(Value, [f64; 4]))| json!({ "id": id, "image_id": 1, "category_id": 1, "bbox": bbox, "area": bbox[2] * bbox[3], "iscrowd": 0, "segmentation": outline });
+    let file = json!({
+        "images": [{ "id": 1, "file_name": name, "width": width, "height": height }],
+        "categories": [{ "id": 1, "name": "red" }],
+        "annotations": objects.iter().enumerate().map(object).collect::<Vec<Value>>(),
+    });
+    fs::create_dir_all(folder.join("annotations")).unwrap();
+    fs::write(folder.join("annotations/instances.json"), file.to_string()).unwrap();
+}
+
+#[test]
+fn a_detector_in_tiles_counts_each_object_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    grid_detector(&folder.join("grid.onnx"), true);
+    // Four tiles across and three down, each 32 px after the other: most cells lie in four of them.
+    let size = (160, 128);
+    let cells: Vec<(u32, [u8; 3])> = [0, 23, 34, 47, 79]
+        .into_iter()
+        .zip([250, 240, 230, 220, 210].map(|level| [level, 0, 0]))
+        .collect();
+    shining_on(&folder.join("golden/one.png"), size, &cells);
+    imported(folder, "model", "unit", &["--tile", "64x64", "--overlap", "32"]);
+    shining_on(&folder.join("images/one.png"), size, &cells);
+    let place = |(cell, _): &(u32, [u8; 3])| [f64::from(cell % 10 * CELL), f64::from(cell / 10 * CELL), 16.0, 16.0];
+    let outline = |[x, y, w, h]: [f64; 4]| json!([[x, y, x + w, y, x + w, y + h, x, y + h]]);
+    let objects: Vec<(Value, [f64; 4])> = cells.iter().map(place).map(|bbox| (outline(bbox), bbox)).collect();
+    annotate(folder, "one.png", size, &objects);
+
+    let found = run(&mut inspect(&folder.join("model"), &folder.join("images"))).done().json();
+    let findings = found[0]["findings"].as_array().unwrap();
+    let edges = |finding: &Value| ["x", "y", "width", "height"].map(|key| finding[key].as_f64().unwrap());
+    assert_eq!(
+        findings.iter().map(edges).collect::<Vec<_>>(),
+        objects.iter().map(|(_, bbox)| *bbox).collect::<Vec<_>>()
+    );
+    assert!(findings.iter().all(|finding| finding["area_px"] == 256), "{findings:?}");
+
+    let figures = evaluate(&folder.join("model"), &["--dataset", folder.to_str().unwrap()])
+        .done()
+        .json()
+        .remove(0);
+    for key in ["map_50_95", "ar_100"] {
+        assert_close(number(&figures, key), 1.0);
+        assert_close(number(&figures["masks"], key), 1.0);
+    }
+}
+
+#[test]
+fn on_pictures_of_one_tile_a_detector_in_tiles_has_the_figures_of_one_without() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    detector(folder);
+    imported(folder, "tiled", "unit", &["--tile", "64x64"]);
+    annotated(folder);
+    let figures = |package: &str| {
+        let mut figures = evaluate(&folder.join(package), &["--dataset", folder.to_str().unwrap()])
+            .done()
+            .json()
+            .remove(0);
+        let all = figures.as_object_mut().unwrap();
+        for measured in ["latency_us_p50", "latency_us_p99", "peak_rss_mib"] {
+            assert!(all.remove(measured).is_some(), "{measured}");
+        }
+        figures
+    };
+    let tiled = figures("tiled");
+    assert!(number(&tiled, "map_50") > 0.0);
+    assert_eq!(tiled, figures("model"));
+}
+
+#[test]
+fn masks_are_measured_against_outlines() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    grid_detector(&folder.join("grid.onnx"), true);
+    shining(&folder.join("golden/one.png"), &[(5, [255, 0, 0])]);
+    imported(folder, "model", "unit", &[]);
+    shining(&folder.join("images/one.png"), &[(0, [204, 0, 0]), (5, [179, 0, 0])]);
+    // The second is said to be a box of 16 columns, of which 10 belong to the object: as run lengths, column by column.
+    let whole = json!([[0, 0, 16, 0, 16, 16, 0, 16]]);
+    let mut runs = vec![16 * 64 + 16];
+    (0..10).for_each(|_| runs.extend([16, 48]));
+    *runs.last_mut().unwrap() = 64 * 64 - runs[..runs.len() - 1].iter().sum::<u64>();
+    let part = json!({ "size": [64, 64], "counts": runs });
+    let objects = [(whole, [0.0, 0.0, 16.0, 16.0]), (part, [16.0, 16.0, 16.0, 16.0])];
+    annotate(folder, "one.png", (SIDE, SIDE), &objects);
+    let page = folder.join("page.html");
+    let told = ["--dataset", folder.to_str().unwrap(), "--report", page.to_str().unwrap()];
+    let figures = evaluate(&folder.join("model"), &told).done().json().remove(0);
+    assert_close(number(&figures, "map_50_95"), 1.0);
+    // An overlap of 0.625: beyond 0.6 the second is wrong, and precision is 1 up to half of the recall, at 51 of 101 places.
+    assert_close(number(&figures["masks"], "map_50"), 1.0);
+    assert_close(number(&figures["masks"], "map_50_95"), (3.0 + 7.0 * 51.0 / 101.0) / 10.0);
+    assert_close(
+        number(&figures["classes"]["red"], "mask_ap_50_95"),
+        number(&figures["masks"], "map_50_95"),
+    );
+    assert!(fs::read_to_string(&page).unwrap().contains("mAP of masks"));
+
+    // Boxes alone are measured where an outline is missing; one that is none is told.
+    let [first, (_, bbox)] = objects;
+    annotate(folder, "one.png", (SIDE, SIDE), &[first.clone(), (Value::Null, bbox)]);
+    let figures = evaluate(&folder.join("model"), &told).done().json().remove(0);
+    assert_close(number(&figures, "map_50_95"), 1.0);
+    assert!(figures.get("masks").is_none(), "{figures}");
+    annotate(
+        folder,
+        "one.png",
+        (SIDE, SIDE),
+        &[first, (json!({ "size": [9, 9], "counts": [81] }), bbox)],
+    );
+    evaluate(&folder.join("model"), &told).refused(&["outline of object 1", "one.png", "64x64"]);
+}
+
+#[test]
+fn answers_that_cannot_be_read_are_counted_and_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    grid_detector(&folder.join("grid.onnx"), false);
+    // Told to take bytes it says scores of up to 255: of a picture this dark they are none above 1.
+    shining(&folder.join("golden/one.png"), &[(5, [1, 0, 0])]);
+    imported(folder, "model", "bytes", &[]);
+    annotated(folder);
+    let dataset = ["--dataset", folder.to_str().unwrap()];
+    let said = evaluate(&folder.join("model"), &dataset).done();
+    let figures = said.json().remove(0);
+    assert_eq!(figures["answers_unreadable"], 4, "{figures}");
+    let table = run(takt("evaluate").arg("--model").arg(folder.join("model")).args(dataset)).done();
+    assert!(table.stdout.contains("answers that cannot be read"), "{table:#?}");
 }
 
 #[test]

@@ -211,19 +211,33 @@ fn kind_rows(evaluation: &Evaluation) -> Vec<Vec<String>> {
         ));
         rows.push(row("AR of 1 / 10 / 100", three(objects.ar_1, objects.ar_10, objects.ar_100)));
     }
+    if let Some(masks) = &evaluation.masks {
+        let value = format!("{} / {} / {}", figure(masks.map_50_95), figure(masks.map_50), figure(masks.map_75));
+        rows.push(row("mAP of masks @[.50:.95] / .50 / .75", value));
+    }
+    if evaluation.answers_unreadable > 0 {
+        rows.push(row(
+            "answers that cannot be read",
+            format!("{}; nothing counts as found there", evaluation.answers_unreadable),
+        ));
+    }
     rows
 }
 
 /// What is known of a class, in words.
 fn class_words(report: &ClassReport) -> String {
     if let Some(objects) = report.objects {
-        return format!(
+        let boxes = format!(
             "{objects} objects, AP {}, AP50 {}, AP75 {}, AR {}",
             figure(report.ap_50_95),
             figure(report.ap_50),
             figure(report.ap_75),
             figure(report.ar_100)
         );
+        return match report.mask_ap_50_95 {
+            Some(masks) => format!("{boxes}; masks AP {}, AP50 {}", figure(Some(masks)), figure(report.mask_ap_50)),
+            None => boxes,
+        };
     }
     if let Some(pixels) = report.pixels {
         return format!("{pixels} pixels, IoU {}, Dice {}", figure(report.iou), figure(report.dice));

@@ -14,6 +14,7 @@ use crate::vision::detect::HeadKind;
 use crate::vision::detect::nms::Scope;
 use crate::vision::pixels::ScoreForm;
 use crate::vision::preprocess::{Colour, Filter};
+use crate::vision::tiling::Tiles;
 
 #[derive(Debug, Args)]
 pub(super) struct ImportArgs {
@@ -76,6 +77,12 @@ pub(super) struct ImportArgs {
     /// How pixels became fewer where it was trained
     #[arg(long, value_enum)]
     filter: Option<Filter>,
+    /// Cut pictures into tiles of so many of their pixels, each of which the model then sees as a picture
+    #[arg(long, value_name = "WxH", value_parser = super::teach::parse_size)]
+    tile: Option<(u32, u32)>,
+    /// Pixels that neighbouring tiles have in common, at least [default: a quarter of a tile's shorter side]
+    #[arg(long, value_name = "PX", requires = "tile")]
+    overlap: Option<u32>,
     /// How to print the result
     #[arg(long, value_enum, default_value_t = Format::default())]
     format: Format,
@@ -113,6 +120,11 @@ pub(super) fn run(args: &ImportArgs) -> anyhow::Result<Exit> {
         fit: args.fit,
         fill: args.fill,
         filter: args.filter,
+        tiles: args.tile.map(|(width, height)| {
+            let tiles = Tiles::of(width, height);
+            let overlap_px = args.overlap.unwrap_or(tiles.overlap_px);
+            Tiles { overlap_px, ..tiles }
+        }),
     };
     let imported = import(&args.file, &args.out, &args.golden, &told, args.overwrite)?;
     for warning in &imported.warnings {

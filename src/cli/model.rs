@@ -14,6 +14,7 @@ use crate::model::manifest::{Manifest, Provenance, Teaching};
 use crate::model::package::{Listed, Package, list};
 use crate::model::signature::Trust;
 use crate::vision::EngineOptions;
+use crate::vision::tiling::Tiles;
 
 #[derive(Debug, Args)]
 pub(super) struct ModelArgs {
@@ -196,6 +197,12 @@ pub(super) fn facts(manifest: &Manifest) -> Vec<(&'static str, String)> {
         ("threshold", format!("{:.4}{pixels}", threshold.score)),
         ("chosen by", threshold.chosen_by.clone()),
     ];
+    if let Some(Tiles { width, height, overlap_px }) = input.tiles {
+        facts.push((
+            "tiles",
+            format!("{width}x{height} px of the picture, which overlap by {overlap_px} px"),
+        ));
+    }
     if let Some(calibration) = &threshold.calibration {
         let (asked, supported) = (
             percent(calibration.requested_false_reject_rate),

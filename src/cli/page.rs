@@ -98,6 +98,21 @@ fn metrics(evaluation: &Evaluation, judged: &[Judged]) -> Vec<Metric> {
         note: note.into(),
     };
     let mut metrics = Vec::new();
+    if let Some(masks) = &evaluation.masks {
+        let half = masks.map_50.map_or_else(|| "not measured".into(), |map| format!("{map:.4}"));
+        let note = format!("pixels of objects against outlines, overlaps 0.50 to 0.95; at 0.50 alone {half}");
+        metrics.push(metric("mAP of masks", masks.map_50_95, 4, "", &note));
+    }
+    if evaluation.answers_unreadable > 0 {
+        let note = "images of which the model's answer cannot be read; nothing counts as found there";
+        metrics.push(metric(
+            "Unreadable answers",
+            Some(evaluation.answers_unreadable as f64),
+            0,
+            "",
+            note,
+        ));
+    }
     if evaluation.kind == Kind::Anomaly || evaluation.pixel_auroc.is_some() {
         let merged = evaluation.pixel_error_max.map_or_else(String::new, |error| {
             format!("; neighbouring scores merged, which moves it by {error:.0e} at most")

@@ -1,7 +1,7 @@
 //! A COCO file of objects becomes samples: which images there are, and the boxes on them.
 //!
-//! Read are `images` (`id`, `file_name`), `categories` (`id`, `name`) and `annotations` (`image_id`, `category_id`, `bbox`, `area`, `iscrowd`);
-//! everything else is left aside, outlines of objects too. Categories are matched with the model's classes by name.
+//! Read are `images` (`id`, `file_name`), `categories` (`id`, `name`) and `annotations` (`image_id`, `category_id`, `bbox`, `area`, `iscrowd`,
+//! `segmentation`); everything else is left aside, and outlines where the model tells no masks. Categories are matched with the model's classes by name.
 
 use std::collections::{BTreeMap, HashMap};
 use std::fs;
@@ -9,11 +9,13 @@ use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::metrics::average_precision::TrueObject;
+use super::metrics::outline::{Outline, Runs};
 use super::metrics::overlap::Rectangle;
 use super::{Object, Sample, Truth};
-use crate::model::manifest::Manifest;
+use crate::model::manifest::{Manifest, OutputSpec};
 use crate::teach::dataset::GOOD;
 
 /// Largest file that is read; a larger one is refused. COCO's own annotations of 118,000 images have 450 MB.
@@ -111,6 +113,49 @@ struct Annotation {
     area: Option<f64>,
     #[serde(default)]
     iscrowd: u8,
+    #[serde(default)]
+    segmentation: Option<Segmentation>,
+}
+
+/// The outline of an object.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Segmentation {
+    /// Polygons.
+    Polygons(Vec<Vec<f64>>),
+    /// Run lengths of a mask of this height and width.
+    Runs { size: [u32; 2], counts: Counts },
+    /// Something else: of no use, and in nobody's way where boxes are enough.
+    Other(IgnoredAny),
+}
+
+/// Run lengths, as numbers or as COCO's text.
+#[derive(Debug, Deserialize)]
+#[serde(untagged)]
+pub(super) enum Counts {
+    Numbers(Vec<u64>),
+    Text(String),
+}
+
+impl Segmentation {
+    /// The outline, where it is one.
+    pub(super) fn outline(self) -> Option<Outline> {
+        match self {
+            Self::Polygons(polygons) => (!polygons.is_empty()).then_some(Outline::Polygons(polygons)),
+            Self::Runs {
+                size: [height, width],
+                counts,
+            } => Some(Outline::Runs {
+                height,
+                width,
+                runs: match counts {
+                    Counts::Numbers(counts) => Runs::Counts(counts),
+                    Counts::Text(text) => Runs::Text(text),
+                },
+            }),
+            Self::Other(_) => None,
+        }
+    }
 }
 
 /// The file of annotations of a data set: the one JSON file in its folder `annotations`, or else in the folder itself. `None` if there is none.
@@ -150,7 +195,9 @@ pub fn samples(file: &Path, images: Option<&Path>, root: Option<&Path>, manifest
     let mut read = read(file)?;
     read.images.sort_by_key(|image| image.id);
     let classes = classes(&read, file, manifest)?;
-    let mut objects = objects(&read, file, &classes)?;
+    let with_masks = matches!(&manifest.outputs, OutputSpec::Boxes { coefficients: 1.., .. });
+    let annotations = std::mem::take(&mut read.annotations);
+    let mut objects = objects(&read, annotations, with_masks, file, &classes)?;
     let folder = match images {
         Some(images) => images.to_owned(),
         None => folder_of(&read, file, root),
@@ -239,7 +286,13 @@ fn classes(file: &File, path: &Path, manifest: &Manifest) -> Result<HashMap<i64,
 }
 
 /// The objects of each image.
-fn objects(file: &File, path: &Path, classes: &HashMap<i64, usize>) -> Result<BTreeMap<i64, Vec<Object>>, CocoError> {
+fn objects(
+    file: &File,
+    annotations: Vec<Annotation>,
+    with_masks: bool,
+    path: &Path,
+    classes: &HashMap<i64, usize>,
+) -> Result<BTreeMap<i64, Vec<Object>>, CocoError> {
     let format = |reason: String| CocoError::Format { path: path.into(), reason };
     let mut objects: BTreeMap<i64, Vec<Object>> = BTreeMap::new();
     for image in &file.images {
@@ -247,7 +300,7 @@ fn objects(file: &File, path: &Path, classes: &HashMap<i64, usize>) -> Result<BT
             return Err(format(format!("two images have the id {}", image.id)));
         }
     }
-    for (index, annotation) in file.annotations.iter().enumerate() {
+    for (index, annotation) in annotations.into_iter().enumerate() {
         let [x, y, width, height] = annotation.bbox;
         let area = annotation.area.unwrap_or(width * height);
         let is_box = [x, y, width, height, area].iter().all(|number| number.is_finite()) && width >= 0.0 && height >= 0.0;
@@ -273,6 +326,7 @@ fn objects(file: &File, path: &Path, classes: &HashMap<i64, usize>) -> Result<BT
                 area,
                 is_crowd: annotation.iscrowd != 0,
             },
+            outline: annotation.segmentation.filter(|_| with_masks).and_then(Segmentation::outline),
         });
     }
     Ok(objects)

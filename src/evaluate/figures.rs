@@ -82,6 +82,13 @@ pub struct Evaluation {
     /// How well a detector finds objects.
     #[serde(flatten)]
     pub objects: Option<CocoFigures>,
+    /// How well it finds their pixels: the same figures over masks instead of boxes (`iouType` of `segm`); where the model tells masks and every
+    /// object has an outline.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub masks: Option<CocoFigures>,
+    /// Images of which the model's shares or boxes could not be read. They count as images in which nothing was found.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub answers_unreadable: usize,
     /// Figures for each class of the model.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
     pub classes: BTreeMap<String, ClassReport>,
@@ -135,6 +142,17 @@ pub struct ClassReport {
     /// Mean recall over the overlaps.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ar_100: Option<f64>,
+    /// As `ap_50_95`, over masks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_ap_50_95: Option<f64>,
+    /// As `ap_50`, over masks.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub mask_ap_50: Option<f64>,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // Serde's signature.
+fn is_zero(count: &usize) -> bool {
+    *count == 0
 }
 
 /// What a classifier said of the images of each class.
@@ -200,6 +218,8 @@ pub(super) fn of_images(judged: &[Judged], manifest: &Manifest) -> Evaluation {
         dice_mean: None,
         pixel_accuracy: None,
         objects: None,
+        masks: None,
+        answers_unreadable: 0,
         classes: BTreeMap::new(),
         object_curves: Vec::new(),
     }

@@ -8,6 +8,7 @@
 //! | `coco.rs` | a COCO file becomes samples |
 //! | `labels.rs` | which class each pixel truly is of |
 //! | `tally.rs` | what is counted while images go by, by kind of model |
+//! | `objects.rs` | objects found against those that are there |
 //! | `figures.rs` | the figures that come of it |
 //! | `metrics/` | the arithmetic; pure |
 //!
@@ -19,6 +20,7 @@ pub mod figures;
 pub mod folders;
 mod labels;
 pub mod metrics;
+mod objects;
 pub mod sample;
 mod tally;
 
@@ -37,6 +39,7 @@ use crate::teach::progress::{Progress, Stage};
 use crate::vision::Image;
 use crate::vision::decode::DecodeError;
 use crate::vision::inspector::{InspectError, Inspection, Inspector};
+use crate::vision::reading::Wanted;
 
 /// Boxes down to this score take part in mAP, however high the model's threshold is: the curve of precision over recall goes on below it. The
 /// usual value for detectors; below it there is noise alone.
@@ -72,6 +75,21 @@ pub enum EvaluateError {
         path: PathBuf,
         /// What is wrong with it.
         reason: String,
+    },
+    /// The outline of an object cannot be used.
+    #[error(
+        "failed to use the outline of object {object} (from 0) on {path}: it is no polygon of three corners or more, or its run lengths are not those of the \
+         picture's {width}x{height} pixels; correct it, or take the segmentation out of all objects to measure boxes alone"
+    )]
+    Outline {
+        /// The image.
+        path: PathBuf,
+        /// Which of its objects.
+        object: usize,
+        /// Width of the image, pixels.
+        width: u32,
+        /// Its height.
+        height: u32,
     },
     /// A mask cannot be read.
     #[error(transparent)]
@@ -119,8 +137,11 @@ pub fn evaluate(
     onlooker: &mut Onlooker<'_>,
 ) -> Result<(Evaluation, Vec<Judged>), EvaluateError> {
     progress.begin(Stage::Test, samples.len());
-    inspector.keep_answers(BOX_SCORE_MIN);
     let mut tally = Tally::new(inspector.manifest(), samples);
+    inspector.keep_answers(Wanted {
+        score_min: BOX_SCORE_MIN,
+        masks: tally.asks_for_masks(),
+    });
     let mut dataset = Sha256::new();
     let mut judged = Vec::with_capacity(samples.len());
     for sample in samples {
@@ -129,7 +150,7 @@ pub fn evaluate(
         match inspector.inspect_file(&sample.path) {
             Ok((pixels, inspection)) => {
                 onlooker(sample, Ok((&pixels, &inspection)));
-                let said = tally.add(sample, &inspection, inspector.take_answer())?;
+                let said = tally.add(sample, (pixels.width, pixels.height), &inspection, inspector.take_answer())?;
                 judged.push(Judged {
                     sample: sample.clone(),
                     verdict: inspection.verdict,

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use sha2::{Digest, Sha256};
 
 use super::metrics::average_precision::TrueObject;
+use super::metrics::outline::{Outline, Runs};
 use super::metrics::overlap::Rectangle;
 use crate::teach::dataset::{GOOD, LabelledImage};
 
@@ -44,6 +45,8 @@ pub struct Object {
     pub class: usize,
     /// Where it is, in pixels of the image.
     pub place: TrueObject<Rectangle>,
+    /// Its outline, where it is known and the model tells masks.
+    pub outline: Option<Outline>,
 }
 
 impl Sample {
@@ -64,7 +67,29 @@ impl Sample {
                     for number in [x, y, width, height, object.place.area] {
                         hash.update(number.to_le_bytes());
                     }
+                    hash_outline(object.outline.as_ref(), hash);
                 }
+            }
+        }
+    }
+}
+
+/// An outline adds to the hash; none leaves it as it was.
+fn hash_outline(outline: Option<&Outline>, hash: &mut Sha256) {
+    match outline {
+        None => {}
+        Some(Outline::Polygons(polygons)) => {
+            for polygon in polygons {
+                hash.update((polygon.len() as u64).to_le_bytes());
+                polygon.iter().for_each(|place| hash.update(place.to_le_bytes()));
+            }
+        }
+        Some(Outline::Runs { height, width, runs }) => {
+            hash.update(height.to_le_bytes());
+            hash.update(width.to_le_bytes());
+            match runs {
+                Runs::Counts(counts) => counts.iter().for_each(|count| hash.update(count.to_le_bytes())),
+                Runs::Text(text) => hash.update(text),
             }
         }
     }

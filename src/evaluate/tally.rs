@@ -4,12 +4,11 @@ use std::path::Path;
 
 use super::figures::{ClassReport, ConfusionMatrix, Evaluation};
 use super::labels::LabelTally;
-use super::metrics::average_precision::{CocoFigures, Found, PrecisionTally, TrueObject};
+use super::metrics::average_precision::{CocoFigures, PrecisionTally};
 use super::metrics::confusion::{ClassFigures, Confusion};
-use super::metrics::overlap::Rectangle;
 use super::metrics::pixels::PixelTally;
-use super::{EvaluateError, Object, Sample, Truth};
-use crate::model::manifest::{Kind, Manifest};
+use super::{EvaluateError, Object, Sample, Truth, objects};
+use crate::model::manifest::{Kind, Manifest, OutputSpec};
 use crate::vision::decode::{DecodeError, read_image};
 use crate::vision::inspector::Inspection;
 use crate::vision::reading::{Answer, Candidate};
@@ -25,6 +24,9 @@ pub(super) struct Tally {
     pixels: Option<PixelTally>,
     images: Option<Confusion>,
     objects: Option<PrecisionTally>,
+    /// The same of their pixels.
+    masks: Option<PrecisionTally>,
+    answers_unreadable: usize,
     labels: Option<LabelTally>,
 }
 
@@ -34,7 +36,10 @@ impl Tally {
         let has = |is: fn(&Truth) -> bool| samples.iter().all(|sample| is(&sample.truth));
         let is_labelled = |sample: &Sample| is_masked(sample) || matches!(sample.truth, Truth::Labels(_));
         let count = manifest.classes.len();
+        let tells_masks = matches!(manifest.outputs, OutputSpec::Boxes { coefficients: 1.., .. });
         Self {
+            masks: (tells_masks && samples.iter().all(is_outlined)).then(|| PrecisionTally::new(count)),
+            answers_unreadable: 0,
             classes: manifest.classes.clone(),
             labels: (manifest.kind == Kind::Segmentation && samples.iter().all(is_labelled)).then(|| LabelTally::new(manifest)),
             pixels: (matches!(manifest.kind, Kind::Anomaly | Kind::Segmentation) && samples.iter().all(is_masked))
@@ -45,19 +50,31 @@ impl Tally {
         }
     }
 
-    /// Counts an image. Returns the class that a classifier said.
-    pub(super) fn add(&mut self, sample: &Sample, inspection: &Inspection, answer: Answer) -> Result<Option<String>, EvaluateError> {
+    /// Whether the pixels of instances are compared with outlines.
+    pub(super) fn asks_for_masks(&self) -> bool {
+        self.masks.is_some()
+    }
+
+    /// Counts an image of some width and height. Returns the class that a classifier said.
+    pub(super) fn add(
+        &mut self,
+        sample: &Sample,
+        size: (u32, u32),
+        inspection: &Inspection,
+        answer: Answer,
+    ) -> Result<Option<String>, EvaluateError> {
         // Without a map of each image there are no pixels to be right about.
         self.pixels = self.pixels.take().filter(|_| inspection.map.is_some());
         if let (Some(tally), Some(map)) = (&mut self.pixels, &inspection.map) {
             tally.add(map, &mask(sample, map)?);
         }
-        if let (Some(tally), Truth::Objects(objects)) = (&mut self.objects, &sample.truth) {
+        self.answers_unreadable += usize::from(matches!(answer, Answer::Unreadable(_)));
+        if let Truth::Objects(objects) = &sample.truth {
             let found = match &answer {
                 Answer::Boxes(boxes) => boxes.as_slice(),
-                Answer::Bare | Answer::Shares(_) => &[],
+                Answer::Bare | Answer::Unreadable(_) | Answer::Shares(_) => &[],
             };
-            add_objects(tally, self.classes.len(), objects, found);
+            self.add_objects(sample, size, objects, found)?;
         }
         if let (Some(tally), Some(said)) = (&mut self.labels, &inspection.classes) {
             tally.add(sample, said.width, said.height, &said.classes)?;
@@ -74,12 +91,27 @@ impl Tally {
 
     /// Counts an image that could not be read: what is on it was not found.
     pub(super) fn add_unreadable(&mut self, sample: &Sample) {
-        if let (Some(tally), Truth::Objects(objects)) = (&mut self.objects, &sample.truth) {
-            add_objects(tally, self.classes.len(), objects, &[]);
+        let Truth::Objects(objects) = &sample.truth else { return };
+        for tally in self.objects.iter_mut().chain(&mut self.masks) {
+            objects::add_missed(tally, self.classes.len(), objects);
         }
     }
 
+    fn add_objects(&mut self, sample: &Sample, size: (u32, u32), objects: &[Object], found: &[Candidate]) -> Result<(), EvaluateError> {
+        if let Some(tally) = &mut self.objects {
+            objects::add_boxes(tally, self.classes.len(), objects, found);
+        }
+        let Some(tally) = &mut self.masks else { return Ok(()) };
+        objects::add_masks(tally, self.classes.len(), objects, found, size).map_err(|object| EvaluateError::Outline {
+            path: sample.path.clone(),
+            object,
+            width: size.0,
+            height: size.1,
+        })
+    }
+
     pub(super) fn figures_into(mut self, evaluation: &mut Evaluation) {
+        evaluation.answers_unreadable = self.answers_unreadable;
         if let Some(pixels) = &mut self.pixels {
             evaluation.pixel_auroc = pixels.auroc();
             evaluation.aupro = pixels.aupro();
@@ -114,6 +146,7 @@ impl Tally {
         }
         if let Some(objects) = &self.objects {
             evaluation.objects = Some(objects.figures());
+            evaluation.masks = self.masks.as_ref().map(PrecisionTally::figures);
             let report = |class: usize| {
                 let CocoFigures {
                     map_50_95,
@@ -122,7 +155,10 @@ impl Tally {
                     ar_100,
                     ..
                 } = objects.class_figures(class);
+                let masks = self.masks.as_ref().map(|masks| masks.class_figures(class)).unwrap_or_default();
                 ClassReport {
+                    mask_ap_50_95: masks.map_50_95,
+                    mask_ap_50: masks.map_50,
                     objects: Some(objects.instances(class)),
                     ap_50_95: map_50_95,
                     ap_50: map_50,
@@ -165,27 +201,11 @@ fn matrix(classes: &[String], confusion: &Confusion) -> ConfusionMatrix {
     }
 }
 
-fn add_objects(tally: &mut PrecisionTally, classes: usize, objects: &[Object], found: &[Candidate]) {
-    for class in 0..classes {
-        let truths: Vec<TrueObject<Rectangle>> = objects
-            .iter()
-            .filter(|object| object.class == class)
-            .map(|object| object.place.clone())
-            .collect();
-        let found: Vec<Found<Rectangle>> = found
-            .iter()
-            .filter(|candidate| candidate.class == class)
-            .map(|candidate| Found {
-                shape: Rectangle {
-                    x: candidate.x,
-                    y: candidate.y,
-                    width: candidate.width,
-                    height: candidate.height,
-                },
-                score: f64::from(candidate.score),
-            })
-            .collect();
-        tally.add(class, &truths, &found);
+/// Whether all that is on an image is known, with its outline.
+fn is_outlined(sample: &Sample) -> bool {
+    match &sample.truth {
+        Truth::Objects(objects) => objects.iter().all(|object| object.outline.is_some()),
+        _ => false,
     }
 }
 

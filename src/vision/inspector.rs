@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use super::decode::{DecodeError, read_image};
 use super::pixels::ClassMap;
 use super::preprocess::{InputTensor, Placement, PreprocessError};
-use super::reading::{Answer, Reader, Said};
+use super::reading::{Answer, Reader, Said, Wanted};
 use super::tiling::TooManyTiles;
 use super::{AnomalyMap, Engine, EngineError, Image, OutputTensor};
 use crate::capture::Frame;
@@ -99,8 +99,8 @@ pub enum InspectError {
 /// Judges images with one active model.
 pub struct Inspector {
     model: ActiveModel,
-    /// Lowest score of boxes in answers that are kept; `None` if none is kept.
-    answers_from: Option<f32>,
+    /// What of answers is kept; `None` if none is.
+    wanted: Option<Wanted>,
     answer: Answer,
 }
 
@@ -109,15 +109,14 @@ impl Inspector {
     pub fn new(model: ActiveModel) -> Self {
         Self {
             model,
-            answers_from: None,
+            wanted: None,
             answer: Answer::Bare,
         }
     }
 
-    /// From now on keeps what the model says beyond its verdict, with boxes that score at least `score_min`, above 0. It takes time of its own,
-    /// which is in no stage.
-    pub fn keep_answers(&mut self, score_min: f32) {
-        self.answers_from = Some(score_min);
+    /// From now on keeps what the model says beyond its verdict. It takes time of its own, which is in no stage.
+    pub fn keep_answers(&mut self, wanted: Wanted) {
+        self.wanted = Some(wanted);
     }
 
     /// What the model said of the last image beyond its verdict, if that is kept.
@@ -185,7 +184,7 @@ impl Inspector {
         let model = &mut self.model;
         let input = &model.package.manifest.input;
         let mut look = Look {
-            answers_from: self.answers_from,
+            wanted: self.wanted,
             ..Look::new(model.engine.as_mut(), &mut model.tensor, &model.reader, input)
         };
         let inspection = look.judge(picture, rules);
@@ -222,9 +221,9 @@ pub struct Look<'a> {
     pub reader: &'a Reader,
     /// What its package says of the input.
     pub input: &'a InputSpec,
-    /// Lowest score of boxes in an answer; `None` if nobody wants one.
-    pub answers_from: Option<f32>,
-    /// What it says beyond its verdict, of pictures that are looked at whole.
+    /// What is wanted of an answer; `None` if nobody wants one.
+    pub wanted: Option<Wanted>,
+    /// What it says beyond its verdict.
     pub answer: Answer,
 }
 
@@ -236,7 +235,7 @@ impl<'a> Look<'a> {
             tensor,
             reader,
             input,
-            answers_from: None,
+            wanted: None,
             answer: Answer::Bare,
         }
     }
@@ -252,6 +251,9 @@ impl<'a> Look<'a> {
             None | Some([_]) => self.whole(picture, rules)?,
             Some(cut) => self.tiles(picture, cut, rules)?,
         };
+        if let Said::Unreadable(why) = &said {
+            tracing::warn!(%why, "what the model says cannot be read; the part is not decidable");
+        }
         let start = Instant::now();
         let inspection = self.reader.conclude(said, seen, rules);
         latency.postprocess += start.elapsed();
@@ -262,8 +264,8 @@ impl<'a> Look<'a> {
         let start = Instant::now();
         let placement = picture.set(self.tensor, 0, Some(rules.area.crop))?;
         let (outputs, mut latency) = self.run(1, start)?;
-        if let Some(score_min) = self.answers_from {
-            self.answer = self.reader.answer(&outputs, &placement, score_min);
+        if let Some(wanted) = self.wanted {
+            self.answer = self.reader.answer(&outputs, &placement, wanted);
         }
         let read = Instant::now();
         let said = self.reader.say(outputs, &placement, rules);
@@ -272,20 +274,29 @@ impl<'a> Look<'a> {
     }
 
     fn tiles(&mut self, picture: Picture<'_>, cut: &[Region], rules: &PlacedRules<'_>) -> Result<(Said, Latency), InspectError> {
-        let (mut tiles, mut latency) = (Vec::with_capacity(cut.len()), Latency::default());
+        let (mut tiles, mut answers, mut latency) = (Vec::with_capacity(cut.len()), Vec::new(), Latency::default());
         for group in cut.chunks(self.tensor.batch()) {
             let start = Instant::now();
             let set = |(index, tile): (usize, &Region)| picture.set(self.tensor, index, Some(*tile));
             let placements: Vec<Placement> = group.iter().enumerate().map(set).collect::<Result<_, _>>()?;
             let (outputs, spent) = self.run(group.len(), start)?;
-            let read = Instant::now();
             for (index, placement) in placements.iter().enumerate() {
-                let said = self.reader.say(outputs_of(&outputs, index), placement, rules);
-                tiles.push((placement.region, said));
+                let read = Instant::now();
+                let outputs = outputs_of(&outputs, index);
+                let mut postprocess = read.elapsed();
+                if let Some(wanted) = self.wanted {
+                    answers.push((placement.region, self.reader.answer(&outputs, placement, wanted)));
+                }
+                let read = Instant::now();
+                tiles.push((placement.region, self.reader.say(outputs, placement, rules)));
+                postprocess += read.elapsed();
+                latency.postprocess += postprocess;
             }
             latency.preprocess += spent.preprocess;
             latency.infer += spent.infer;
-            latency.postprocess += read.elapsed();
+        }
+        if self.wanted.is_some() {
+            self.answer = self.reader.join_answers(answers);
         }
         let start = Instant::now();
         let said = self.reader.join(tiles, rules.area.crop);

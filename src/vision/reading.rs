@@ -13,7 +13,7 @@ mod said;
 mod seen;
 mod tiled;
 
-pub use answer::{Answer, Candidate};
+pub use answer::{Answer, Candidate, Wanted};
 pub use said::Said;
 
 use super::detect::nms::Scope;
@@ -152,13 +152,8 @@ impl Reader {
     /// What was said of a region of a frame, judged by the rules of an inspection, in no time.
     pub fn conclude(&self, said: Said, region: Region, rules: &PlacedRules<'_>) -> Inspection {
         let threshold = self.threshold(rules);
-        let seen = self.see(&said, region, threshold, rules);
+        let (seen, map, classes) = self.see(said, region, threshold, rules);
         let judged = recipe::judge_seen(seen, threshold, rules);
-        let (map, classes) = match said {
-            Said::Anomaly { map, .. } => (map, None),
-            Said::Pixels(pixels) => (Some(pixels.defects), Some(pixels.classes)),
-            Said::Unreadable | Said::Shares { .. } | Said::Boxes { .. } => (None, None),
-        };
         Inspection {
             verdict: judged.verdict,
             reason: judged.reason,

@@ -3,21 +3,21 @@
 //! A tile is looked at as if it were a picture. Neighbours overlap, so that what is cut at the border of one lies inside the other. A place that
 //! several tiles saw counts as the most anomalous of them says, and only then are regions looked for: a defect on a seam is one finding.
 
+mod boxes;
+
+pub use boxes::{Edges, FromTile, merge_boxes};
+
 use serde::{Deserialize, Serialize};
 
 use super::AnomalyMap;
 use super::preprocess::Placement;
-use crate::part::{Finding, Measures, Region};
-use crate::recipe::measure::diagonal_px;
+use crate::part::Region;
 
 /// Most tiles of a picture. One that would need more is refused: it would hold up every part behind it.
 pub const TILES_MAX: usize = 256;
 
 /// Most tiles that go through a model at once, where it takes any number: their tensors are held together.
 pub const TILES_TOGETHER: usize = 4;
-
-/// Two boxes are one defect if, in what both of their tiles saw, they overlap by more than this (intersection over union).
-const SAME_BOX: f64 = 0.5;
 
 /// How a picture is cut. The tensor of the model holds one tile; it is enlarged or reduced to it as a whole picture would be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -205,104 +205,11 @@ fn nearest(place: f64, length: usize) -> usize {
     (place.max(0.0) as usize).min(length.saturating_sub(1))
 }
 
-/// What several tiles found as boxes, each defect once, best first; at most `most`.
-///
-/// Boxes of one class and two tiles are the same defect if, in what both tiles saw, they lie on each other: what one tile cut off is then part of
-/// what the other saw whole. They become the box around both.
-pub fn merge_boxes(mut found: Vec<(Region, Finding)>, most: usize) -> Vec<Finding> {
-    found.sort_by(|(_, a), (_, b)| b.score.total_cmp(&a.score));
-    // Each with all tiles that it was seen in.
-    let mut kept: Vec<(Vec<Region>, Finding)> = Vec::new();
-    for (tile, finding) in found {
-        let mut whole = (vec![tile], finding);
-        // A joined box may now lie on one that neither of its halves did.
-        while let Some(at) = kept.iter().position(|other| is_same(other, &whole)) {
-            let (tiles, other) = kept.remove(at);
-            whole.0.extend(tiles);
-            whole.1 = joined(&other, &whole.1);
-        }
-        let at = kept.partition_point(|(_, other)| other.score >= whole.1.score);
-        kept.insert(at, whole);
-        // The worst goes: nobody reads on, and what is joined stays bounded.
-        kept.truncate(most);
-    }
-    kept.into_iter().map(|(_, finding)| finding).collect()
-}
-
-fn is_same((tiles, finding): &(Vec<Region>, Finding), (others, other): &(Vec<Region>, Finding)) -> bool {
-    finding.class == other.class
-        && tiles
-            .iter()
-            .flat_map(|tile| others.iter().map(move |other| (tile, other)))
-            .any(|(a, b)| {
-                let Some(both) = intersection(*a, *b).filter(|_| a != b) else {
-                    return false;
-                };
-                let parts = (intersection(both, extent(finding)), intersection(both, extent(other)));
-                let (Some(part), Some(other)) = parts else { return false };
-                let common = intersection(part, other).map_or(0.0, area);
-                common > SAME_BOX * (area(part) + area(other) - common)
-            })
-}
-
-/// The box around two, with the better score.
-fn joined(a: &Finding, b: &Finding) -> Finding {
-    let (left, top) = (a.x.min(b.x), a.y.min(b.y));
-    let (width, height) = (
-        (a.x + a.width).max(b.x + b.width) - left,
-        (a.y + a.height).max(b.y + b.height) - top,
-    );
-    let region = Region {
-        x: left,
-        y: top,
-        width,
-        height,
-    };
-    boxed(region, &a.class, a.score.max(b.score))
-}
-
-/// A finding of which no more is known than its box.
-fn boxed(region: Region, class: &str, score: f32) -> Finding {
-    Finding {
-        measures: Measures {
-            length_px: Some(diagonal_px(region.width, region.height)),
-            ..Measures::default()
-        },
-        ..Finding::somewhere_in(region, class, score)
-    }
-}
-
-fn extent(finding: &Finding) -> Region {
-    Region {
-        x: finding.x,
-        y: finding.y,
-        width: finding.width,
-        height: finding.height,
-    }
-}
-
-fn area(region: Region) -> f64 {
-    f64::from(region.width) * f64::from(region.height)
-}
-
-fn intersection(a: Region, b: Region) -> Option<Region> {
-    let (x, y) = (a.x.max(b.x), a.y.max(b.y));
-    let right = (a.x + a.width).min(b.x + b.width);
-    let bottom = (a.y + a.height).min(b.y + b.height);
-    (right > x && bottom > y).then(|| Region {
-        x,
-        y,
-        width: right - x,
-        height: bottom - y,
-    })
-}
-
 #[cfg(test)]
 mod tests {
     #![allow(clippy::float_cmp)]
 
     use super::*;
-    use crate::recipe::FINDINGS_MAX;
     use crate::vision::findings::find;
     use crate::vision::preprocess::TensorSpec;
     use proptest::prelude::*;
@@ -326,16 +233,6 @@ mod tests {
             .map(|index| whole.scores[(top + index / width) * whole.width + left + index % width])
             .collect();
         AnomalyMap { width, height, scores }
-    }
-
-    /// What would be seen of a box inside a tile.
-    fn cut_box(defect: Region, tile: Region) -> Option<(Region, Finding)> {
-        let part = intersection(defect, tile)?;
-        Some((tile, finding(part, 0.9)))
-    }
-
-    fn finding(part: Region, score: f32) -> Finding {
-        boxed(part, "scratch", score)
     }
 
     prop_compose! {
@@ -387,24 +284,6 @@ mod tests {
             prop_assert_eq!(&merged, &whole);
             let found = |map: &AnomalyMap| find(map, None, 5.0, &placed(region, (region.width, region.height)));
             prop_assert_eq!(found(&merged), found(&whole));
-        }
-
-        #[test]
-        fn a_box_that_tiles_cut_is_one_box_again((region, tiles) in plans(), place in (0.0..1.0_f64, 0.0..1.0_f64), share in 0.05..1.0_f64) {
-            prop_assume!(tiles.overlap_px > 0);
-            let Ok(cut) = tiles.cut(region) else { return Ok(()) };
-            let length = |whole: u32| ((f64::from(whole) * share) as u32).max(1);
-            let (width, height) = (length(region.width), length(region.height));
-            let start = |whole: u32, part: u32, at: f64| (f64::from(whole - part) * at) as u32;
-            let defect = Region {
-                x: region.x + start(region.width, width, place.0),
-                y: region.y + start(region.height, height, place.1),
-                width,
-                height,
-            };
-            let seen: Vec<_> = cut.iter().filter_map(|tile| cut_box(defect, *tile)).collect();
-            let merged = merge_boxes(seen, FINDINGS_MAX);
-            prop_assert_eq!(merged, vec![finding(defect, 0.9)]);
         }
     }
 
@@ -463,38 +342,6 @@ mod tests {
                 .collect();
             assert!(merge_maps(region, &parts).scores[2].is_nan());
         }
-    }
-
-    #[test]
-    fn two_defects_side_by_side_stay_two_and_other_classes_apart() {
-        let (left, right) = (
-            Region {
-                x: 0,
-                y: 0,
-                width: 60,
-                height: 60,
-            },
-            Region {
-                x: 40,
-                y: 0,
-                width: 60,
-                height: 60,
-            },
-        );
-        let at = |x, y| Region { x, y, width: 8, height: 8 };
-        let apart = vec![(left, finding(at(42, 0), 0.8)), (right, finding(at(51, 0), 0.9))];
-        assert_eq!(merge_boxes(apart, FINDINGS_MAX).len(), 2);
-        let mut other = finding(at(42, 0), 0.7);
-        other.class = "dent".into();
-        assert_eq!(
-            merge_boxes(vec![(left, finding(at(42, 0), 0.8)), (right, other)], FINDINGS_MAX).len(),
-            2
-        );
-        // One tile's own boxes are its detector's business.
-        assert_eq!(
-            merge_boxes(vec![(left, finding(at(42, 0), 0.8)), (left, finding(at(42, 0), 0.7))], FINDINGS_MAX).len(),
-            2
-        );
     }
 
     #[test]

@@ -385,6 +385,25 @@ mod tests {
         }
     }
 
+    /// An object as a file has it: polygons, or run lengths as numbers or text.
+    fn outlined(value: &Value) -> RunLengthMask {
+        let segmentation: crate::evaluate::coco::Segmentation = serde_json::from_value(value["segmentation"].clone()).unwrap();
+        segmentation.outline().unwrap().mask(512, 512).unwrap()
+    }
+
+    #[test]
+    fn figures_of_outlines_are_those_of_pycocotools() {
+        let foreign: Value = serde_json::from_str(FOREIGN).unwrap();
+        let cases = foreign["outlines"].as_array().unwrap();
+        let is_written =
+            |case: &Value, is: fn(&Value) -> bool| case["annotations"].as_array().unwrap().iter().any(|one| is(&one["segmentation"]));
+        for case in cases {
+            assert!(is_written(case, Value::is_array) && is_written(case, |written| written["counts"].is_array()));
+            assert_case(case, &tally(case, outlined));
+        }
+        assert!(!cases.is_empty());
+    }
+
     #[test]
     fn nothing_has_no_figures_and_nothing_found_has_zeros() {
         let mut tally = PrecisionTally::new(1);

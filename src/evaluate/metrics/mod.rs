@@ -6,6 +6,7 @@
 //! | `pixels.rs` | scores of pixels: AUROC and AUPRO, map after map, in bounded memory |
 //! | `confusion.rs` | classes of images or of pixels: confusion matrix, precision and recall, intersection over union, Dice |
 //! | `overlap.rs` | how much two boxes or two masks overlap |
+//! | `outline.rs` | outlines of annotations as masks |
 //! | `average_precision.rs` | found objects against true ones: mAP and AR as COCO defines them |
 //! | `average_precision/matching.rs` | which found object is which true one |
 //!
@@ -14,6 +15,7 @@
 
 pub mod average_precision;
 pub mod confusion;
+pub mod outline;
 pub mod overlap;
 pub mod pixels;
 pub mod ranking;

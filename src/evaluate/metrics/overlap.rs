@@ -105,6 +105,66 @@ impl RunLengthMask {
         Some(Self { height, width, runs })
     }
 
+    /// A mask of spans `(column, first row, row behind the last)`, by columns and from the top, none of which meet; `None` where one leaves the
+    /// picture or they are in another order.
+    pub fn from_spans(width: u32, height: u32, spans: impl Iterator<Item = (u32, u32, u32)>) -> Option<Self> {
+        let mut runs = Vec::new();
+        let mut place = 0;
+        for (x, top, bottom) in spans {
+            let column = u64::from(x) * u64::from(height);
+            let (start, end) = (column + u64::from(top), column + u64::from(bottom));
+            if x >= width || bottom > height || end < start {
+                return None;
+            }
+            runs.extend([start.checked_sub(place)?, end - start]);
+            place = end;
+        }
+        runs.push((u64::from(width) * u64::from(height)).checked_sub(place)?);
+        Self::from_runs(width, height, runs)
+    }
+
+    /// What lies in either of two masks of one size; this one where they are of two.
+    #[must_use]
+    pub fn union(&self, other: &Self) -> Self {
+        if self.size() != other.size() {
+            return self.clone();
+        }
+        let mut all: Vec<(u64, u64)> = self.inside().chain(other.inside()).collect();
+        all.sort_unstable();
+        let mut runs = Vec::with_capacity(2 * all.len() + 1);
+        // The end of what was covered, and since when.
+        let mut covered: Option<(u64, u64)> = None;
+        let mut place = 0;
+        for (start, end) in all {
+            match &mut covered {
+                Some((_, last)) if start <= *last => *last = end.max(*last),
+                _ => {
+                    if let Some((from, to)) = covered.replace((start, end)) {
+                        runs.extend([from - place, to - from]);
+                        place = to;
+                    }
+                }
+            }
+        }
+        if let Some((from, to)) = covered {
+            runs.extend([from - place, to - from]);
+            place = to;
+        }
+        runs.push(u64::from(self.width) * u64::from(self.height) - place);
+        Self { runs, ..*self }
+    }
+
+    /// Flags per pixel, row by row.
+    pub fn pixels(&self) -> Vec<bool> {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let mut pixels = vec![false; width * height];
+        for place in self.inside().flat_map(|(start, end)| start..end) {
+            let place = place as usize;
+            pixels[place % height * width + place / height] = true;
+        }
+        pixels
+    }
+
     /// Width and height, pixels.
     pub fn size(&self) -> (u32, u32) {
         (self.width, self.height)
@@ -220,6 +280,15 @@ mod tests {
             if let Some(mask) = RunLengthMask::from_text(width, height, &text) {
                 prop_assert!(mask.area() <= f64::from(width * height));
             }
+        }
+
+        #[test]
+        fn masks_join_pixel_by_pixel(pixels in prop::collection::vec((any::<bool>(), any::<bool>()), 35)) {
+            let (a, b): (Vec<bool>, Vec<bool>) = pixels.into_iter().unzip();
+            let mask = |pixels: &[bool]| RunLengthMask::from_pixels(7, 5, pixels).unwrap();
+            prop_assert_eq!(mask(&a).pixels(), a.clone());
+            let both: Vec<bool> = a.iter().zip(&b).map(|(a, b)| *a || *b).collect();
+            prop_assert_eq!(mask(&a).union(&mask(&b)).pixels(), both);
         }
 
         #[test]

@@ -123,7 +123,7 @@ pub(super) fn input(inputs: &[Port], known: &Told, questions: &mut Questions) ->
         Element::F32 | Element::F16 => (Normalisation::Affine, Some(range.affine(colour))),
     };
     Ok(Some(InputSpec {
-        tiles: None,
+        tiles: known.tiles,
         name: port.name.clone(),
         layout: shape.layout,
         dtype,
@@ -147,8 +147,10 @@ pub(super) fn input(inputs: &[Port], known: &Told, questions: &mut Questions) ->
 pub(super) fn size(inputs: &[Port], known: &Told) -> Result<Option<Size>, String> {
     let Some(port) = inputs.first() else { return Ok(None) };
     let shape = PictureShape::of(port)?;
-    let width = side(port, "width", shape.width, known.size.map(|(width, _)| width))?;
-    let height = side(port, "height", shape.height, known.size.map(|(_, height)| height))?;
+    // Where nobody says otherwise, a tile goes through as it is.
+    let of_tile = known.tiles.map(|tiles| (tiles.width, tiles.height));
+    let width = side(port, "width", shape.width, known.size.map(|(width, _)| width))?.or(of_tile.map(|(width, _)| width));
+    let height = side(port, "height", shape.height, known.size.map(|(_, height)| height))?.or(of_tile.map(|(_, height)| height));
     Ok(width.zip(height).map(|(width, height)| Size { width, height }))
 }
 

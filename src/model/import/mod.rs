@@ -29,6 +29,7 @@ use crate::vision::detect::HeadKind;
 use crate::vision::detect::nms::Scope;
 use crate::vision::pixels::ScoreForm;
 use crate::vision::preprocess::{Colour, Filter, PreprocessError, SpecError};
+use crate::vision::tiling::{Tiles, TooManyTiles};
 use crate::vision::{Engine, EngineError, EngineOptions, Port};
 
 /// How far scores on another provider may be off, as a share of the larger of score and threshold: full precision, another order of additions.
@@ -77,6 +78,8 @@ pub struct Told {
     pub fill: Option<u8>,
     /// How pixels become fewer.
     pub filter: Option<Filter>,
+    /// How pictures are cut, each tile then a picture to the model; whole without.
+    pub tiles: Option<Tiles>,
 }
 
 /// Why a model cannot be imported.
@@ -117,6 +120,9 @@ pub enum ImportError {
     /// A golden image cannot be resized.
     #[error(transparent)]
     Preprocess(#[from] PreprocessError),
+    /// A golden image is too large for the tiles.
+    #[error(transparent)]
+    Tiles(#[from] TooManyTiles),
     /// A golden image cannot be kept.
     #[error("failed to keep a golden image: {0}")]
     Encode(#[from] image::ImageError),
@@ -167,6 +173,8 @@ impl Questions {
 /// written stays, to be looked at.
 pub fn import(file: &Path, out: &Path, golden: &Path, told: &Told, overwrite: bool) -> Result<ImportedModel, ImportError> {
     check_place(out, overwrite)?;
+    let tiles = told.tiles.map_or(Ok(()), |tiles| tiles.check());
+    tiles.map_err(|reason| unusable(file, format!("its tiles {reason}; change --tile or --overlap")))?;
     let mut model = ModelFile::read(file)?;
     let told = origin::fill_in(&model, told).map_err(|reason| unusable(file, reason))?;
     let mut engine = model.engine()?;
@@ -249,6 +257,13 @@ fn warnings(manifest: &Manifest) -> Vec<String> {
         warnings.push(format!(
             "the model takes {} images at once, so each part costs as much as {}; export it with a batch of 1, or a free one",
             manifest.input.batch, manifest.input.batch
+        ));
+    }
+    let (width, height) = (manifest.input.width, manifest.input.height);
+    if let Some(tiles) = manifest.input.tiles.filter(|tiles| (tiles.width, tiles.height) != (width, height)) {
+        warnings.push(format!(
+            "tiles of {}x{} px are brought to the model's {width}x{height}, so it does not see pixels as the camera gave them; give --tile {width}x{height} for that",
+            tiles.width, tiles.height
         ));
     }
     warnings

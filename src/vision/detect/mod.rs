@@ -5,10 +5,13 @@
 //! | `mod.rs` | the words: tensors, detections, limits, errors; [`detect`] goes the whole way |
 //! | `heads.rs` | which layouts are understood, and what their tensors must look like |
 //! | `yolo.rs` | dense heads: one box per anchor (`YOLOv5`, v8, 11, YOLOX) |
+//! | `peaks.rs` | the highest score of every anchor |
 //! | `sparse.rs` | heads that list few boxes: end-to-end exports, RT-DETR, D-FINE |
 //! | `recognise.rs` | which heads the outputs of a model could be |
+//! | `ranking.rs` | candidates best first |
 //! | `nms.rs` | of boxes that overlap the best one stays |
 //! | `masks.rs` | masks of instances from prototypes |
+//! | `spans.rs` | such masks as spans |
 //!
 //! Nothing here panics on what a model says. A score that is no number, or a box that is none although its score counts, is an error: such a
 //! part is NotDecidable, it is not a part without findings.
@@ -16,13 +19,17 @@
 pub mod heads;
 pub mod masks;
 pub mod nms;
+mod peaks;
+mod ranking;
 pub mod recognise;
+pub mod spans;
 mod sparse;
 mod yolo;
 
 pub use heads::{Head, HeadKind};
 
-use nms::Scope;
+use nms::{Kept, Scope};
+use ranking::Ranking;
 
 /// Candidates that go into the suppression for one image. Of more than these the best stay ([`nms::order`]), the rest is counted
 /// ([`Detections::candidates_dropped`]). It bounds the time of one image together with [`DETECTIONS_MAX`].
@@ -287,21 +294,23 @@ pub enum DetectError {
 /// When a tensor does not have the shape of the head, any score is not finite, or a candidate's box or class is impossible.
 pub fn detect(head: &Head, outputs: &[Tensor<'_>], image: usize, input: Size, limits: &Limits) -> Result<Detections, DetectError> {
     limits.check()?;
-    let mut found = head.candidates(outputs, image, input, limits.score_min)?;
-    let candidates = found.len();
-    let candidates_dropped = nms::keep_best(&mut found, CANDIDATES_MAX);
-    let (kept, unexamined) = if head.kind.overlaps() {
-        let kept = nms::suppress(&found, limits.iou_max, limits.scope, DETECTIONS_MAX);
-        (kept.indices.iter().map(|index| found[*index]).collect(), kept.unexamined)
+    let found = head.candidates(outputs, image, input, limits.score_min)?;
+    let mut ranking = Ranking::of(&found, CANDIDATES_MAX);
+    let candidates_dropped = found.len() - ranking.left();
+    let kept = if head.kind.overlaps() {
+        nms::suppress_ranked(&found, ranking, limits, DETECTIONS_MAX)
     } else {
-        let unexamined = nms::keep_best(&mut found, DETECTIONS_MAX);
-        (found, unexamined)
+        let indices = ranking.by_ref().take(DETECTIONS_MAX).collect();
+        Kept {
+            indices,
+            unexamined: ranking.left(),
+        }
     };
     Ok(Detections {
-        kept,
-        candidates,
+        kept: kept.indices.iter().map(|index| found[*index]).collect(),
+        candidates: found.len(),
         candidates_dropped,
-        unexamined,
+        unexamined: kept.unexamined,
     })
 }
 

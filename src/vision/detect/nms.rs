@@ -4,7 +4,8 @@ use std::cmp::Ordering;
 
 use serde::{Deserialize, Serialize};
 
-use super::Detection;
+use super::ranking::Ranking;
+use super::{Detection, Limits};
 
 /// Among which boxes the better one suppresses the other.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, clap::ValueEnum)]
@@ -66,43 +67,36 @@ fn higher(a: f32, b: f32) -> f32 {
 /// Goes through the candidates in [`order`] and keeps each one that no box kept before overlaps by more than `iou_max`; stops when
 /// `kept_max` are kept. What is kept does not depend on `kept_max`: fewer are the first of more.
 pub fn suppress(candidates: &[Detection], iou_max: f32, scope: Scope, kept_max: usize) -> Kept {
-    let ordered = ordered(candidates);
+    let limits = Limits {
+        score_min: 0.0,
+        iou_max,
+        scope,
+    };
+    suppress_ranked(candidates, Ranking::of(candidates, candidates.len()), &limits, kept_max)
+}
+
+/// The same of those that are ranked.
+pub(super) fn suppress_ranked(candidates: &[Detection], mut ranking: Ranking, limits: &Limits, kept_max: usize) -> Kept {
     // Each with its area.
     let mut kept: Vec<(Detection, f32)> = Vec::new();
     let mut indices = Vec::new();
-    for (examined, index) in ordered.iter().enumerate() {
-        if kept.len() >= kept_max {
-            return Kept {
-                indices,
-                unexamined: ordered.len() - examined,
-            };
-        }
-        let candidate = candidates[*index];
+    while kept.len() < kept_max
+        && let Some(index) = ranking.next()
+    {
+        let candidate = candidates[index];
         let area = candidate.area();
-        let rivals = kept
-            .iter()
-            .filter(|(other, _)| scope == Scope::AllClasses || other.class == candidate.class);
+        let is_rival = |other: &Detection| limits.scope == Scope::AllClasses || other.class == candidate.class;
+        let rivals = kept.iter().filter(|(other, _)| is_rival(other));
         let mut overlaps = rivals.map(|(other, other_area)| overlap(other, *other_area, &candidate, area));
-        if !overlaps.any(|iou| iou > iou_max) {
+        if !overlaps.any(|iou| iou > limits.iou_max) {
             kept.push((candidate, area));
-            indices.push(*index);
+            indices.push(index);
         }
     }
-    Kept { indices, unexamined: 0 }
-}
-
-/// Sorts by [`order`], keeps the first `count` and returns how many went.
-pub(super) fn keep_best(detections: &mut Vec<Detection>, count: usize) -> usize {
-    let dropped = detections.len().saturating_sub(count);
-    *detections = ordered(detections).iter().take(count).map(|index| detections[*index]).collect();
-    dropped
-}
-
-/// The places of the candidates, best first.
-fn ordered(candidates: &[Detection]) -> Vec<usize> {
-    let mut indices: Vec<usize> = (0..candidates.len()).collect();
-    indices.sort_unstable_by(|a, b| order((candidates[*a].score, *a), (candidates[*b].score, *b)));
-    indices
+    Kept {
+        indices,
+        unexamined: ranking.left(),
+    }
 }
 
 #[cfg(test)]

@@ -1,8 +1,9 @@
 //! Heads that list few boxes and suppress by themselves: end-to-end exports, RT-DETR (Zhao et al. 2024) and D-FINE (Peng et al. 2024).
 
 use super::heads::Dim;
+use super::ranking::Ranking;
 use super::yolo::{centred, detection, unit};
-use super::{DetectError, Detection, Head, HeadKind, Quantity, Size, Tensor, nms};
+use super::{DetectError, Detection, Head, HeadKind, Quantity, Size, Tensor};
 
 /// End-to-end exports: rows of edges, score and class.
 pub(super) fn rows(head: &Head, tensor: &Tensor<'_>, image: usize, score_min: f32) -> Result<Vec<Detection>, DetectError> {
@@ -47,8 +48,8 @@ pub(super) fn queries(
             }
         }
     }
-    nms::keep_best(&mut found, queries);
-    Ok(found)
+    // The best as many as there are queries.
+    Ok(Ranking::of(&found, queries).map(|place| found[place]).collect())
 }
 
 /// RT-DETR as Ultralytics exports it: the best class of each query.

@@ -1,11 +1,8 @@
 //! Dense heads: a box and scores for every anchor, most of them nothing.
 
 use super::heads::Dim;
+use super::peaks::Peaks;
 use super::{DetectError, Detection, Head, Quantity, Size, Tensor, UNIT_TOLERANCE};
-
-/// Anchors whose scores are compared at a time in class-major outputs: the scores of 80 classes of so many anchors stay in a level-2 cache until
-/// the class of the candidates among them is looked up.
-const BLOCK: usize = 512;
 
 /// Accumulators of a maximum within a row, so that it needs no order.
 const LANES: usize = 8;
@@ -26,28 +23,16 @@ pub(super) fn class_major(head: &Head, tensor: &Tensor<'_>, image: usize, score_
     let (boxes, rest) = values.split_at(4 * anchors);
     let scores = &rest[..head.classes * anchors];
 
+    let Some(peaks) = Peaks::of(scores, anchors) else {
+        let is_finite = |anchor: &usize| scores.iter().skip(*anchor).step_by(anchors).all(|score| score.is_finite());
+        let index = (0..anchors).find(|anchor| !is_finite(anchor)).unwrap_or(0);
+        return Err(tensor.not_finite(Quantity::Score, index));
+    };
     let mut found = Vec::new();
-    for start in (0..anchors).step_by(BLOCK) {
-        let end = anchors.min(start + BLOCK);
-        let mut best = [f32::NEG_INFINITY; BLOCK];
-        let best = &mut best[..end - start];
-        let mut finite = true;
-        for row in scores.chunks_exact(anchors) {
-            finite &= raise(best, &row[start..end]);
-        }
-        if !finite {
-            let is_finite = |anchor: &usize| scores.iter().skip(*anchor).step_by(anchors).all(|score| score.is_finite());
-            let index = (start..end).find(|anchor| !is_finite(anchor)).unwrap_or(start);
-            return Err(tensor.not_finite(Quantity::Score, index));
-        }
-        for (anchor, score) in (start..end).zip(&*best).filter(|(_, score)| **score >= score_min) {
-            // The first of equal classes.
-            let class = scores.iter().skip(anchor).step_by(anchors).position(|other| other >= score);
-            unit(tensor, Quantity::Score, anchor, *score)?;
-            let [cx, cy, w, h] = [0, 1, 2, 3].map(|row| boxes[row * anchors + anchor]);
-            let edges = centred(anchor, [cx, cy, w, h]);
-            found.push(detection(tensor, anchor, class.unwrap_or(0), *score, edges)?);
-        }
+    for (anchor, score) in peaks.scores().iter().enumerate().filter(|(_, score)| **score >= score_min) {
+        unit(tensor, Quantity::Score, anchor, *score)?;
+        let edges = centred(anchor, [0, 1, 2, 3].map(|row| boxes[row * anchors + anchor]));
+        found.push(detection(tensor, anchor, peaks.class(anchor), *score, edges)?);
     }
     Ok(found)
 }

@@ -13,11 +13,19 @@ use crate::vision::{AnomalyMap, OutputTensor};
 /// Boxes that score less are not looked at: they would tell nothing about a part, and cost time.
 const BOX_SCORE_MIN: f32 = 0.05;
 
+/// Why shares cannot be read.
+pub(super) const NO_SHARES: &str =
+    "its scores of classes are not one number for each class that add up to shares; was it imported with other --scores?";
+
+/// Why classes of pixels cannot be read.
+const NO_PIXELS: &str =
+    "its scores of pixels are not one number for each class that add up to shares; was it imported with other --scores?";
+
 /// What a model says of a region of a frame, whatever an inspection makes of it. Maps show that region, without the bars beside it.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Said {
-    /// Nothing that can be read.
-    Unreadable,
+    /// Nothing that can be read, and why.
+    Unreadable(String),
     /// How unlike good parts it is.
     Anomaly {
         /// The whole of it.
@@ -55,19 +63,25 @@ impl Reader {
             },
             Head::Classes { scores, are_logits } => shares(first_of(&outputs, *scores), *are_logits)
                 .filter(|shares| shares.len() == self.classes.len())
-                .map_or(Said::Unreadable, |shares| Said::Shares {
-                    shares,
-                    of: placement.region,
-                }),
+                .map_or_else(
+                    || Said::Unreadable(NO_SHARES.into()),
+                    |shares| Said::Shares {
+                        shares,
+                        of: placement.region,
+                    },
+                ),
             Head::Pixels { scores, form } => {
                 // What counts from a score on is above all that is less.
                 let limit = if least < threshold { least.next_down() } else { threshold };
                 let is_ok: Vec<bool> = self.classes.iter().map(|class| class.is_ok).collect();
                 let pixels = outputs.get(*scores).and_then(|output| pixels::read(output, *form, &is_ok, limit));
-                pixels.map_or(Said::Unreadable, |pixels| {
-                    let window = Window::of(placement, self.input, pixels.classes.width, pixels.classes.height);
-                    Said::Pixels(window.pixels(pixels))
-                })
+                pixels.map_or_else(
+                    || Said::Unreadable(NO_PIXELS.into()),
+                    |pixels| {
+                        let window = Window::of(placement, self.input, pixels.classes.width, pixels.classes.height);
+                        Said::Pixels(window.pixels(pixels))
+                    },
+                )
             }
             Head::Boxes { head, tensors, iou, scope } => {
                 let limits = Limits {
@@ -76,10 +90,8 @@ impl Reader {
                     scope: *scope,
                 };
                 let outputs = borrowed(head, tensors, &outputs);
-                self.boxes(head, &outputs, &limits, least, placement).unwrap_or_else(|error| {
-                    tracing::warn!(%error, "the model's boxes cannot be read; the part is not decidable");
-                    Said::Unreadable
-                })
+                let said = self.boxes(head, &outputs, &limits, least, placement);
+                said.unwrap_or_else(|error| Said::Unreadable(error.to_string()))
             }
         }
     }

@@ -4,28 +4,31 @@ use super::{Head, Reader, Said};
 use crate::part::{Finding, Region};
 use crate::recipe::area::PlacedArea;
 use crate::recipe::{PlacedRules, Seen};
-use crate::vision::pixels::PixelClasses;
+use crate::vision::pixels::{ClassMap, PixelClasses};
 use crate::vision::preprocess::Placement;
 use crate::vision::{AnomalyMap, findings};
 
 impl Reader {
-    /// What counts of what was said of a region.
-    pub(super) fn see(&self, said: &Said, region: Region, threshold: f32, rules: &PlacedRules<'_>) -> Seen {
+    /// What counts of what was said of a region; and maps of scores and of classes, where there are any.
+    pub(super) fn see(
+        &self,
+        said: Said,
+        region: Region,
+        threshold: f32,
+        rules: &PlacedRules<'_>,
+    ) -> (Seen, Option<AnomalyMap>, Option<ClassMap>) {
         match said {
-            Said::Unreadable => Seen::Unreadable,
+            Said::Unreadable(_) => (Seen::Unreadable, None, None),
             Said::Anomaly { score, map } => {
                 let limit = match &self.head {
                     Head::Anomaly { region, .. } => *region,
                     _ => threshold,
                 };
-                see_anomaly(map.as_ref(), *score, (threshold, limit), region, rules)
+                (see_anomaly(map.as_ref(), score, (threshold, limit), region, rules), map, None)
             }
-            Said::Shares { shares, of } => self.see_classes(shares, *of),
-            Said::Pixels(pixels) => self.see_pixels(pixels, region, rules),
-            Said::Boxes { defects, is_complete } => Seen::Objects {
-                defects: defects.clone(),
-                is_complete: *is_complete,
-            },
+            Said::Shares { shares, of } => (self.see_classes(&shares, of), None, None),
+            Said::Pixels(pixels) => (self.see_pixels(&pixels, region, rules), Some(pixels.defects), Some(pixels.classes)),
+            Said::Boxes { defects, is_complete } => (Seen::Objects { defects, is_complete }, None, None),
         }
     }
 

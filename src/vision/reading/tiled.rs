@@ -12,27 +12,42 @@ impl Reader {
     /// What was said of tiles, regions of the frame, as what is said of all of `seen`. One tile that cannot be read leaves a hole in the picture,
     /// so nothing is said then. A place that several tiles saw counts as the worst of them says; a picture of classes is as bad as its worst tile.
     pub fn join(&self, tiles: Vec<(Region, Said)>, seen: Region) -> Said {
+        let unreadable = tiles.iter().find_map(|(tile, said)| match said {
+            Said::Unreadable(why) => Some(of_tile(*tile, why)),
+            _ => None,
+        });
+        if let Some(why) = unreadable {
+            return Said::Unreadable(why);
+        }
         match &self.head {
             Head::Anomaly { .. } => join_anomalies(tiles, seen),
             Head::Classes { .. } => self.worst_tile(tiles),
             Head::Pixels { .. } => join_pixels(tiles, seen),
             Head::Boxes { .. } => join_boxes(tiles),
         }
-        .unwrap_or(Said::Unreadable)
+        .unwrap_or_else(|| Said::Unreadable("its tiles do not say the same kind of thing".into()))
     }
 
     fn worst_tile(&self, tiles: Vec<(Region, Said)>) -> Option<Said> {
         let defects = |said: &Said| match said {
-            Said::Shares { shares, .. } => {
-                let defects = shares.iter().zip(&self.classes).filter(|(_, class)| !class.is_ok);
-                Some(defects.map(|(share, _)| share).sum::<f32>())
-            }
+            Said::Shares { shares, .. } => Some(self.defects_of(shares)),
             _ => None,
         };
         let scored: Option<Vec<(f32, Said)>> = tiles.into_iter().map(|(_, said)| Some((defects(&said)?, said))).collect();
         let worst = scored?.into_iter().max_by(|(a, _), (b, _)| a.total_cmp(b));
         worst.map(|(_, said)| said)
     }
+
+    /// The share of all classes that are defects.
+    pub(super) fn defects_of(&self, shares: &[f32]) -> f32 {
+        let defects = shares.iter().zip(&self.classes).filter(|(_, class)| !class.is_ok);
+        defects.map(|(share, _)| share).sum()
+    }
+}
+
+/// Why a picture cannot be read of which a tile cannot.
+pub(super) fn of_tile(tile: Region, why: &str) -> String {
+    format!("of the tile at {}, {} px: {why}", tile.x, tile.y)
 }
 
 fn join_anomalies(tiles: Vec<(Region, Said)>, seen: Region) -> Option<Said> {
