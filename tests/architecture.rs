@@ -40,6 +40,8 @@ const PURE: &[&str] = &[
     "teach/detector.rs",
     "teach/graph.rs",
     "teach/padim.rs",
+    "teach/record.rs",
+    "teach/recover.rs",
     "teach/patchcore.rs",
     "teach/relative.rs",
     "teach/spatial.rs",

@@ -34,6 +34,11 @@ impl GoodParts {
         self.paths.len()
     }
 
+    /// A hash of each part's pixels.
+    pub fn hashes(&self) -> Vec<String> {
+        self.tiles.iter().map(|tiles| hash_of(&self.images[tiles.clone()])).collect()
+    }
+
     /// The images of some parts in a row.
     pub fn images_of(&self, parts: &[usize]) -> Vec<usize> {
         parts.iter().flat_map(|part| self.tiles[*part].clone()).collect()
@@ -119,6 +124,30 @@ pub(super) fn without_copies(all: GoodParts) -> (GoodParts, Option<String>) {
             "{} image(s) are copies of others and were left out: {}",
             copies.len(),
             shortened(&copies)
+        )
+    });
+    (kept, warning)
+}
+
+/// Leaves out parts of which a hash says that they were taught before; and what to say of them.
+pub(super) fn without_known(all: GoodParts, is_known: impl Fn(&str) -> bool) -> (GoodParts, Option<String>) {
+    let known: Vec<bool> = all.hashes().iter().map(|hash| is_known(hash)).collect();
+    let mut names = Vec::new();
+    let mut kept = GoodParts::default();
+    let mut images = all.images.into_iter();
+    for ((path, tiles), is_known) in all.paths.into_iter().zip(all.tiles).zip(known) {
+        let images: Vec<Vec<u8>> = images.by_ref().take(tiles.len()).collect();
+        if is_known {
+            names.push(file_name(&path));
+        } else {
+            kept.push(path, images);
+        }
+    }
+    let warning = (!names.is_empty()).then(|| {
+        format!(
+            "{} image(s) were taught before and were left out: {}",
+            names.len(),
+            shortened(&names)
         )
     });
     (kept, warning)

@@ -53,19 +53,27 @@ impl Relative {
         let squares: Vec<f64> = good.images().map(|image| f64::from(centred(image, good.channels).1)).collect();
         let usual = squares.iter().sum::<f64>() / squares.len().max(1) as f64;
         let floor = (usual * DEVIATION_SHARE_MIN.powi(2)).max(f64::from(f32::MIN_POSITIVE)) as f32;
-        let relative = Embeddings {
-            values: good
-                .values
-                .par_chunks_exact(good.stride())
-                .flat_map_iter(|image| relative_to_own(image, good.channels, floor))
-                .collect(),
-            ..*good
-        };
+        let relative = relative_to_their_own(good, floor);
         Self {
             as_is: Side::fit(good, options),
             relative: Side::fit(&relative, options),
             own_level: options.own_level,
             floor,
+        }
+    }
+
+    /// Both banks extended by more good images. What distances count in stays as it was, so that earlier scores still mean the same.
+    #[must_use]
+    pub fn extended(&self, more: &Embeddings, options: PatchCoreOptions) -> Self {
+        let side = |side: &Side, more: &Embeddings| Side {
+            bank: side.bank.extended(more, options),
+            unit: side.unit,
+        };
+        Self {
+            as_is: side(&self.as_is, more),
+            relative: side(&self.relative, &relative_to_their_own(more, self.floor)),
+            own_level: self.own_level,
+            floor: self.floor,
         }
     }
 
@@ -125,6 +133,17 @@ fn above_own(mut distances: Vec<f32>, own_level: f32) -> Vec<f32> {
         }
     }
     distances
+}
+
+/// The patches of each image relative to it.
+fn relative_to_their_own(images: &Embeddings, floor: f32) -> Embeddings {
+    let values = images.values.par_chunks_exact(images.stride());
+    Embeddings {
+        values: values
+            .flat_map_iter(|image| relative_to_own(image, images.channels, floor))
+            .collect(),
+        ..*images
+    }
 }
 
 /// The patches of an image relative to it: less their mean, by the root of their mean square deviation over all channels.

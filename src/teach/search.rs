@@ -19,7 +19,7 @@ use super::parts::{self, GoodParts, evenly};
 use super::patchcore::PatchCoreOptions;
 use super::progress::{Progress, Stage, Unseen};
 use super::synthetic::{self, Kind};
-use super::{FOLDS, IMAGES_MIN, Lesson, SIDE_PX, TeachError, checked_backbone, manifest, score_parts};
+use super::{FOLDS, IMAGES_MIN, Lesson, SIDE_PX, TeachError, checked_backbone, describe, score_parts};
 use crate::evaluate::metrics::auroc;
 use crate::model::manifest::{Golden, ThresholdSpec};
 use crate::part::Region;
@@ -356,7 +356,7 @@ fn latency(
         tolerance: std::collections::BTreeMap::new(),
         images: Vec::new(),
     };
-    let manifest = manifest(lesson, backbone, &GoodParts::default(), threshold, golden, detector);
+    let manifest = describe::manifest(lesson, None, backbone, &GoodParts::default(), threshold, golden, detector);
     let reader = Reader::new(&manifest, engine.outputs()).map_err(TeachError::Tensor)?;
     let input = &manifest.input;
     let tensor = if input.tiles.is_some() {
