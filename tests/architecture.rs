@@ -34,6 +34,7 @@ const PURE: &[&str] = &[
     "capture/frame.rs",
     "recipe/",
     "station/probe.rs",
+    "teach/augment.rs",
     "teach/calibration.rs",
     "teach/coreset.rs",
     "teach/cost.rs",

@@ -59,11 +59,13 @@ fn good_parts_become_a_package_with_manifest_model_and_golden_images() {
 
 #[test]
 fn a_scratch_is_rejected_where_it_is_and_a_good_part_passes_whatever_the_method() {
-    let ways: [&[&str]; 4] = [
+    let ways: [&[&str]; 6] = [
         &["--method", "patchcore"],
         &["--method", "padim"],
         &["--method", "relative"],
         &["--tile", "64x64", "--overlap", "16"],
+        &["--augment", "light,pose"],
+        &["--augment", "light", "--method", "relative"],
     ];
     for arguments in ways {
         let method = arguments.join(" ");
@@ -477,7 +479,11 @@ fn parts_taught_in_two_steps_are_judged_as_if_all_had_been_taught_at_once() {
         run(teach(&at("all"), &whole).args(["--method", method])).done();
         run(teach(&at("first"), &base).args(["--method", method, "--version", "7"])).done();
         let told = run(extend(&base, &at("rest"), &extended).args(["--format", "json"])).done().json();
-        assert_eq!((&told[0]["images"], &told[0]["version"]), (&Value::from(24), &Value::from("8")), "{method}");
+        assert_eq!(
+            (&told[0]["images"], &told[0]["version"]),
+            (&Value::from(24), &Value::from("8")),
+            "{method}"
+        );
 
         let manifest = |model: &Path| toml::from_str::<toml::Value>(&fs::read_to_string(model.join("model.toml")).unwrap()).unwrap();
         let of_base = &manifest(&extended)["provenance"]["extended_from"];
@@ -485,13 +491,21 @@ fn parts_taught_in_two_steps_are_judged_as_if_all_had_been_taught_at_once() {
         let number = |model: &Path| manifest(model)["threshold"]["score"].as_float().unwrap();
         let near = |a: f64, b: f64, share: f64| (a - b).abs() <= share * a.abs().max(b.abs());
         // Half of the scores that the threshold rests on come from models of fewer parts.
-        assert!(near(number(&whole), number(&extended), 0.15), "{method}: {} {}", number(&whole), number(&extended));
+        assert!(
+            near(number(&whole), number(&extended), 0.15),
+            "{method}: {} {}",
+            number(&whole),
+            number(&extended)
+        );
         assert_eq!(manifest(&extended)["threshold"]["good_images"].as_integer(), Some(24));
         // Gaussians are merged exactly; of patches others may be chosen, which cover the same.
         let share = if method == "padim" { 0.01 } else { 0.1 };
         for images in ["unseen", "scratched"] {
             for (at_once, in_steps) in scores(&whole, &at(images)).into_iter().zip(scores(&extended, &at(images))) {
-                assert!(near(at_once, in_steps, share), "{method}, {images}: {at_once} at once, {in_steps} in steps");
+                assert!(
+                    near(at_once, in_steps, share),
+                    "{method}, {images}: {at_once} at once, {in_steps} in steps"
+                );
             }
         }
         let (worst_good, best_scratched) = (
@@ -518,7 +532,15 @@ fn packages_that_cannot_be_extended_are_refused_with_the_remedy() {
         run(extend(&at(base), &at("good"), &at("out")).args(arguments)).refused(words);
         assert!(!at("out").exists());
     };
-    run(takt("model").arg("quantise").arg(at("model")).arg("--good").arg(at("good")).arg("--out").arg(at("bytes")).args(["--tolerance", "0.9"])).done();
+    run(takt("model")
+        .arg("quantise")
+        .arg(at("model"))
+        .arg("--good")
+        .arg(at("good"))
+        .arg("--out")
+        .arg(at("bytes"))
+        .args(["--tolerance", "0.9"]))
+    .done();
     refused("bytes", &[], &["failed to extend", "computes with bytes", "quantise the new one"]);
     run(teach(&at("good"), &at("named")).args(["--version", "spring"])).done();
     refused("named", &[], &["\"spring\" is no whole number", "--version"]);
@@ -528,8 +550,41 @@ fn packages_that_cannot_be_extended_are_refused_with_the_remedy() {
     let mut package = takt::model::package::Package::open(&at("model")).unwrap();
     package.files.remove("teaching.json");
     takt::model::package::write(&at("older"), &package.manifest, &package.files, false).unwrap();
-    refused("older", &[], &["holds no teaching.json", "Teach it once more from all of its good pictures"]);
+    refused(
+        "older",
+        &[],
+        &["holds no teaching.json", "Teach it once more from all of its good pictures"],
+    );
     package.files.insert("teaching.json".into(), b"{}".to_vec());
     takt::model::package::write(&at("broken"), &package.manifest, &package.files, false).unwrap();
     refused("broken", &[], &["its teaching.json is no record", "teach it once more"]);
+}
+
+#[test]
+fn a_model_taught_from_varied_pictures_allows_for_another_light() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    parts::write(&at("good"), 0, parts::GOOD, false);
+    parts::write(&at("unseen"), 300, 6, false);
+    fs::create_dir(at("dimmed")).unwrap();
+    for name in entries(&at("unseen")) {
+        let mut picture = image::open(at("unseen").join(&name)).unwrap().into_luma8();
+        picture
+            .pixels_mut()
+            .for_each(|pixel| pixel.0[0] = (f32::from(pixel.0[0]) * 0.88) as u8);
+        picture.save(at("dimmed").join(&name)).unwrap();
+    }
+    // How far dimmed parts are above the threshold, on average.
+    let above = |name: &str, arguments: &[&str]| {
+        run(teach(&at("good"), &at(name)).args(arguments)).done();
+        let manifest: toml::Value = toml::from_str(&fs::read_to_string(at(name).join("model.toml")).unwrap()).unwrap();
+        let threshold = manifest["threshold"]["score"].as_float().unwrap();
+        let scores = scores(&at(name), &at("dimmed"));
+        (scores.iter().sum::<f64>() / scores.len() as f64 / threshold, manifest)
+    };
+    let (plain, _) = above("plain", &[]);
+    let (varied, manifest) = above("varied", &["--augment", "light"]);
+    assert!(varied < 0.9 * plain, "{varied} instead of {plain}");
+    assert_eq!(manifest["provenance"]["method"]["augment"][0].as_str(), Some("light"));
+    assert_eq!(manifest["threshold"]["good_images"].as_integer(), Some(12));
 }

@@ -11,13 +11,14 @@ use super::progress::Screen;
 use super::table::{percent, table};
 use super::{Exit, Format, print, print_json, shortest};
 use crate::evaluate::Evaluation;
+use crate::model::manifest::Variation;
 use crate::model::package;
 use crate::teach::backbone::BUILT_IN;
 use crate::teach::cost::{Cheapest, Costs};
 use crate::teach::detector::Method;
 use crate::teach::extend::Base;
 use crate::teach::patchcore::PatchCoreOptions;
-use crate::teach::search::{Found, Tried, Way, Yardstick, search};
+use crate::teach::search::{Bounds, Found, Tried, Way, Yardstick, search};
 use crate::teach::threshold::KnownDefects;
 use crate::teach::{Lesson, Taught, TeachError, extend, teach};
 use crate::vision::inspector::Inspector;
@@ -40,7 +41,7 @@ pub(super) struct TeachArgs {
     #[arg(long, value_name = "DIR")]
     test: Option<PathBuf>,
     /// Package that takt taught before: it is taught the new good parts as well, in its own way; the new package goes to --out
-    #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["auto", "size", "tile", "method", "neighbours", "own_level", "own_contrast", "seed"])]
+    #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["auto", "size", "tile", "method", "neighbours", "own_level", "own_contrast", "augment", "seed"])]
     extend: Option<PathBuf>,
     /// Backbone: a built-in name or an ONNX file with its manifest beside it
     #[arg(long, default_value = BUILT_IN, value_name = "NAME|FILE")]
@@ -93,16 +94,22 @@ pub(super) struct TeachArgs {
     /// Bring each picture (or tile) to one light and contrast first; for parts that differ in both
     #[arg(long)]
     own_contrast: bool,
+    /// Vary good pictures a little for fitting, in light, pose or both: three varied copies of each. For few pictures
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WAYS")]
+    augment: Vec<Variation>,
     /// Seed of everything random; the same seed and images give the same model
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
     /// Find the size, tiles, method and bank that see most within --budget-ms on this machine. Accuracy is taken from --test, and without it from
     /// held-out good parts and defects drawn onto them
-    #[arg(long, requires = "budget_ms", conflicts_with_all = ["size", "tile", "method", "bank", "own_level", "own_contrast"])]
+    #[arg(long, requires = "budget_ms", conflicts_with_all = ["size", "tile", "method", "bank", "own_level", "own_contrast", "augment"])]
     auto: bool,
     /// Time for one picture, from decoded pixels to the verdict, milliseconds
     #[arg(long, requires = "auto", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     budget_ms: Option<u64>,
+    /// Minutes after which --auto takes the best found so far; one way at least is judged
+    #[arg(long, requires = "auto", default_value_t = 15, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1440))]
+    auto_minutes: u64,
     /// Replace a package that is already there
     #[arg(long)]
     overwrite: bool,
@@ -152,6 +159,7 @@ impl TeachArgs {
             height,
             tiles,
             own_contrast: self.own_contrast,
+            augment: self.augment.clone(),
             false_reject_rate: self.false_reject_rate.unwrap_or(Lesson::default().false_reject_rate),
             known: self.known(),
             strict: self.strict,
@@ -211,8 +219,11 @@ impl TeachArgs {
         let Some(budget_ms) = self.budget_ms.filter(|_| self.auto) else {
             return Ok(None);
         };
-        let budget = Duration::from_millis(budget_ms);
-        Ok(Some(search(&self.lesson(), self.test.as_deref(), budget, screen)?))
+        let bounds = Bounds {
+            budget: Duration::from_millis(budget_ms),
+            search: Duration::from_mins(self.auto_minutes),
+        };
+        Ok(Some(search(&self.lesson(), self.test.as_deref(), bounds, screen)?))
     }
 }
 
@@ -247,7 +258,8 @@ fn search_table(found: &Found) -> String {
         let mark = match &tried.accuracy {
             _ if index == found.best => "taken",
             Some(_) => "",
-            None => "too slow",
+            None if tried.latency > found.budget => "too slow",
+            None => "no time left",
         };
         let latency = format!("{:.1}", tried.latency.as_secs_f64() * 1e3);
         words(&tried.way)
@@ -269,8 +281,12 @@ fn search_table(found: &Found) -> String {
         "ms",
         "",
     ];
+    let left = match found.left {
+        0 => String::new(),
+        left => format!("The time of --auto-minutes was over before {left} more way(s) were judged.\n"),
+    };
     format!(
-        "{}{}\n\n",
+        "{}{left}{}\n\n",
         table(&header, found.tried.iter().enumerate().map(row)),
         basis(found.yardstick)
     )
@@ -304,7 +320,7 @@ fn search_json(found: &Found) -> serde_json::Value {
         })
     };
     let all: Vec<serde_json::Value> = found.tried.iter().map(tried).collect();
-    json!({"tried": all, "taken": found.best, "judged_on": found.yardstick})
+    json!({"tried": all, "taken": found.best, "judged_on": found.yardstick, "not_judged_in_time": found.left})
 }
 
 pub(super) fn run(args: &TeachArgs) -> anyhow::Result<Exit> {

@@ -398,6 +398,16 @@ pub struct Extended {
     pub taught_from: String,
 }
 
+words! {
+    /// How good images are varied for fitting.
+    Variation {
+        /// Brightness, contrast, exponent and warmth, a little.
+        Light = "light",
+        /// Shift, rotation and scale, a little.
+        Pose = "pose",
+    }
+}
+
 /// Method and its settings.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -416,6 +426,9 @@ pub struct MethodSpec {
     /// Whether each image is first brought to one light and contrast; the graph does it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub own_contrast: bool,
+    /// How good images were varied for fitting; none if they were not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub augment: Vec<Variation>,
     /// Seed of everything random.
     pub seed: u64,
 }

@@ -45,6 +45,7 @@ pub(super) fn manifest(
             neighbours: bank.map(|bank| bank.neighbours),
             own_level: matches!(detector, Detector::Relative(_)).then_some(lesson.settings.own_level),
             own_contrast: lesson.own_contrast,
+            augment: lesson.augment.clone(),
             seed: lesson.settings.seed,
         },
         backbone: BackboneSpec {
@@ -102,7 +103,7 @@ pub(super) fn record(lesson: &Lesson, base: Option<&Base>, parts: &GoodParts, de
         lesson.settings.bank,
         lesson.false_reject_rate,
         lesson.known.is_some(),
-        parts.images.len() + before.map_or(0, |before| before.fitted),
+        parts.images.len() * lesson.views() + before.map_or(0, |before| before.fitted),
         detector,
         held_out,
         hashes,

@@ -176,6 +176,7 @@ impl Base {
             height: input.height,
             tiles: input.tiles,
             own_contrast: method.own_contrast,
+            augment: method.augment.clone(),
             method: self.method,
             settings: PatchCoreOptions {
                 bank: bank.unwrap_or(self.record.bank),

@@ -5,6 +5,7 @@
 //! | `dataset.rs` | which images, with which labels |
 //! | `parts.rs` | ... read, and cut into tiles |
 //! | `backbone.rs`, `features.rs` | images become patch embeddings |
+//! | `augment.rs` | pictures varied in light and pose, for fitting alone; pure |
 //! | `spatial.rs` | averaging, interpolation and blur as matrices; pure |
 //! | `coreset.rs`, `patchcore.rs`, `padim.rs`, `relative.rs`, `detector.rs` | the methods and their reference scorers; pure |
 //! | `calibration.rs`, `cost.rs` | the threshold and what it promises, or costs; pure |
@@ -16,6 +17,7 @@
 //! | `search.rs`, `synthetic.rs` | which way to teach sees most within a time budget; defects to try that on |
 //! | `mod.rs` | the lesson: all of it in order |
 
+pub mod augment;
 pub mod backbone;
 pub mod calibration;
 pub mod coreset;
@@ -47,7 +49,7 @@ use std::time::{Duration, Instant};
 use prost::Message;
 use rayon::prelude::*;
 
-use crate::model::manifest::Golden;
+use crate::model::manifest::{Golden, Variation};
 use crate::model::package::{MODEL, Package, RECORD};
 use crate::vision::ort::load as load_runtime;
 use crate::vision::tiling::Tiles;
@@ -91,6 +93,8 @@ pub struct Lesson {
     pub tiles: Option<Tiles>,
     /// Bring each image to one light and contrast first.
     pub own_contrast: bool,
+    /// How good images are varied for fitting; not at all if empty.
+    pub augment: Vec<Variation>,
     /// Share of good parts that may be rejected.
     pub false_reject_rate: f64,
     /// Known defects that the threshold is chosen by; from good parts alone without.
@@ -167,6 +171,7 @@ impl Default for Lesson {
             height: 256,
             tiles: None,
             own_contrast: false,
+            augment: Vec::new(),
             false_reject_rate: 0.01,
             known: None,
             strict: false,
@@ -176,6 +181,23 @@ impl Default for Lesson {
             version: "1".into(),
             engine: EngineOptions::default(),
         }
+    }
+}
+
+impl Lesson {
+    /// How many images of each picture the method is fitted to.
+    pub(crate) fn views(&self) -> usize {
+        if self.augment.is_empty() { 1 } else { 1 + augment::COPIES }
+    }
+
+    /// Varied copies of images, those of the first one first.
+    fn varied(&self, images: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let copies = |(index, image): (usize, &Vec<u8>)| {
+            let seed = self.settings.seed.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            augment::varied(image, width, height, &self.augment, seed)
+        };
+        images.par_iter().enumerate().flat_map_iter(copies).collect()
     }
 }
 
@@ -231,20 +253,33 @@ fn teach_parts(lesson: &Lesson, base: Option<&Base>, parts: GoodParts, progress:
     let mut watch = Watch::new(progress);
     let (parts, mut warnings) = different(parts, lesson, base)?;
 
-    watch.begin(Stage::Features, parts.images.len());
+    watch.begin(Stage::Features, parts.images.len() * lesson.views());
     let mut extractor = FeatureExtractor::new(&backbone, lesson.width as usize, lesson.height as usize, lesson.engine)?
         .with_own_contrast(lesson.own_contrast);
     let good = extractor.embed(&parts.images, progress)?;
-    if !good.values.par_iter().all(|value| value.is_finite()) {
+    let varied = if lesson.augment.is_empty() {
+        None
+    } else {
+        Some(extractor.embed(&lesson.varied(&parts.images), progress)?)
+    };
+    let is_finite = |seen: &Embeddings| seen.values.par_iter().all(|value| value.is_finite());
+    if !(is_finite(&good) && varied.as_ref().is_none_or(is_finite)) {
         return Err(TeachError::NotFinite(backbone.manifest.name));
     }
 
     watch.begin(Stage::Fit, 1);
-    let fit = |good: &Embeddings| match base {
+    let fit_to = |good: &Embeddings| match base {
         None => lesson.method.fit(good, lesson.settings),
         Some(base) => base.detector.extended(good, lesson.settings, base.record.fitted),
     };
-    let detector = fit(&good);
+    let fit = |some: &[usize]| match &varied {
+        None => fit_to(&parts.subset(&good, some)),
+        Some(varied) => fit_to(&good.subset_with(&parts.images_of(some), varied)),
+    };
+    let detector = match &varied {
+        None => fit_to(&good),
+        Some(_) => fit(&(0..parts.count()).collect::<Vec<_>>()),
+    };
     progress.advance(1);
 
     watch.begin(Stage::Calibration, parts.images.len());
@@ -401,12 +436,12 @@ fn highest(values: &[f32]) -> f32 {
     values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// Scores every good part by a model that `fit` makes without its fold. Every fold takes each fifth file name, so that all of them span the whole production.
+/// Scores every good part, as the camera gave it, by a model that `fit` makes of the parts that are not in its fold. Every fold takes each fifth file name, so that all of them span the whole production.
 fn cross_validate(
     parts: &GoodParts,
     good: &Embeddings,
     grid: &Grid,
-    fit: &dyn Fn(&Embeddings) -> Detector,
+    fit: &dyn Fn(&[usize]) -> Detector,
     progress: &dyn Progress,
 ) -> Result<Vec<PartScore>, TeachError> {
     let count = parts.count();
@@ -417,7 +452,7 @@ fn cross_validate(
         if held_out.is_empty() {
             continue;
         }
-        let detector = fit(&parts.subset(good, &rest));
+        let detector = fit(&rest);
         let tiles: Vec<usize> = held_out.iter().map(|part| parts.tiles[*part].len()).collect();
         let fold_scores = score_parts(&detector, &tiles, &parts.subset(good, &held_out), grid, progress)?;
         held_out

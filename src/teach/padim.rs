@@ -207,11 +207,7 @@ mod tests {
 
     #[test]
     fn one_dimension_is_the_distance_in_standard_deviations() {
-        let good = Embeddings {
-            patches: 1,
-            channels: 1,
-            values: vec![1.0, 3.0, 5.0],
-        };
+        let good = Embeddings::new(1, 1, vec![1.0, 3.0, 5.0]);
         let padim = Padim::fit(&good, 0);
         let expected = (9.0_f32 - 3.0) / (4.0_f32 + 0.01).sqrt();
         assert!((padim.score(&[9.0]).image - expected).abs() < 1e-5);
@@ -220,7 +216,7 @@ mod tests {
     proptest! {
         #[test]
         fn gaussians_in_two_steps_are_those_of_all_images_at_once(values in prop::collection::vec(-2.0_f32..2.0, 12 * 6), first in 1_usize..12) {
-            let good = |values: &[f32]| Embeddings { patches: 2, channels: 3, values: values.to_vec() };
+            let good = |values: &[f32]| Embeddings::new(2, 3, values.to_vec());
             let (old, new) = values.split_at(first * 6);
             let (at_once, in_steps) = (Padim::fit(&good(&values), 0), Padim::fit(&good(old), 0).extended(&good(new), first));
             let is_near = |a: &[f32], b: &[f32]| a.iter().zip(b).all(|(a, b)| (a - b).abs() <= 2e-3 * a.abs().max(1.0));

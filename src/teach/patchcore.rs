@@ -114,12 +114,7 @@ impl PatchCore {
             .flat_map(|patch| patch.iter().zip(&self.centre).map(|(value, mean)| value + mean))
             .collect();
         values.extend(&more.values);
-        let all = Embeddings {
-            patches: 1,
-            channels: self.channels,
-            values,
-        };
-        Self::fit(&all, options)
+        Self::fit(&Embeddings::new(1, self.channels, values), options)
     }
 
     /// Patches in the bank.

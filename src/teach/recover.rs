@@ -156,11 +156,7 @@ mod tests {
         let grid = Grid::new(&backbone, 64, 64);
         let (patches, channels) = (grid.patches(), grid.channels());
         let values = (0..6 * patches * channels).map(|at| ((at * 7919 + at / 13) % 1009) as f32 / 1009.0);
-        let good = Embeddings {
-            patches,
-            channels,
-            values: values.collect(),
-        };
+        let good = Embeddings::new(patches, channels, values.collect());
         let options = PatchCoreOptions {
             bank: 40,
             ..PatchCoreOptions::default()

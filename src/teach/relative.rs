@@ -91,12 +91,15 @@ impl Relative {
 impl Side {
     fn fit(good: &Embeddings, options: PatchCoreOptions) -> Self {
         let (bank, origin) = PatchCore::fit_with_origin(good, options);
-        let count = good.images().len();
+        // Pictures as they came, the first of their views each.
+        let count = good.images().len() / good.views.max(1);
         let step = count.div_ceil(PEAK_IMAGES).max(1);
         let seen: Vec<usize> = (0..count).step_by(step).collect();
         let peak = |&index: &usize| {
             // As if the image had not been taught: a bank holds its own patches at no distance.
-            let others = bank.distances_without(good.image(index), |entry| origin[entry] / good.patches == index);
+            let others = bank.distances_without(good.image(index * good.views), |entry| {
+                origin[entry] / good.patches / good.views == index
+            });
             highest(&above_own(others, options.own_level))
         };
         let mut peaks: Vec<f32> = seen.par_iter().map(peak).collect();
@@ -183,7 +186,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn embeddings(values: Vec<f32>, patches: usize, channels: usize) -> Embeddings {
-        Embeddings { patches, channels, values }
+        Embeddings::new(patches, channels, values)
     }
 
     proptest! {
