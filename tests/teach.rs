@@ -40,7 +40,7 @@ fn good_parts_become_a_package_with_manifest_model_and_golden_images() {
     let folder = taught(&[]);
     let model = folder.path().join("model");
     assert_eq!(entries(folder.path()), ["good", "model"]);
-    assert_eq!(entries(&model), ["golden", "model.onnx", "model.toml"]);
+    assert_eq!(entries(&model), ["golden", "model.onnx", "model.toml", "teaching.json"]);
     assert!(entries(&model.join("golden")).len() >= 2);
     let manifest: toml::Value = toml::from_str(&fs::read_to_string(model.join("model.toml")).unwrap()).unwrap();
     assert_eq!(manifest["name"].as_str(), Some("model"));
@@ -59,11 +59,13 @@ fn good_parts_become_a_package_with_manifest_model_and_golden_images() {
 
 #[test]
 fn a_scratch_is_rejected_where_it_is_and_a_good_part_passes_whatever_the_method() {
-    let ways: [&[&str]; 4] = [
+    let ways: [&[&str]; 6] = [
         &["--method", "patchcore"],
         &["--method", "padim"],
         &["--method", "relative"],
         &["--tile", "64x64", "--overlap", "16"],
+        &["--augment", "light,pose"],
+        &["--augment", "light", "--method", "relative"],
     ];
     for arguments in ways {
         let method = arguments.join(" ");
@@ -447,4 +449,142 @@ fn known_defects_and_what_mistakes_cost_give_the_threshold() {
     assert!(threshold("1000") <= threshold("200"));
     let only_defects = run(teach(&good, &folder.path().join("model")).arg("--defects").arg(&defects));
     only_defects.refused(&["--cost-escape"]);
+}
+
+/// `takt teach --extend`.
+fn extend(base: &Path, good: &Path, out: &Path) -> std::process::Command {
+    let mut command = takt("teach");
+    command.arg("--extend").arg(base).arg("--good").arg(good).arg("--out").arg(out);
+    command
+}
+
+/// Scores of images, in the order of their names.
+fn scores(model: &Path, images: &Path) -> Vec<f64> {
+    let lines = run(&mut inspect(model, images)).done().json();
+    lines.iter().map(|line| line["score"].as_f64().unwrap()).collect()
+}
+
+#[test]
+fn parts_taught_in_two_steps_are_judged_as_if_all_had_been_taught_at_once() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    // All of them, the first two thirds, and the rest.
+    parts::write(&at("all"), 0, 24, false);
+    parts::write(&at("first"), 0, 16, false);
+    parts::write(&at("rest"), 16, 8, false);
+    parts::write(&at("unseen"), 300, 6, false);
+    parts::write(&at("scratched"), 400, 6, true);
+    for method in ["patchcore", "padim", "relative"] {
+        let [whole, base, extended] = ["whole", "base", "extended"].map(|name| at(&format!("{method}-{name}")));
+        run(teach(&at("all"), &whole).args(["--method", method])).done();
+        run(teach(&at("first"), &base).args(["--method", method, "--version", "7"])).done();
+        let told = run(extend(&base, &at("rest"), &extended).args(["--format", "json"])).done().json();
+        assert_eq!(
+            (&told[0]["images"], &told[0]["version"]),
+            (&Value::from(24), &Value::from("8")),
+            "{method}"
+        );
+
+        let manifest = |model: &Path| toml::from_str::<toml::Value>(&fs::read_to_string(model.join("model.toml")).unwrap()).unwrap();
+        let of_base = &manifest(&extended)["provenance"]["extended_from"];
+        assert_eq!((of_base["version"].as_str(), of_base["images"].as_integer()), (Some("7"), Some(16)));
+        let number = |model: &Path| manifest(model)["threshold"]["score"].as_float().unwrap();
+        let near = |a: f64, b: f64, share: f64| (a - b).abs() <= share * a.abs().max(b.abs());
+        // Half of the scores that the threshold rests on come from models of fewer parts.
+        assert!(
+            near(number(&whole), number(&extended), 0.15),
+            "{method}: {} {}",
+            number(&whole),
+            number(&extended)
+        );
+        assert_eq!(manifest(&extended)["threshold"]["good_images"].as_integer(), Some(24));
+        // Gaussians are merged exactly; of patches others may be chosen, which cover the same.
+        let share = if method == "padim" { 0.01 } else { 0.1 };
+        for images in ["unseen", "scratched"] {
+            for (at_once, in_steps) in scores(&whole, &at(images)).into_iter().zip(scores(&extended, &at(images))) {
+                assert!(
+                    near(at_once, in_steps, share),
+                    "{method}, {images}: {at_once} at once, {in_steps} in steps"
+                );
+            }
+        }
+        let (worst_good, best_scratched) = (
+            scores(&extended, &at("unseen")).into_iter().fold(0.0, f64::max),
+            scores(&extended, &at("scratched")).into_iter().fold(f64::MAX, f64::min),
+        );
+        assert!(worst_good < best_scratched, "{method}: {worst_good} {best_scratched}");
+    }
+    // What was taught once is no new part, and an extended package can be extended.
+    let base = at("patchcore-extended");
+    run(&mut extend(&base, &at("first"), &at("again"))).refused(&["failed to extend", "were taught to it already", "new ones"]);
+    parts::write(&at("one"), 800, 1, false);
+    fs::copy(at("first").join("003.png"), at("one").join("known.png")).unwrap();
+    let more = run(extend(&base, &at("one"), &at("more")).args(["--format", "json"])).done();
+    assert_eq!(more.json()[0]["images"], 25);
+    assert!(more.stderr.contains("taught before and were left out: known.png"), "{more:#?}");
+}
+
+#[test]
+fn packages_that_cannot_be_extended_are_refused_with_the_remedy() {
+    let folder = taught(&[]);
+    let at = |name: &str| folder.path().join(name);
+    let refused = |base: &str, arguments: &[&str], words: &[&str]| {
+        run(extend(&at(base), &at("good"), &at("out")).args(arguments)).refused(words);
+        assert!(!at("out").exists());
+    };
+    run(takt("model")
+        .arg("quantise")
+        .arg(at("model"))
+        .arg("--good")
+        .arg(at("good"))
+        .arg("--out")
+        .arg(at("bytes"))
+        .args(["--tolerance", "0.9"]))
+    .done();
+    refused("bytes", &[], &["failed to extend", "computes with bytes", "quantise the new one"]);
+    run(teach(&at("good"), &at("named")).args(["--version", "spring"])).done();
+    refused("named", &[], &["\"spring\" is no whole number", "--version"]);
+    refused("model", &["--method", "padim"], &["--method"]);
+    refused("nowhere", &[], &["nowhere"]);
+    // As an older takt wrote it.
+    let mut package = takt::model::package::Package::open(&at("model")).unwrap();
+    package.files.remove("teaching.json");
+    takt::model::package::write(&at("older"), &package.manifest, &package.files, false).unwrap();
+    refused(
+        "older",
+        &[],
+        &["holds no teaching.json", "Teach it once more from all of its good pictures"],
+    );
+    package.files.insert("teaching.json".into(), b"{}".to_vec());
+    takt::model::package::write(&at("broken"), &package.manifest, &package.files, false).unwrap();
+    refused("broken", &[], &["its teaching.json is no record", "teach it once more"]);
+}
+
+#[test]
+fn a_model_taught_from_varied_pictures_allows_for_another_light() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name);
+    parts::write(&at("good"), 0, parts::GOOD, false);
+    parts::write(&at("unseen"), 300, 6, false);
+    fs::create_dir(at("dimmed")).unwrap();
+    for name in entries(&at("unseen")) {
+        let mut picture = image::open(at("unseen").join(&name)).unwrap().into_luma8();
+        picture
+            .pixels_mut()
+            .for_each(|pixel| pixel.0[0] = (f32::from(pixel.0[0]) * 0.88) as u8);
+        picture.save(at("dimmed").join(&name)).unwrap();
+    }
+    // How far dimmed parts are above the threshold, on average.
+    let above = |name: &str, arguments: &[&str]| {
+        run(teach(&at("good"), &at(name)).args(arguments)).done();
+        let manifest: toml::Value = toml::from_str(&fs::read_to_string(at(name).join("model.toml")).unwrap()).unwrap();
+        let threshold = manifest["threshold"]["score"].as_float().unwrap();
+        let scores = scores(&at(name), &at("dimmed"));
+        (scores.iter().sum::<f64>() / scores.len() as f64 / threshold, manifest)
+    };
+    let (plain, _) = above("plain", &[]);
+    let (varied, manifest) = above("varied", &["--augment", "light"]);
+    assert!(varied < 0.9 * plain, "{varied} instead of {plain}");
+    assert_eq!(manifest["provenance"]["method"]["augment"][0].as_str(), Some("light"));
+    assert_eq!(manifest["threshold"]["good_images"].as_integer(), Some(12));
 }

@@ -10,7 +10,7 @@ use super::model_activation::{self, InspectionArgs, TlsArgs};
 use super::quantise::{self, QuantiseArgs};
 use super::table::{percent, table};
 use super::{EngineArgs, Exit, Format, print, print_json, shortest};
-use crate::model::manifest::{Manifest, Provenance, Teaching};
+use crate::model::manifest::{Extended, Manifest, Provenance, Teaching};
 use crate::model::package::{Listed, Package, list};
 use crate::model::signature::Trust;
 use crate::vision::EngineOptions;
@@ -251,14 +251,31 @@ fn taught(teaching: &Teaching) -> Vec<(&'static str, String)> {
     let bank = method.bank.map(|bank| format!(", bank of {bank} patches")).unwrap_or_default();
     let neighbours = method.neighbours.map(|count| format!(", {count} nearest")).unwrap_or_default();
     let (when, who) = (time(teaching.taught_unix_ns), &teaching.taught_by);
-    vec![
+    let mut told = vec![
         ("method", format!("{}{bank}{neighbours}, seed {}", method.name, method.seed)),
         ("backbone", format!("{} ({})", teaching.backbone.name, teaching.backbone.licence)),
         (
             "taught",
             format!("{when} by {who} from {} images in {}", teaching.images, teaching.taught_from),
         ),
-    ]
+    ];
+    if let Some(base) = &teaching.extended_from {
+        let Extended {
+            name,
+            version,
+            sha256,
+            images,
+            ..
+        } = base;
+        told.push((
+            "extends",
+            format!(
+                "{name} {version} ({images} of the images; model.toml {})",
+                sha256.get(..12).unwrap_or(sha256)
+            ),
+        ));
+    }
+    told
 }
 
 fn time(unix_ns: i64) -> String {

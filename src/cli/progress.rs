@@ -72,6 +72,14 @@ impl Progress for Screen {
         }
     }
 
+    fn tell(&self, line: &str) {
+        let stage = self.stage.lock().unwrap_or_else(PoisonError::into_inner);
+        match stage.as_ref().filter(|_| self.terminal) {
+            Some(running) => running.bar.println(line),
+            None => drop(writeln!(io::stderr(), "{line}")),
+        }
+    }
+
     fn stopped(&self) -> bool {
         STOPPED.load(Ordering::Relaxed)
     }

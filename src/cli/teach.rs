@@ -11,14 +11,16 @@ use super::progress::Screen;
 use super::table::{percent, table};
 use super::{Exit, Format, print, print_json, shortest};
 use crate::evaluate::Evaluation;
+use crate::model::manifest::Variation;
 use crate::model::package;
 use crate::teach::backbone::BUILT_IN;
 use crate::teach::cost::{Cheapest, Costs};
 use crate::teach::detector::Method;
+use crate::teach::extend::Base;
 use crate::teach::patchcore::PatchCoreOptions;
-use crate::teach::search::{Found, Tried, Way, Yardstick, search};
+use crate::teach::search::{Bounds, Found, Tried, Way, Yardstick, search};
 use crate::teach::threshold::KnownDefects;
-use crate::teach::{Lesson, Taught, TeachError, teach};
+use crate::teach::{Lesson, Taught, TeachError, extend, teach};
 use crate::vision::inspector::Inspector;
 use crate::vision::tiling::Tiles;
 use crate::vision::{EngineOptions, Provider};
@@ -38,6 +40,9 @@ pub(super) struct TeachArgs {
     /// Labelled images to try the model on: good/ and one folder per kind of defect
     #[arg(long, value_name = "DIR")]
     test: Option<PathBuf>,
+    /// Package that takt taught before: it is taught the new good parts as well, in its own way; the new package goes to --out
+    #[arg(long, value_name = "PACKAGE", conflicts_with_all = ["auto", "size", "tile", "method", "neighbours", "own_level", "own_contrast", "augment", "seed"])]
+    extend: Option<PathBuf>,
     /// Backbone: a built-in name or an ONNX file with its manifest beside it
     #[arg(long, default_value = BUILT_IN, value_name = "NAME|FILE")]
     backbone: String,
@@ -50,9 +55,9 @@ pub(super) struct TeachArgs {
     /// Pixels that neighbouring tiles have in common, at least [default: a quarter of a tile's shorter side]
     #[arg(long, value_name = "PX", requires = "tile")]
     overlap: Option<u32>,
-    /// Share of good parts that may be rejected
-    #[arg(long, default_value_t = 0.01, value_name = "R")]
-    false_reject_rate: f64,
+    /// Share of good parts that may be rejected [default: 0.01, or that of the package of --extend]
+    #[arg(long, value_name = "R")]
+    false_reject_rate: Option<f64>,
     /// Folder of known defects, or of one folder per kind: the threshold is then the one at which a part costs least
     #[arg(long, value_name = "DIR", requires_all = ["cost_escape", "cost_false_reject"], conflicts_with = "false_reject_rate")]
     defects: Option<PathBuf>,
@@ -68,18 +73,18 @@ pub(super) struct TeachArgs {
     /// Refuse what would otherwise be a warning
     #[arg(long)]
     strict: bool,
-    /// Name of the model [default: the package's folder name]
+    /// Name of the model [default: the package's folder name, or that of the package of --extend]
     #[arg(long, value_name = "N")]
     name: Option<String>,
-    /// Version of the model
-    #[arg(long, default_value = "1", value_name = "V", action = ArgAction::Set)]
-    version: String,
+    /// Version of the model [default: 1, or the number after that of the package of --extend]
+    #[arg(long, value_name = "V", action = ArgAction::Set)]
+    version: Option<String>,
     /// How to teach
     #[arg(long, value_enum, default_value_t = Method::default())]
     method: Method,
-    /// Patches the memory bank keeps at most (patchcore)
-    #[arg(long, default_value_t = PatchCoreOptions::default().bank, value_name = "N", value_parser = parse_count)]
-    bank: usize,
+    /// Patches the memory bank keeps at most (patchcore, relative) [default: 1536, or that of the package of --extend]
+    #[arg(long, value_name = "N", value_parser = parse_count)]
+    bank: Option<usize>,
     /// Nearest bank patches whose distances are averaged (patchcore)
     #[arg(long, default_value_t = PatchCoreOptions::default().neighbours, value_name = "N", value_parser = parse_count)]
     neighbours: usize,
@@ -89,16 +94,22 @@ pub(super) struct TeachArgs {
     /// Bring each picture (or tile) to one light and contrast first; for parts that differ in both
     #[arg(long)]
     own_contrast: bool,
+    /// Vary good pictures a little for fitting, in light, pose or both: three varied copies of each. For few pictures
+    #[arg(long, value_enum, value_delimiter = ',', value_name = "WAYS")]
+    augment: Vec<Variation>,
     /// Seed of everything random; the same seed and images give the same model
     #[arg(long, default_value_t = 0, value_name = "N", value_parser = clap::value_parser!(u64).range(..=i64::MAX as u64))]
     seed: u64,
     /// Find the size, tiles, method and bank that see most within --budget-ms on this machine. Accuracy is taken from --test, and without it from
     /// held-out good parts and defects drawn onto them
-    #[arg(long, requires = "budget_ms", conflicts_with_all = ["size", "tile", "method", "bank", "own_level", "own_contrast"])]
+    #[arg(long, requires = "budget_ms", conflicts_with_all = ["size", "tile", "method", "bank", "own_level", "own_contrast", "augment"])]
     auto: bool,
     /// Time for one picture, from decoded pixels to the verdict, milliseconds
     #[arg(long, requires = "auto", value_name = "N", value_parser = clap::value_parser!(u64).range(1..=60_000))]
     budget_ms: Option<u64>,
+    /// Minutes after which --auto takes the best found so far; one way at least is judged
+    #[arg(long, requires = "auto", default_value_t = 15, value_name = "N", value_parser = clap::value_parser!(u64).range(1..=1440))]
+    auto_minutes: u64,
     /// Replace a package that is already there
     #[arg(long)]
     overwrite: bool,
@@ -148,18 +159,19 @@ impl TeachArgs {
             height,
             tiles,
             own_contrast: self.own_contrast,
-            false_reject_rate: self.false_reject_rate,
+            augment: self.augment.clone(),
+            false_reject_rate: self.false_reject_rate.unwrap_or(Lesson::default().false_reject_rate),
             known: self.known(),
             strict: self.strict,
             method: self.method,
             settings: PatchCoreOptions {
-                bank: self.bank,
+                bank: self.bank.unwrap_or(PatchCoreOptions::default().bank),
                 neighbours: self.neighbours,
                 seed: self.seed,
                 own_level: self.own_level,
             },
             name: self.name.clone().or(folder).unwrap_or_else(|| "model".into()),
-            version: self.version.clone(),
+            version: self.version.clone().unwrap_or_else(|| "1".into()),
             engine: EngineOptions {
                 provider: Provider::Cpu,
                 threads: self.threads,
@@ -169,6 +181,28 @@ impl TeachArgs {
 }
 
 impl TeachArgs {
+    /// The package to extend, and what is to be taught to it.
+    fn extension(&self) -> anyhow::Result<Option<(Base, Lesson)>> {
+        let Some(path) = &self.extend else {
+            return Ok(None);
+        };
+        let base = Base::open(path, &self.backbone)?;
+        let lesson = base.lesson(&self.lesson(), self.bank);
+        // The promise is not used where costs decide.
+        let promised = if self.known().is_some() {
+            Ok(lesson.false_reject_rate)
+        } else {
+            base.false_reject_rate()
+        };
+        let lesson = Lesson {
+            false_reject_rate: self.false_reject_rate.map_or(promised, Ok)?,
+            name: self.name.clone().unwrap_or_else(|| base.name().to_owned()),
+            version: self.version.clone().map_or_else(|| base.next_version(), Ok)?,
+            ..lesson
+        };
+        Ok(Some((base, lesson)))
+    }
+
     fn known(&self) -> Option<KnownDefects> {
         Some(KnownDefects {
             folder: self.defects.clone()?,
@@ -185,8 +219,11 @@ impl TeachArgs {
         let Some(budget_ms) = self.budget_ms.filter(|_| self.auto) else {
             return Ok(None);
         };
-        let budget = Duration::from_millis(budget_ms);
-        Ok(Some(search(&self.lesson(), self.test.as_deref(), budget, screen)?))
+        let bounds = Bounds {
+            budget: Duration::from_millis(budget_ms),
+            search: Duration::from_mins(self.auto_minutes),
+        };
+        Ok(Some(search(&self.lesson(), self.test.as_deref(), bounds, screen)?))
     }
 }
 
@@ -221,7 +258,8 @@ fn search_table(found: &Found) -> String {
         let mark = match &tried.accuracy {
             _ if index == found.best => "taken",
             Some(_) => "",
-            None => "too slow",
+            None if tried.latency > found.budget => "too slow",
+            None => "no time left",
         };
         let latency = format!("{:.1}", tried.latency.as_secs_f64() * 1e3);
         words(&tried.way)
@@ -243,8 +281,12 @@ fn search_table(found: &Found) -> String {
         "ms",
         "",
     ];
+    let left = match found.left {
+        0 => String::new(),
+        left => format!("The time of --auto-minutes was over before {left} more way(s) were judged.\n"),
+    };
     format!(
-        "{}{}\n\n",
+        "{}{left}{}\n\n",
         table(&header, found.tried.iter().enumerate().map(row)),
         basis(found.yardstick)
     )
@@ -278,7 +320,7 @@ fn search_json(found: &Found) -> serde_json::Value {
         })
     };
     let all: Vec<serde_json::Value> = found.tried.iter().map(tried).collect();
-    json!({"tried": all, "taken": found.best, "judged_on": found.yardstick})
+    json!({"tried": all, "taken": found.best, "judged_on": found.yardstick, "not_judged_in_time": found.left})
 }
 
 pub(super) fn run(args: &TeachArgs) -> anyhow::Result<Exit> {
@@ -287,6 +329,7 @@ pub(super) fn run(args: &TeachArgs) -> anyhow::Result<Exit> {
     if let Some(test) = &args.test {
         crate::teach::dataset::test_images(test)?;
     }
+    let extension = args.extension()?;
     let screen = Screen::new();
     let started = Instant::now();
     let found = args.search(&screen)?;
@@ -294,8 +337,13 @@ pub(super) fn run(args: &TeachArgs) -> anyhow::Result<Exit> {
     if let Some(found) = found.as_ref().filter(|_| args.format == Format::Table) {
         print(&search_table(found))?;
     }
-    let lesson = found.as_ref().map_or_else(|| args.lesson(), |found| found.lesson(&args.lesson()));
-    let taught = teach(&lesson, &screen)?;
+    let taught = match &extension {
+        Some((base, lesson)) => extend(base, lesson, &screen)?,
+        None => teach(
+            &found.as_ref().map_or_else(|| args.lesson(), |found| found.lesson(&args.lesson())),
+            &screen,
+        )?,
+    };
     let total = started.elapsed();
     screen.finish();
     taught.warnings.iter().for_each(|warning| eprintln!("warning: {warning}"));

@@ -367,16 +367,45 @@ pub struct Teaching {
     pub taught_unix_ns: i64,
     /// The folder of good images.
     pub taught_from: String,
-    /// How many images it was taught from.
+    /// How many images it was taught from, those of the package that it extends among them.
     pub images: usize,
-    /// SHA-256 over the pixels of all of them, in order.
+    /// SHA-256 over the pixels of all of them, in order; of an extended package over that of its base and the pixels of the new ones.
     pub images_sha256: String,
     /// Version of takt.
     pub takt_version: String,
+    /// The package that it extends; absent for one that was taught at once.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub extended_from: Option<Extended>,
     /// Method and its settings.
     pub method: MethodSpec,
     /// The backbone.
     pub backbone: BackboneSpec,
+}
+
+/// A package that another one extends.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Extended {
+    /// Its name.
+    pub name: String,
+    /// Its version.
+    pub version: String,
+    /// SHA-256 of its `model.toml`, which names the hash of each of its files.
+    pub sha256: String,
+    /// How many images it was taught from.
+    pub images: usize,
+    /// The folder of its good images.
+    pub taught_from: String,
+}
+
+words! {
+    /// How good images are varied for fitting.
+    Variation {
+        /// Brightness, contrast, exponent and warmth, a little.
+        Light = "light",
+        /// Shift, rotation and scale, a little.
+        Pose = "pose",
+    }
 }
 
 /// Method and its settings.
@@ -397,6 +426,9 @@ pub struct MethodSpec {
     /// Whether each image is first brought to one light and contrast; the graph does it.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub own_contrast: bool,
+    /// How good images were varied for fitting; none if they were not.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub augment: Vec<Variation>,
     /// Seed of everything random.
     pub seed: u64,
 }

@@ -22,6 +22,8 @@ pub const MANIFEST: &str = "model.toml";
 pub const MODEL: &str = "model.onnx";
 /// The folder of golden images.
 pub const GOLDEN: &str = "golden";
+/// What a taught package keeps of its lesson, so that it can be extended.
+pub const RECORD: &str = "teaching.json";
 
 /// Largest file a package may hold: far above any real model, and a bound on what a hostile one can make takt read.
 const FILE_BYTES_MAX: u64 = 4 << 30;
@@ -301,7 +303,7 @@ impl Package {
         let bytes = self.files.get(MODEL).ok_or_else(|| self.unusable(format!("it holds no {MODEL}")))?;
         let file = self.path.join(MODEL);
         // With weights in other files the runtime has to find them; all were hashed a moment ago.
-        let is_weight = |name: &&String| *name != MODEL && !name.starts_with(&format!("{GOLDEN}/"));
+        let is_weight = |name: &&String| *name != MODEL && *name != RECORD && !name.starts_with(&format!("{GOLDEN}/"));
         let has_data = self.files.keys().any(|name| is_weight(&name));
         let hashes = self.manifest.files.iter().filter(|(name, _)| *name == MODEL || is_weight(name));
         let hashes: String = hashes.map(|(_, hash)| hash.as_str()).collect();

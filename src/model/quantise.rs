@@ -7,6 +7,7 @@
 //! | `index.rs` | who makes and who takes each value of a graph; pure |
 //! | `levels.rs` | from numbers to bytes and back; pure |
 //! | `rewrite.rs` | the graph that tells ranges, and the graph that computes with bytes; pure |
+//! | `limits.rs` | the threshold for bytes; pure |
 //! | `external.rs` | weights that lie beside a model come into it; pure |
 //!
 //! Ranges are those that values take on good parts. The golden images keep the scores that the model gives at full precision: whether bytes may
@@ -15,6 +16,7 @@
 mod external;
 mod index;
 mod levels;
+mod limits;
 mod plan;
 mod rewrite;
 #[cfg(test)]
@@ -27,22 +29,29 @@ use std::time::Duration;
 use prost::Message as _;
 
 use self::levels::Range;
+use self::limits::Both;
 pub use self::plan::NotQuantisable;
 use self::plan::Plan;
 use self::rewrite::{Observed, observing, rewritten};
 use super::golden::{Gated, GoldenError};
 use super::manifest::{Kind, Manifest, Precision, Quantisation, sha256_hex, somebody, unix_ns};
 use super::onnx::ModelProto;
-use super::package::{GOLDEN, MODEL, Package, PackageError, check_place, write};
-use crate::part::Verdict;
+use super::package::{GOLDEN, MODEL, Package, PackageError, RECORD, check_place, write};
+use crate::part::{Region, Verdict};
+use crate::recipe;
+use crate::teach::record::Record;
 use crate::vision::decode::{DecodeError, list_images, read_image};
 use crate::vision::inspector::{InspectError, Inspector};
 use crate::vision::ort::OrtEngine;
 use crate::vision::preprocess::{InputTensor, PreprocessError};
+use crate::vision::tiling::Tiles;
 use crate::vision::{Engine, EngineError, EngineOptions, Image, Provider};
 
 /// Most good images that ranges are taken from, evenly spread over their names: more add little, and each costs a run of the whole graph.
 const IMAGES_MAX: usize = 100;
+
+/// Most tiles of a picture that ranges are taken from, evenly spread.
+const TILES_MAX: usize = 16;
 
 /// Fewest: one image says little about what values its model takes.
 const IMAGES_MIN: usize = 4;
@@ -182,18 +191,33 @@ pub fn quantise(path: &Path, out: &Path, wishes: &Wishes, overwrite: bool) -> Re
         source,
     })?;
     let tensor = package.manifest.input.tensor().map_err(|error| failed(error.to_string()))?;
-    let ranges = observe(&model, &plan, tensor, &images, options)?;
+    let ranges = observe(&model, &plan, tensor, package.manifest.input.tiles, &images, options)?;
     let model = rewritten(&model, &plan, &ranges).map_err(|error| failed(error.to_string()))?;
-    let made = made(&package, out, &plan, &model, wishes, images.len());
-    let active = made
-        .clone()
-        .activate(options)
-        .map_err(|error| refused(path, &made.manifest, error))?;
+    let mut made = made(&package, out, &plan, &model, wishes, images.len());
+    let activated = |made: &Package| made.clone().activate(options).map_err(|error| refused(path, &made.manifest, error));
+    let mut is_new = unknown_to(&package)?;
     let Compared {
         moved,
         speed_ratio,
         warnings,
-    } = compare(path, Inspector::new(plain), Inspector::new(active), &images, wishes)?;
+        both,
+    } = compare(
+        path,
+        Inspector::new(plain),
+        Inspector::new(activated(&made)?),
+        &images,
+        &mut is_new,
+        wishes,
+    )?;
+    if made.manifest.kind == Kind::Anomaly && package.manifest.provenance.teaching().is_some() {
+        made.manifest.threshold = limits::of_bytes(&package.manifest.threshold, &both);
+        // Once more by the limits that it will have.
+        activated(&made)?;
+    }
+    let warnings = warnings
+        .into_iter()
+        .chain(turned(&both, &package.manifest, &made.manifest))
+        .collect();
     write(out, &made.manifest, &made.files, overwrite)?;
     let active = Package::open(out)?.activate(options)?;
     Ok(Quantised {
@@ -244,6 +268,7 @@ fn observe(
     model: &ModelProto,
     plan: &Plan,
     mut tensor: InputTensor,
+    tiles: Option<Tiles>,
     images: &[(PathBuf, Image)],
     options: EngineOptions,
 ) -> Result<BTreeMap<String, Range>, QuantiseError> {
@@ -255,8 +280,11 @@ fn observe(
         .map(|Observed { low, high, .. }| (position(low), position(high)))
         .collect();
     let mut ranges: BTreeMap<String, Range> = BTreeMap::new();
-    for (_, image) in images {
-        tensor.set_image(0, image, None)?;
+    let seen = images
+        .iter()
+        .flat_map(|(_, image)| seen_of(image, tiles).into_iter().map(move |region| (image, region)));
+    for (image, region) in seen {
+        tensor.set_image(0, image, region)?;
         let outputs = engine.run(&tensor.shape(), tensor.values())?;
         // What is missing is no number, which no range survives.
         let number = |place: Option<usize>| {
@@ -273,6 +301,34 @@ fn observe(
         }
     }
     Ok(ranges)
+}
+
+/// What the model sees of a picture: all of it, or tiles of it, evenly spread. More tiles than there may be are told of where it is judged.
+fn seen_of(image: &Image, tiles: Option<Tiles>) -> Vec<Option<Region>> {
+    let cut = tiles.and_then(|tiles| tiles.cut(Region::whole(image.width, image.height)).ok());
+    cut.map_or_else(
+        || vec![None],
+        |regions| {
+            let count = regions.len().min(TILES_MAX);
+            (0..count).map(|index| Some(regions[index * regions.len() / count])).collect()
+        },
+    )
+}
+
+/// Tells whether a picture is known not to have been taught to the model: the record of its lesson lists what was. Without one nothing is known.
+fn unknown_to(package: &Package) -> Result<impl FnMut(&Image) -> bool, QuantiseError> {
+    let record = package.files.get(RECORD).and_then(|bytes| Record::read(bytes).ok());
+    let mut spec = package.manifest.input.clone();
+    spec.batch = 1;
+    let mut tensor = spec.tensor().map_err(|error| QuantiseError::Model {
+        package: package.path.clone(),
+        reason: error.to_string(),
+    })?;
+    let tiles = spec.tiles;
+    Ok(move |image: &Image| {
+        let Some(record) = &record else { return false };
+        crate::teach::parts::hash_of_picture(image, tiles, &mut tensor).is_some_and(|hash| !record.knows(&hash))
+    })
 }
 
 /// The package as it will be, not yet proven.
@@ -367,18 +423,35 @@ struct Compared {
     moved: Vec<f64>,
     speed_ratio: f64,
     warnings: Vec<String>,
+    both: Vec<Both>,
 }
 
-/// Judges the good images both ways. A score that moved too far ends it, a verdict that turned is told.
+/// Good parts whose verdict is another one with bytes and their limits.
+fn turned(both: &[Both], plain: &Manifest, bytes: &Manifest) -> Option<String> {
+    let judged = |score: f32, manifest: &Manifest| recipe::judge(score, manifest.threshold.score).0;
+    let turned = both
+        .iter()
+        .filter(|part| judged(part.plain, plain) != judged(part.bytes, bytes))
+        .count();
+    (turned > 0).then(|| {
+        format!(
+            "{turned} of {} good images have another verdict than at full precision: their scores are near the threshold",
+            both.len()
+        )
+    })
+}
+
+/// Judges the good images both ways. A score that moved too far ends it.
 fn compare(
     path: &Path,
     mut plain: Inspector,
     mut bytes: Inspector,
     images: &[(PathBuf, Image)],
+    is_new: &mut dyn FnMut(&Image) -> bool,
     wishes: &Wishes,
 ) -> Result<Compared, QuantiseError> {
     let threshold = plain.manifest().threshold.score;
-    let (mut shifts, mut times, mut turned) = (Vec::with_capacity(images.len()), (Vec::new(), Vec::new()), 0);
+    let (mut shifts, mut times, mut both) = (Vec::with_capacity(images.len()), (Vec::new(), Vec::new()), Vec::new());
     for (file, image) in images {
         let (before, after) = (plain.inspect(image)?, bytes.inspect(image)?);
         let shift = moved(after.score, before.score, threshold);
@@ -396,19 +469,17 @@ fn compare(
                 tolerance: wishes.tolerance,
             });
         }
-        turned += usize::from(before.verdict != after.verdict);
+        both.push(Both {
+            plain: before.score,
+            bytes: after.score,
+            is_new: is_new(image),
+        });
         shifts.push(shift);
         times.0.push(before.latency.infer);
         times.1.push(after.latency.infer);
     }
     shifts.sort_by(f64::total_cmp);
     let mut warnings = Vec::new();
-    if turned > 0 {
-        warnings.push(format!(
-            "{turned} of {} good images have another verdict than at full precision: their scores are near the threshold",
-            images.len()
-        ));
-    }
     let speed_ratio = median(&mut times.0).as_secs_f64() / median(&mut times.1).as_secs_f64();
     if speed_ratio < SPEED_RATIO_MIN {
         warnings.push(format!(
@@ -419,6 +490,7 @@ fn compare(
         moved: shifts,
         speed_ratio,
         warnings,
+        both,
     })
 }
 

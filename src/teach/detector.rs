@@ -33,6 +33,13 @@ impl Method {
         }
     }
 
+    /// The method of that name.
+    pub fn of_name(name: &str) -> Option<Self> {
+        [Self::Patchcore, Self::Padim, Self::Relative]
+            .into_iter()
+            .find(|method| method.name() == name)
+    }
+
     /// Fits the method to good images.
     pub fn fit(self, good: &Embeddings, options: PatchCoreOptions) -> Detector {
         match self {
@@ -64,6 +71,17 @@ pub enum Detector {
 }
 
 impl Detector {
+    /// The detector with more good images; `images` is how many it was fitted to. What it knew stays: a bank is chosen from what it holds and the new
+    /// patches, Gaussians are merged.
+    #[must_use]
+    pub fn extended(&self, more: &Embeddings, options: PatchCoreOptions, images: usize) -> Self {
+        match self {
+            Self::PatchCore(patchcore) => Self::PatchCore(patchcore.extended(more, options)),
+            Self::Padim(padim) => Self::Padim(padim.extended(more, images)),
+            Self::Relative(relative) => Self::Relative(Box::new(relative.extended(more, options))),
+        }
+    }
+
     /// Scores one image (`[patch][channel]`).
     pub fn score(&self, image: &[f32]) -> Scores {
         match self {

@@ -100,9 +100,21 @@ pub struct Embeddings {
     pub channels: usize,
     /// All values.
     pub values: Vec<f32>,
+    /// How many images in a row show the same picture, each varied in its way; 1 where none is varied.
+    pub views: usize,
 }
 
 impl Embeddings {
+    /// Embeddings of pictures of which none is varied.
+    pub fn new(patches: usize, channels: usize, values: Vec<f32>) -> Self {
+        Self {
+            patches,
+            channels,
+            values,
+            views: 1,
+        }
+    }
+
     /// Values per image.
     pub fn stride(&self) -> usize {
         self.patches * self.channels
@@ -122,10 +134,19 @@ impl Embeddings {
     #[must_use]
     pub fn subset(&self, images: &[usize]) -> Self {
         let values = images.iter().flat_map(|&index| self.image(index)).copied().collect();
+        Self::new(self.patches, self.channels, values)
+    }
+
+    /// Copies of the embeddings of some images, each followed by those of its varied copies, which `varied` holds in the same order.
+    #[must_use]
+    pub fn subset_with(&self, images: &[usize], varied: &Self) -> Self {
+        let copies = varied.images().len() / self.images().len().max(1);
+        let stride = self.stride() * copies;
+        let views = |&index: &usize| [self.image(index), &varied.values[index * stride..][..stride]];
         Self {
-            patches: self.patches,
-            channels: self.channels,
-            values,
+            views: 1 + copies,
+            values: images.iter().flat_map(views).flatten().copied().collect(),
+            ..*self
         }
     }
 }
@@ -198,7 +219,7 @@ impl FeatureExtractor {
             }
             Ok::<_, TeachError>(())
         })?;
-        Ok(Embeddings { patches, channels, values })
+        Ok(Embeddings::new(patches, channels, values))
     }
 }
 

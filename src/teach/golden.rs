@@ -10,7 +10,7 @@ use super::progress::Silent;
 use super::{Lesson, PartScore, TeachError};
 use crate::model::golden::is_clear;
 use crate::model::manifest::{GoldenImage, ThresholdSpec};
-use crate::model::package::GOLDEN;
+use crate::model::package::{GOLDEN, Package};
 use crate::recipe;
 use crate::vision::Image;
 use crate::vision::decode::read_image;
@@ -69,9 +69,74 @@ pub fn choose(
             .enumerate()
             .map(move |(at, picture)| (format!("{name}_{at}"), picture))
     };
+    let pictures = named("good", good).chain(named("damaged", damaged)).collect();
+    clear(pictures, lesson, detector, extractor, threshold)
+}
+
+/// Golden images that a package carries on from the one that it extends, at most.
+const CARRIED_MAX: usize = 5;
+
+/// The golden images of the package that is extended, as the new model judges them; and what to say of those that it judges otherwise.
+///
+/// # Errors
+/// As [`choose`].
+pub fn carried(
+    base: &Package,
+    lesson: &Lesson,
+    detector: &Detector,
+    extractor: &mut FeatureExtractor,
+    threshold: &ThresholdSpec,
+) -> Result<(Vec<Sample>, Option<String>), TeachError> {
+    let images = parts::evenly(base.manifest.golden.images.clone(), CARRIED_MAX);
+    let mut pictures = Vec::new();
+    for (at, image) in images.iter().enumerate() {
+        let bytes = base.files.get(&image.file).map(Vec::as_slice).unwrap_or_default();
+        let pixels = image::load_from_memory_with_format(bytes, image::ImageFormat::Png)?.into_rgb8();
+        let picture = Image {
+            width: pixels.width(),
+            height: pixels.height(),
+            rgb: pixels.into_raw(),
+        };
+        pictures.push((format!("earlier_{at}"), picture));
+    }
+    let samples = clear(pictures, lesson, detector, extractor, threshold)?;
+    let turned = samples.iter().filter_map(|sample| {
+        let at = sample
+            .expected
+            .file
+            .strip_prefix(&format!("{GOLDEN}/earlier_"))?
+            .strip_suffix(".png")?;
+        let before = &images.get(at.parse::<usize>().ok()?)?;
+        (before.verdict != sample.expected.verdict).then(|| {
+            format!(
+                "{} (was {}, is {})",
+                before.file,
+                before.verdict.name(),
+                sample.expected.verdict.name()
+            )
+        })
+    });
+    let turned: Vec<String> = turned.collect();
+    let warning = (!turned.is_empty()).then(|| {
+        format!(
+            "look at golden images of the extended package that are judged otherwise now: {}",
+            turned.join(", ")
+        )
+    });
+    Ok((samples, warning))
+}
+
+/// Those of the pictures whose verdict rounding cannot turn.
+fn clear(
+    pictures: Vec<(String, Image)>,
+    lesson: &Lesson,
+    detector: &Detector,
+    extractor: &mut FeatureExtractor,
+    threshold: &ThresholdSpec,
+) -> Result<Vec<Sample>, TeachError> {
     let mut samples = Vec::new();
     let mut tensor = parts::tensor(lesson)?;
-    for (name, picture) in named("good", good).chain(named("damaged", damaged)) {
+    for (name, picture) in pictures {
         let tiles = parts::cut(&picture, lesson, &mut tensor)?;
         let scores = detector.score_all(&extractor.embed(&tiles, &Silent)?, &Silent)?;
         let score = scores.iter().map(|scores| scores.image).fold(f32::NEG_INFINITY, f32::max);

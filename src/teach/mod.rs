@@ -5,21 +5,28 @@
 //! | `dataset.rs` | which images, with which labels |
 //! | `parts.rs` | ... read, and cut into tiles |
 //! | `backbone.rs`, `features.rs` | images become patch embeddings |
+//! | `augment.rs` | pictures varied in light and pose, for fitting alone; pure |
 //! | `spatial.rs` | averaging, interpolation and blur as matrices; pure |
 //! | `coreset.rs`, `patchcore.rs`, `padim.rs`, `relative.rs`, `detector.rs` | the methods and their reference scorers; pure |
 //! | `calibration.rs`, `cost.rs` | the threshold and what it promises, or costs; pure |
 //! | `threshold.rs` | ... from held-out good parts, or with known defects |
 //! | `graph.rs` | the fitted method as one ONNX graph; pure |
+//! | `record.rs`, `recover.rs`, `extend.rs` | what a package keeps of its lesson, what its graph holds, and how more good parts are added to it |
+//! | `describe.rs`, `error.rs` | what a package says of itself, and why there is none |
 //! | `golden.rs` | the images that prove the graph wherever it runs |
 //! | `search.rs`, `synthetic.rs` | which way to teach sees most within a time budget; defects to try that on |
 //! | `mod.rs` | the lesson: all of it in order |
 
+pub mod augment;
 pub mod backbone;
 pub mod calibration;
 pub mod coreset;
 pub mod cost;
 pub mod dataset;
+mod describe;
 pub mod detector;
+mod error;
+pub mod extend;
 pub mod features;
 pub mod golden;
 pub mod graph;
@@ -27,6 +34,8 @@ pub mod padim;
 pub mod parts;
 pub mod patchcore;
 pub mod progress;
+pub mod record;
+pub mod recover;
 pub mod relative;
 pub mod search;
 pub mod spatial;
@@ -40,25 +49,20 @@ use std::time::{Duration, Instant};
 use prost::Message;
 use rayon::prelude::*;
 
-use crate::model::manifest::{
-    self, BackboneSpec, FORMAT_VERSION, Fit, Golden, InputSpec, Kind, Manifest, MethodSpec, Normalisation, OutputSpec, Provenance,
-    Teaching, ThresholdSpec, sha256_hex,
-};
-use crate::model::package::{MODEL, Package, PackageError};
-use crate::vision::decode::DecodeError;
-use crate::vision::findings::ANOMALY;
+use crate::model::manifest::{Golden, Variation};
+use crate::model::package::{MODEL, Package, RECORD};
 use crate::vision::ort::load as load_runtime;
-use crate::vision::preprocess::{Colour, Element, Filter, Layout};
-use crate::vision::tiling::{Tiles, TooManyTiles};
-use crate::vision::{AnomalyMap, EngineError, EngineOptions};
-use backbone::{Backbone, BackboneError};
-use calibration::{CalibrationError, check_rate};
+use crate::vision::tiling::Tiles;
+use crate::vision::{AnomalyMap, EngineOptions};
+use backbone::Backbone;
+use calibration::check_rate;
 use cost::Cheapest;
-use dataset::DatasetError;
 use detector::{Detector, Method, Scores};
+pub use error::TeachError;
+use extend::Base;
 use features::{Embeddings, FeatureExtractor, Grid};
 use parts::GoodParts;
-use patchcore::{PatchCore, PatchCoreOptions};
+use patchcore::PatchCoreOptions;
 use progress::{Progress, Stage};
 use threshold::KnownDefects;
 
@@ -89,6 +93,8 @@ pub struct Lesson {
     pub tiles: Option<Tiles>,
     /// Bring each image to one light and contrast first.
     pub own_contrast: bool,
+    /// How good images are varied for fitting; not at all if empty.
+    pub augment: Vec<Variation>,
     /// Share of good parts that may be rejected.
     pub false_reject_rate: f64,
     /// Known defects that the threshold is chosen by; from good parts alone without.
@@ -122,107 +128,6 @@ pub struct Taught {
     pub warnings: Vec<String>,
     /// The threshold of lowest cost, where defects are known.
     pub cheapest: Option<Cheapest>,
-}
-
-/// Why teaching failed.
-#[derive(Debug, thiserror::Error)]
-pub enum TeachError {
-    /// A folder cannot be used.
-    #[error(transparent)]
-    Dataset(#[from] DatasetError),
-    /// The backbone cannot be used.
-    #[error(transparent)]
-    Backbone(#[from] BackboneError),
-    /// An image cannot be used.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// An image cannot be resized.
-    #[error(transparent)]
-    Preprocess(#[from] crate::vision::preprocess::PreprocessError),
-    /// No way to teach is fast enough.
-    #[error(
-        "failed to find a way to teach within {} ms: the fastest takes {:.1} ms on this machine; allow more by --budget-ms, or more --threads",
-        budget.as_millis(), fastest.as_secs_f64() * 1e3
-    )]
-    Budget {
-        /// The time allowed.
-        budget: Duration,
-        /// What the fastest way takes.
-        fastest: Duration,
-    },
-    /// A picture cannot be judged by a model that is tried.
-    #[error(transparent)]
-    Inspect(crate::vision::inspector::InspectError),
-    /// Images of that size cannot be made.
-    #[error("failed to prepare images to teach from: {0}")]
-    Tensor(String),
-    /// Tiles that do not suit the method, or are none.
-    #[error("failed to teach in tiles: {0}")]
-    Tiles(String),
-    /// An image is too large for its tiles.
-    #[error(transparent)]
-    TooManyTiles(#[from] TooManyTiles),
-    /// The runtime failed.
-    #[error(transparent)]
-    Engine(#[from] EngineError),
-    /// The scores do not give a threshold.
-    #[error(transparent)]
-    Calibration(#[from] CalibrationError),
-    /// Known defects do not give a threshold.
-    #[error(transparent)]
-    Cost(#[from] cost::CostError),
-    /// The graph cannot be built.
-    #[error(transparent)]
-    Graph(#[from] graph::NameTaken),
-    /// The package cannot be written or did not pass its own gate.
-    #[error(transparent)]
-    Package(#[from] PackageError),
-    /// The image size does not suit the backbone.
-    #[error("failed to teach at {width}x{height} px: both sides must be multiples of {multiple} from {} to {}", SIDE_PX.start(), SIDE_PX.end())]
-    Size {
-        /// Width asked for.
-        width: u32,
-        /// Height asked for.
-        height: u32,
-        /// What the backbone needs.
-        multiple: u32,
-    },
-    /// Too few images.
-    #[error(
-        "failed to teach from {folder}: it holds {found} different image(s); at least {needed} are needed, 20 or more give a useful model, 100 a threshold for 1 % false rejects"
-    )]
-    TooFewImages {
-        /// The folder of good images.
-        folder: PathBuf,
-        /// Images that can be used.
-        found: usize,
-        /// Images needed.
-        needed: usize,
-    },
-    /// The backbone's outputs are not what its manifest states.
-    #[error("failed to use backbone {backbone}: output \"{output}\" has shape {got:?}, its manifest leads to {expected:?}")]
-    FeatureShape {
-        /// The backbone.
-        backbone: String,
-        /// The output.
-        output: String,
-        /// The shape expected.
-        expected: Vec<usize>,
-        /// The shape that came; empty if the output is missing.
-        got: Vec<usize>,
-    },
-    /// The backbone gave numbers that are none.
-    #[error("failed to use backbone {0}: it gave values that are no finite numbers for some good images")]
-    NotFinite(String),
-    /// A warning under `--strict`.
-    #[error("failed to teach under --strict: {0}")]
-    Strict(String),
-    /// A golden image cannot be encoded.
-    #[error("failed to encode a golden image: {0}")]
-    Golden(#[from] image::ImageError),
-    /// The user stopped it.
-    #[error("stopped; nothing was written")]
-    Stopped,
 }
 
 /// Measures stages as they follow each other.
@@ -266,6 +171,7 @@ impl Default for Lesson {
             height: 256,
             tiles: None,
             own_contrast: false,
+            augment: Vec::new(),
             false_reject_rate: 0.01,
             known: None,
             strict: false,
@@ -278,6 +184,23 @@ impl Default for Lesson {
     }
 }
 
+impl Lesson {
+    /// How many images of each picture the method is fitted to.
+    pub(crate) fn views(&self) -> usize {
+        if self.augment.is_empty() { 1 } else { 1 + augment::COPIES }
+    }
+
+    /// Varied copies of images, those of the first one first.
+    fn varied(&self, images: &[Vec<u8>]) -> Vec<Vec<u8>> {
+        let (width, height) = (self.width as usize, self.height as usize);
+        let copies = |(index, image): (usize, &Vec<u8>)| {
+            let seed = self.settings.seed.wrapping_add((index as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15));
+            augment::varied(image, width, height, &self.augment, seed)
+        };
+        images.par_iter().enumerate().flat_map_iter(copies).collect()
+    }
+}
+
 /// A good image at the model's input size, RGB, and the file it came from.
 pub type GoodImage = (PathBuf, Vec<u8>);
 
@@ -286,6 +209,18 @@ pub type GoodImage = (PathBuf, Vec<u8>);
 /// # Errors
 /// When an input cannot be used, the runtime fails, the model does not pass its own gate, or the user stops it.
 pub fn teach(lesson: &Lesson, progress: &dyn Progress) -> Result<Taught, TeachError> {
+    teach_folder(lesson, None, progress)
+}
+
+/// Teaches a package that was taught before with more good images; `lesson` is one of [`Base::lesson`]. Nothing is written.
+///
+/// # Errors
+/// As [`teach`], and when there is nothing new in the folder.
+pub fn extend(base: &Base, lesson: &Lesson, progress: &dyn Progress) -> Result<Taught, TeachError> {
+    teach_folder(lesson, Some(base), progress)
+}
+
+fn teach_folder(lesson: &Lesson, base: Option<&Base>, progress: &dyn Progress) -> Result<Taught, TeachError> {
     let backbone = checked_backbone(lesson)?;
     let started = Instant::now();
     let paths = dataset::good_images(&lesson.good)?;
@@ -294,7 +229,7 @@ pub fn teach(lesson: &Lesson, progress: &dyn Progress) -> Result<Taught, TeachEr
     progress.begin(Stage::Decode, paths.len());
     let good = parts::read(paths, lesson, progress)?;
     let decoded = started.elapsed();
-    let mut taught = teach_parts(lesson, good, progress)?;
+    let mut taught = teach_parts(lesson, base, good, progress)?;
     taught.stages.insert(0, (Stage::Decode, decoded));
     taught.warnings.extend(thinned);
     refuse_warnings(lesson, &taught)?;
@@ -310,37 +245,56 @@ pub fn teach_images(lesson: &Lesson, images: Vec<GoodImage>, progress: &dyn Prog
         tiles: None,
         ..lesson.clone()
     };
-    teach_parts(&lesson, parts::whole(images), progress)
+    teach_parts(&lesson, None, parts::whole(images), progress)
 }
 
-fn teach_parts(lesson: &Lesson, parts: GoodParts, progress: &dyn Progress) -> Result<Taught, TeachError> {
+fn teach_parts(lesson: &Lesson, base: Option<&Base>, parts: GoodParts, progress: &dyn Progress) -> Result<Taught, TeachError> {
     let backbone = checked_backbone(lesson)?;
     let mut watch = Watch::new(progress);
-    let (parts, copies) = parts::without_copies(parts);
-    let mut warnings: Vec<String> = copies.into_iter().collect();
-    if parts.count() < IMAGES_MIN {
-        return Err(TeachError::TooFewImages {
-            folder: lesson.good.clone(),
-            found: parts.count(),
-            needed: IMAGES_MIN,
-        });
-    }
+    let (parts, mut warnings) = different(parts, lesson, base)?;
 
-    watch.begin(Stage::Features, parts.images.len());
+    watch.begin(Stage::Features, parts.images.len() * lesson.views());
     let mut extractor = FeatureExtractor::new(&backbone, lesson.width as usize, lesson.height as usize, lesson.engine)?
         .with_own_contrast(lesson.own_contrast);
     let good = extractor.embed(&parts.images, progress)?;
-    if !good.values.par_iter().all(|value| value.is_finite()) {
+    let varied = if lesson.augment.is_empty() {
+        None
+    } else {
+        Some(extractor.embed(&lesson.varied(&parts.images), progress)?)
+    };
+    let is_finite = |seen: &Embeddings| seen.values.par_iter().all(|value| value.is_finite());
+    if !(is_finite(&good) && varied.as_ref().is_none_or(is_finite)) {
         return Err(TeachError::NotFinite(backbone.manifest.name));
     }
 
     watch.begin(Stage::Fit, 1);
-    let detector = lesson.method.fit(&good, lesson.settings);
+    let fit_to = |good: &Embeddings| match base {
+        None => lesson.method.fit(good, lesson.settings),
+        Some(base) => base.detector.extended(good, lesson.settings, base.record.fitted),
+    };
+    let fit = |some: &[usize]| match &varied {
+        None => fit_to(&parts.subset(&good, some)),
+        Some(varied) => fit_to(&good.subset_with(&parts.images_of(some), varied)),
+    };
+    let detector = match &varied {
+        None => fit_to(&good),
+        Some(_) => fit(&(0..parts.count()).collect::<Vec<_>>()),
+    };
     progress.advance(1);
 
     watch.begin(Stage::Calibration, parts.images.len());
-    let held_out = cross_validate(&parts, &good, extractor.grid(), lesson, progress)?;
-    let (promised, too_few) = threshold::by_promise(&held_out, lesson)?;
+    let mut held_out = cross_validate(&parts, &good, extractor.grid(), &fit, progress)?;
+    // The parts of the base come after the new ones, which have pictures.
+    held_out.extend(base.iter().flat_map(|base| base.record.held_out()));
+    let (mut promised, too_few) = threshold::by_promise(&held_out, lesson)?;
+    if base.is_some() {
+        let (new, all) = (parts.count(), held_out.len());
+        let told = format!(
+            ", {new} of them new; those of the {} others were scored by models of the package that is extended",
+            all - new
+        );
+        promised.chosen_by.push_str(&told);
+    }
     let (threshold, cheapest) = match &lesson.known {
         None => {
             warnings.extend(too_few);
@@ -356,14 +310,20 @@ fn teach_parts(lesson: &Lesson, parts: GoodParts, progress: &dyn Progress) -> Re
 
     watch.begin(Stage::Gate, 1);
     let model = graph::emit(&backbone, extractor.grid(), &detector)?;
-    let samples = golden::choose(&parts, lesson, &held_out, &detector, &mut extractor, &threshold)?;
-    let mut files: BTreeMap<String, Vec<u8>> = BTreeMap::from([(MODEL.to_owned(), model.encode_to_vec())]);
+    let mut samples = golden::choose(&parts, lesson, &held_out, &detector, &mut extractor, &threshold)?;
+    if let Some(base) = base {
+        let (carried, turned) = golden::carried(&base.package, lesson, &detector, &mut extractor, &threshold)?;
+        samples.extend(carried);
+        warnings.extend(turned);
+    }
+    let record = describe::record(lesson, base, &parts, &detector, &held_out);
+    let mut files = BTreeMap::from([(MODEL.to_owned(), model.encode_to_vec()), (RECORD.to_owned(), record.to_bytes())]);
     let golden = Golden {
         tolerance: golden::tolerances(),
         images: samples.iter().map(|sample| sample.expected.clone()).collect(),
     };
     files.extend(samples.into_iter().map(|sample| (sample.expected.file, sample.png)));
-    let manifest = manifest(lesson, &backbone, &parts, threshold, golden, &detector);
+    let manifest = describe::manifest(lesson, base, &backbone, &parts, threshold, golden, &detector);
     let package = Package {
         path: PathBuf::from(&lesson.name),
         manifest,
@@ -384,6 +344,24 @@ fn teach_parts(lesson: &Lesson, parts: GoodParts, progress: &dyn Progress) -> Re
     };
     refuse_warnings(lesson, &taught)?;
     Ok(taught)
+}
+
+/// The parts that can be taught, none of them twice, and what to say of those that were left out.
+fn different(parts: GoodParts, lesson: &Lesson, base: Option<&Base>) -> Result<(GoodParts, Vec<String>), TeachError> {
+    let (parts, copies) = parts::without_copies(parts);
+    let Some(base) = base else {
+        if parts.count() < IMAGES_MIN {
+            return Err(TeachError::TooFewImages {
+                folder: lesson.good.clone(),
+                found: parts.count(),
+                needed: IMAGES_MIN,
+            });
+        }
+        return Ok((parts, copies.into_iter().collect()));
+    };
+    let (parts, known) = parts::without_known(parts, |hash| base.record.knows(hash));
+    base.check_new(parts.count(), &lesson.good)?;
+    Ok((parts, copies.into_iter().chain(known).collect()))
 }
 
 fn refuse_warnings(lesson: &Lesson, taught: &Taught) -> Result<(), TeachError> {
@@ -458,12 +436,12 @@ fn highest(values: &[f32]) -> f32 {
     values.iter().copied().fold(f32::NEG_INFINITY, f32::max)
 }
 
-/// Scores every good part by a model fitted without its fold. Every fold takes each fifth file name, so that all of them span the whole production.
+/// Scores every good part, as the camera gave it, by a model that `fit` makes of the parts that are not in its fold. Every fold takes each fifth file name, so that all of them span the whole production.
 fn cross_validate(
     parts: &GoodParts,
     good: &Embeddings,
     grid: &Grid,
-    lesson: &Lesson,
+    fit: &dyn Fn(&[usize]) -> Detector,
     progress: &dyn Progress,
 ) -> Result<Vec<PartScore>, TeachError> {
     let count = parts.count();
@@ -471,7 +449,10 @@ fn cross_validate(
     for fold in 0..FOLDS {
         progress.check()?;
         let (held_out, rest): (Vec<usize>, Vec<usize>) = (0..count).partition(|index| index % FOLDS == fold);
-        let detector = lesson.method.fit(&parts.subset(good, &rest), lesson.settings);
+        if held_out.is_empty() {
+            continue;
+        }
+        let detector = fit(&rest);
         let tiles: Vec<usize> = held_out.iter().map(|part| parts.tiles[*part].len()).collect();
         let fold_scores = score_parts(&detector, &tiles, &parts.subset(good, &held_out), grid, progress)?;
         held_out
@@ -480,77 +461,6 @@ fn cross_validate(
             .for_each(|(index, fold_score)| scores[index] = Some(fold_score));
     }
     Ok(scores.into_iter().flatten().collect())
-}
-
-fn manifest(
-    lesson: &Lesson,
-    backbone: &Backbone,
-    parts: &GoodParts,
-    threshold: ThresholdSpec,
-    golden: Golden,
-    detector: &Detector,
-) -> Manifest {
-    let unix_ns = manifest::unix_ns();
-    let bank = match detector {
-        Detector::PatchCore(patchcore) => Some(patchcore),
-        Detector::Relative(relative) => Some(&relative.as_is.bank),
-        Detector::Padim(_) => None,
-    };
-    Manifest {
-        format_version: FORMAT_VERSION,
-        name: lesson.name.clone(),
-        version: lesson.version.clone(),
-        kind: Kind::Anomaly,
-        licence: backbone.manifest.licence.clone(),
-        classes: vec![ANOMALY.into()],
-        ok_classes: Vec::new(),
-        input: InputSpec {
-            name: graph::PIXELS.into(),
-            layout: Layout::Nhwc,
-            dtype: Element::U8,
-            colour: Colour::Rgb,
-            width: lesson.width,
-            height: lesson.height,
-            batch: 1,
-            normalisation: Normalisation::InModel,
-            scale: None,
-            offset: None,
-            fit: Fit::Stretch,
-            fill: manifest::BAR_LEVEL,
-            filter: Filter::Bilinear,
-            tiles: lesson.tiles,
-        },
-        outputs: OutputSpec::Anomaly {
-            anomaly_map: Some(graph::ANOMALY_MAP.into()),
-            pred_score: graph::PRED_SCORE.into(),
-        },
-        threshold,
-        provenance: Provenance::Taught(Box::new(Teaching {
-            taught_by: manifest::somebody(),
-            taught_unix_ns: unix_ns,
-            taught_from: lesson.good.display().to_string(),
-            images: parts.count(),
-            images_sha256: sha256_hex(parts.images.iter().map(|pixels| sha256_hex(pixels)).collect::<String>().as_bytes()),
-            takt_version: env!("CARGO_PKG_VERSION").into(),
-            method: MethodSpec {
-                name: lesson.method.name().into(),
-                bank: bank.map(PatchCore::bank_size),
-                neighbours: bank.map(|bank| bank.neighbours),
-                own_level: matches!(detector, Detector::Relative(_)).then_some(lesson.settings.own_level),
-                own_contrast: lesson.own_contrast,
-                seed: lesson.settings.seed,
-            },
-            backbone: BackboneSpec {
-                name: backbone.manifest.name.clone(),
-                sha256: backbone.sha256.clone(),
-                licence: backbone.manifest.licence.clone(),
-                provenance: backbone.manifest.provenance.clone(),
-            },
-        })),
-        quantisation: None,
-        files: BTreeMap::new(),
-        golden,
-    }
 }
 
 /// The anomaly map that the reference scorer gives, at the model's input size.

@@ -16,6 +16,7 @@ use crate::part::Region;
 use crate::vision::Image;
 use crate::vision::decode::read_image;
 use crate::vision::preprocess::{InputTensor, TensorSpec, TensorValues};
+use crate::vision::tiling::Tiles;
 
 /// Pictures of good parts, each as one or more images of the model's input size.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -32,6 +33,11 @@ impl GoodParts {
     /// How many parts.
     pub fn count(&self) -> usize {
         self.paths.len()
+    }
+
+    /// A hash of each part's pixels.
+    pub fn hashes(&self) -> Vec<String> {
+        self.tiles.iter().map(|tiles| hash_of(&self.images[tiles.clone()])).collect()
     }
 
     /// The images of some parts in a row.
@@ -77,8 +83,12 @@ pub(super) fn tensor(lesson: &Lesson) -> Result<InputTensor, TeachError> {
 
 /// A picture as one or more images of the model's input size.
 pub(super) fn cut(picture: &Image, lesson: &Lesson, tensor: &mut InputTensor) -> Result<Vec<Vec<u8>>, TeachError> {
+    cut_by(picture, lesson.tiles, tensor)
+}
+
+fn cut_by(picture: &Image, tiles: Option<Tiles>, tensor: &mut InputTensor) -> Result<Vec<Vec<u8>>, TeachError> {
     let whole = Region::whole(picture.width, picture.height);
-    let regions = lesson.tiles.map_or_else(|| Ok(vec![whole]), |tiles| tiles.cut(whole))?;
+    let regions = tiles.map_or_else(|| Ok(vec![whole]), |tiles| tiles.cut(whole))?;
     let image = |region: Region| {
         tensor.set_image(0, picture, Some(region))?;
         match tensor.values() {
@@ -124,6 +134,30 @@ pub(super) fn without_copies(all: GoodParts) -> (GoodParts, Option<String>) {
     (kept, warning)
 }
 
+/// Leaves out parts of which a hash says that they were taught before; and what to say of them.
+pub(super) fn without_known(all: GoodParts, is_known: impl Fn(&str) -> bool) -> (GoodParts, Option<String>) {
+    let known: Vec<bool> = all.hashes().iter().map(|hash| is_known(hash)).collect();
+    let mut names = Vec::new();
+    let mut kept = GoodParts::default();
+    let mut images = all.images.into_iter();
+    for ((path, tiles), is_known) in all.paths.into_iter().zip(all.tiles).zip(known) {
+        let images: Vec<Vec<u8>> = images.by_ref().take(tiles.len()).collect();
+        if is_known {
+            names.push(file_name(&path));
+        } else {
+            kept.push(path, images);
+        }
+    }
+    let warning = (!names.is_empty()).then(|| {
+        format!(
+            "{} image(s) were taught before and were left out: {}",
+            names.len(),
+            shortened(&names)
+        )
+    });
+    (kept, warning)
+}
+
 /// A hash of the pixels of images.
 pub(super) fn hash_of(images: &[Vec<u8>]) -> String {
     match images {
@@ -132,13 +166,18 @@ pub(super) fn hash_of(images: &[Vec<u8>]) -> String {
     }
 }
 
+/// The hash of a picture as a model sees it that was taught from it, where it sees bytes; `tensor` is that of one image.
+pub fn hash_of_picture(picture: &Image, tiles: Option<Tiles>, tensor: &mut InputTensor) -> Option<String> {
+    cut_by(picture, tiles, tensor).ok().map(|images| hash_of(&images))
+}
+
 /// As many files as fit in memory, evenly spread, and what to say if that is not all.
 pub(super) fn thinned(paths: Vec<PathBuf>, lesson: &Lesson, grid: &Grid) -> (Vec<PathBuf>, Option<String>) {
     let found = paths.len();
     let images = lesson
         .tiles
         .map_or(found, |_| paths.iter().map(|path| tiles_in(path, lesson)).sum());
-    let most = PATCHES_MAX / grid.patches().max(1);
+    let most = PATCHES_MAX / grid.patches().max(1) / lesson.views();
     if images <= most {
         return (paths, None);
     }

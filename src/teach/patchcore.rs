@@ -80,22 +80,41 @@ impl PatchCore {
         let centre = mean(&bank, channels);
         bank.chunks_exact_mut(channels)
             .for_each(|patch| patch.iter_mut().zip(&centre).for_each(|(value, mean)| *value -= mean));
-        let near_count = REWEIGHTING.min(chosen.len());
+        (Self::of_bank(bank, centre, options.neighbours), chosen)
+    }
+
+    /// The bank of these patches less their `centre`, which holds at least one.
+    pub(super) fn of_bank(bank: Vec<f32>, centre: Vec<f32>, neighbours: usize) -> Self {
+        let channels = centre.len();
+        let size = bank.len() / channels;
+        let near_count = REWEIGHTING.min(size);
         let squares = squared_lengths(&bank, channels);
         let near = bank
             .par_chunks(BLOCK * channels)
             .flat_map_iter(|block| nearest_rows(block, &bank, &squares, channels, near_count))
             .flat_map_iter(|near| near.into_iter().map(|neighbour| neighbour.index))
             .collect();
-        let fitted = Self {
+        Self {
             channels,
             centre,
             bank,
-            neighbours: options.neighbours.clamp(1, chosen.len().max(1)),
+            neighbours: neighbours.clamp(1, size.max(1)),
             near,
             near_count,
-        };
-        (fitted, chosen)
+        }
+    }
+
+    /// A bank chosen from what this one holds and the patches of more good images. What covers the one set and the other covers both (composable
+    /// coresets; Malkomes et al. 2015, "Fast distributed k-center clustering with outliers on massive data", theorem 1: at most twice as coarse as one
+    /// chosen from all patches at once).
+    #[must_use]
+    pub fn extended(&self, more: &Embeddings, options: PatchCoreOptions) -> Self {
+        let held = self.bank.chunks_exact(self.channels);
+        let mut values: Vec<f32> = held
+            .flat_map(|patch| patch.iter().zip(&self.centre).map(|(value, mean)| value + mean))
+            .collect();
+        values.extend(&more.values);
+        Self::fit(&Embeddings::new(1, self.channels, values), options)
     }
 
     /// Patches in the bank.

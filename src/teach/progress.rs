@@ -1,5 +1,8 @@
 //! How teaching tells where it is, and hears that it should stop.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Instant;
+
 use super::TeachError;
 
 /// The stages of teaching, in order.
@@ -47,6 +50,9 @@ pub trait Progress: Sync {
     /// Some steps are done.
     fn advance(&self, steps: usize);
 
+    /// Something to be told at once, in one line.
+    fn tell(&self, _line: &str) {}
+
     /// Whether the user asked to stop.
     fn stopped(&self) -> bool;
 
@@ -67,6 +73,49 @@ impl Progress for Silent {
     fn advance(&self, _: usize) {}
     fn stopped(&self) -> bool {
         false
+    }
+}
+
+/// Stops at a moment, once it may.
+pub struct Until<'a> {
+    progress: &'a dyn Progress,
+    end: Instant,
+    may_end: AtomicBool,
+}
+
+impl<'a> Until<'a> {
+    /// Goes on to `end`, and beyond it until [`Until::may_end`] was called.
+    pub fn new(progress: &'a dyn Progress, end: Instant) -> Self {
+        Self {
+            progress,
+            end,
+            may_end: AtomicBool::new(false),
+        }
+    }
+
+    /// From now on it stops when the moment has come.
+    pub fn may_end(&self) {
+        self.may_end.store(true, Ordering::Relaxed);
+    }
+
+    /// Whether the moment has come.
+    pub fn is_over(&self) -> bool {
+        self.may_end.load(Ordering::Relaxed) && Instant::now() >= self.end
+    }
+}
+
+impl Progress for Until<'_> {
+    fn begin(&self, stage: Stage, steps: usize) {
+        self.progress.begin(stage, steps);
+    }
+    fn advance(&self, steps: usize) {
+        self.progress.advance(steps);
+    }
+    fn tell(&self, line: &str) {
+        self.progress.tell(line);
+    }
+    fn stopped(&self) -> bool {
+        self.progress.stopped() || self.is_over()
     }
 }
 

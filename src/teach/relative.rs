@@ -53,19 +53,27 @@ impl Relative {
         let squares: Vec<f64> = good.images().map(|image| f64::from(centred(image, good.channels).1)).collect();
         let usual = squares.iter().sum::<f64>() / squares.len().max(1) as f64;
         let floor = (usual * DEVIATION_SHARE_MIN.powi(2)).max(f64::from(f32::MIN_POSITIVE)) as f32;
-        let relative = Embeddings {
-            values: good
-                .values
-                .par_chunks_exact(good.stride())
-                .flat_map_iter(|image| relative_to_own(image, good.channels, floor))
-                .collect(),
-            ..*good
-        };
+        let relative = relative_to_their_own(good, floor);
         Self {
             as_is: Side::fit(good, options),
             relative: Side::fit(&relative, options),
             own_level: options.own_level,
             floor,
+        }
+    }
+
+    /// Both banks extended by more good images. What distances count in stays as it was, so that earlier scores still mean the same.
+    #[must_use]
+    pub fn extended(&self, more: &Embeddings, options: PatchCoreOptions) -> Self {
+        let side = |side: &Side, more: &Embeddings| Side {
+            bank: side.bank.extended(more, options),
+            unit: side.unit,
+        };
+        Self {
+            as_is: side(&self.as_is, more),
+            relative: side(&self.relative, &relative_to_their_own(more, self.floor)),
+            own_level: self.own_level,
+            floor: self.floor,
         }
     }
 
@@ -83,12 +91,15 @@ impl Relative {
 impl Side {
     fn fit(good: &Embeddings, options: PatchCoreOptions) -> Self {
         let (bank, origin) = PatchCore::fit_with_origin(good, options);
-        let count = good.images().len();
+        // Pictures as they came, the first of their views each.
+        let count = good.images().len() / good.views.max(1);
         let step = count.div_ceil(PEAK_IMAGES).max(1);
         let seen: Vec<usize> = (0..count).step_by(step).collect();
         let peak = |&index: &usize| {
             // As if the image had not been taught: a bank holds its own patches at no distance.
-            let others = bank.distances_without(good.image(index), |entry| origin[entry] / good.patches == index);
+            let others = bank.distances_without(good.image(index * good.views), |entry| {
+                origin[entry] / good.patches / good.views == index
+            });
             highest(&above_own(others, options.own_level))
         };
         let mut peaks: Vec<f32> = seen.par_iter().map(peak).collect();
@@ -125,6 +136,17 @@ fn above_own(mut distances: Vec<f32>, own_level: f32) -> Vec<f32> {
         }
     }
     distances
+}
+
+/// The patches of each image relative to it.
+fn relative_to_their_own(images: &Embeddings, floor: f32) -> Embeddings {
+    let values = images.values.par_chunks_exact(images.stride());
+    Embeddings {
+        values: values
+            .flat_map_iter(|image| relative_to_own(image, images.channels, floor))
+            .collect(),
+        ..*images
+    }
 }
 
 /// The patches of an image relative to it: less their mean, by the root of their mean square deviation over all channels.
@@ -164,7 +186,7 @@ mod tests {
     use proptest::prelude::*;
 
     fn embeddings(values: Vec<f32>, patches: usize, channels: usize) -> Embeddings {
-        Embeddings { patches, channels, values }
+        Embeddings::new(patches, channels, values)
     }
 
     proptest! {

@@ -3,23 +3,26 @@
 //! Ways are tried input by input (size, tiles), because those of one input share what the backbone gives. A way that is too slow is not fitted to
 //! all images. Accuracy is measured by the reference scorer on parts that were not taught, latency on the emitted graph with the threads it will have.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
 
 use image::ImageReader;
 use prost::Message;
+use rayon::prelude::*;
 use serde::Serialize;
 
 use super::backbone::Backbone;
 use super::dataset::{self, GOOD};
 use super::detector::{Detector, Method};
-use super::features::{Embeddings, FeatureExtractor};
+use super::features::{Embeddings, FeatureExtractor, Grid};
 use super::graph;
 use super::parts::{self, GoodParts, evenly};
 use super::patchcore::PatchCoreOptions;
-use super::progress::{Progress, Stage, Unseen};
+use super::progress::{Progress, Stage, Unseen, Until};
 use super::synthetic::{self, Kind};
-use super::{FOLDS, IMAGES_MIN, Lesson, SIDE_PX, TeachError, checked_backbone, manifest, score_parts};
+use super::{FOLDS, IMAGES_MIN, Lesson, SIDE_PX, TeachError, checked_backbone, describe, score_parts};
 use crate::evaluate::metrics::auroc;
 use crate::model::manifest::{Golden, ThresholdSpec};
 use crate::part::Region;
@@ -46,6 +49,10 @@ const TIMED_RUNS: usize = 5;
 
 /// Parts that a way is fitted to for its latency alone.
 const PARTS_FOR_LATENCY: usize = 6;
+
+/// Values of embeddings that are held at once by ways that are judged together, at most (2 GiB): each may have a copy of its own. Fewer are judged
+/// together then.
+const VALUES_TOGETHER_MAX: usize = 1 << 29;
 
 /// Ways whose accuracy differs by no more are level: the fastest of them is taken. Less than the standard error of such figures.
 const LEVEL: f64 = 0.005;
@@ -85,7 +92,7 @@ pub struct Tried {
     pub way: Way,
     /// From decoded pixels to the verdict, for the slowest of the pictures timed.
     pub latency: Duration,
-    /// How well; `None` for ways beyond the budget.
+    /// How well; `None` for ways beyond the budget, and for those that time was over for.
     pub accuracy: Option<Accuracy>,
 }
 
@@ -106,6 +113,10 @@ pub struct Found {
     pub tried: Vec<Tried>,
     /// Which of it is the best within the budget.
     pub best: usize,
+    /// The latency allowed.
+    pub budget: Duration,
+    /// Ways that time was over for.
+    pub left: usize,
     /// What accuracy was measured on.
     pub yardstick: Yardstick,
 }
@@ -114,6 +125,22 @@ impl Found {
     /// `base` taught the best way.
     pub fn lesson(&self, base: &Lesson) -> Lesson {
         self.tried[self.best].way.lesson(base)
+    }
+}
+
+impl fmt::Display for Way {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{} {}x{}", self.method.name(), self.size.0, self.size.1)?;
+        if let Some(tiles) = self.tiles {
+            write!(out, ", tiles of {}x{}", tiles.width, tiles.height)?;
+        }
+        if self.method != Method::Padim {
+            write!(out, ", bank {}", self.settings.bank)?;
+        }
+        if self.method == Method::Relative {
+            write!(out, ", own level {}", self.settings.own_level)?;
+        }
+        if self.own_contrast { write!(out, ", own contrast") } else { Ok(()) }
     }
 }
 
@@ -137,13 +164,22 @@ struct Judged {
     classes: Vec<String>,
 }
 
-/// Tries ways to teach and finds the best whose latency is within `budget`. `base` tells everything that is not searched.
+/// How long a search may take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Bounds {
+    /// For one picture, from decoded pixels to the verdict.
+    pub budget: Duration,
+    /// For the search; past it the best so far is taken. Beyond it nothing more is begun once a way was judged, and the step at hand is ended.
+    pub search: Duration,
+}
+
+/// Tries ways to teach and finds the best whose latency is within the budget. `base` tells everything that is not searched.
 ///
 /// # Errors
 /// When images or the backbone cannot be used, nothing is within the budget, or the user stops it.
-pub fn search(base: &Lesson, test: Option<&Path>, budget: Duration, progress: &dyn Progress) -> Result<Found, TeachError> {
+pub fn search(base: &Lesson, test: Option<&Path>, bounds: Bounds, progress: &dyn Progress) -> Result<Found, TeachError> {
     let backbone = checked_backbone(base)?;
-    search_among(&|timed| inputs(timed, &backbone), base, test, budget, progress)
+    search_among(&|timed| inputs(timed, &backbone), base, test, bounds, progress)
 }
 
 /// Ways to teach by input, from the pictures that are timed.
@@ -153,9 +189,10 @@ fn search_among(
     inputs: &Inputs<'_>,
     base: &Lesson,
     test: Option<&Path>,
-    budget: Duration,
+    bounds: Bounds,
     progress: &dyn Progress,
 ) -> Result<Found, TeachError> {
+    let until = Until::new(progress, Instant::now() + bounds.search);
     let backbone = checked_backbone(base)?;
     let paths = evenly(dataset::good_images(&base.good)?, PARTS_MAX);
     if paths.len() < 2 * IMAGES_MIN {
@@ -167,52 +204,135 @@ fn search_among(
     }
     let timed = by_size(&paths)?;
     let inputs = inputs(&timed);
-    let quiet = Unseen(progress);
-    progress.begin(Stage::Search, inputs.iter().map(|(_, ways)| ways.len()).sum());
+    let all: usize = inputs.iter().map(|(_, ways)| ways.len()).sum();
+    until.begin(Stage::Search, all);
+    let searched = Searched {
+        base,
+        test,
+        paths,
+        timed,
+        backbone,
+        budget: bounds.budget,
+        all,
+        done: AtomicUsize::new(0),
+    };
     let mut tried = Vec::new();
-    for (way, ways) in inputs {
-        let lesson = way.lesson(base);
-        let mut extractor = FeatureExtractor::new(&backbone, lesson.width as usize, lesson.height as usize, lesson.engine)?
-            .with_own_contrast(lesson.own_contrast);
-        let few = parts::read(evenly(paths.clone(), PARTS_FOR_LATENCY), &lesson, &quiet)?;
-        let few = extractor.embed(&few.images, &quiet)?;
-        let mut within = Vec::new();
-        for way in ways {
-            let detector = way.method.fit(&few, way.settings);
-            let latency = latency(&way.lesson(base), &backbone, &extractor, &detector, &timed)?;
-            let is_within = latency <= budget;
-            if is_within {
-                within.push(tried.len());
-            } else {
-                progress.advance(1);
-            }
-            tried.push(Tried {
-                way,
-                latency,
-                accuracy: None,
-            });
-            progress.check()?;
-        }
-        if within.is_empty() {
-            continue;
-        }
-        let (good, judged) = yardstick(&paths, test, &lesson, &quiet)?;
-        let good = extractor.embed(&good.images, &quiet)?;
-        let seen = extractor.embed(&judged.parts.images, &quiet)?;
-        for index in within {
-            let way: Way = tried[index].way;
-            let detector = way.method.fit(&good, way.settings);
-            tried[index].accuracy = Some(accuracy(&detector, &judged, &seen, &extractor, &quiet)?);
-            progress.advance(1);
-            progress.check()?;
+    for (input, ways) in inputs {
+        match searched.input(&input, ways, &mut tried, &until) {
+            // Not the user: time is over.
+            Err(TeachError::Stopped) if !progress.stopped() => break,
+            outcome => outcome?,
         }
     }
     let best = best(&tried).ok_or_else(|| TeachError::Budget {
-        budget,
+        budget: bounds.budget,
         fastest: tried.iter().map(|tried| tried.latency).min().unwrap_or_default(),
     })?;
-    let yardstick = if test.is_some() { Yardstick::Test } else { Yardstick::DrawnDefects };
-    Ok(Found { tried, best, yardstick })
+    let judged = tried
+        .iter()
+        .filter(|tried| tried.accuracy.is_some() || tried.latency > bounds.budget)
+        .count();
+    Ok(Found {
+        best,
+        budget: bounds.budget,
+        left: all - judged,
+        tried,
+        yardstick: if test.is_some() { Yardstick::Test } else { Yardstick::DrawnDefects },
+    })
+}
+
+/// What all ways are tried on.
+struct Searched<'a> {
+    base: &'a Lesson,
+    test: Option<&'a Path>,
+    paths: Vec<PathBuf>,
+    timed: Vec<Image>,
+    backbone: Backbone,
+    budget: Duration,
+    /// Ways in all.
+    all: usize,
+    /// Ways that were told of.
+    done: AtomicUsize,
+}
+
+impl Searched<'_> {
+    /// Tries all ways of one input. Latency is measured with nothing else going on; then those within the budget are judged on all cores.
+    fn input(&self, input: &Way, ways: Vec<Way>, tried: &mut Vec<Tried>, until: &Until<'_>) -> Result<(), TeachError> {
+        let quiet = Unseen(until);
+        let lesson = input.lesson(self.base);
+        until.check()?;
+        let mut extractor = FeatureExtractor::new(&self.backbone, lesson.width as usize, lesson.height as usize, lesson.engine)?
+            .with_own_contrast(lesson.own_contrast);
+        let few = parts::read(evenly(self.paths.clone(), PARTS_FOR_LATENCY), &lesson, &quiet)?;
+        let few = extractor.embed(&few.images, &quiet)?;
+        let mut within = Vec::new();
+        for way in ways {
+            until.check()?;
+            let detector = way.method.fit(&few, way.settings);
+            let latency = latency(&way.lesson(self.base), &self.backbone, &extractor, &detector, &self.timed)?;
+            let tried_way = Tried {
+                way,
+                latency,
+                accuracy: None,
+            };
+            if latency <= self.budget {
+                within.push(tried.len());
+            } else {
+                self.tell(&tried_way, until);
+            }
+            tried.push(tried_way);
+        }
+        if within.is_empty() {
+            return Ok(());
+        }
+        let (good, judged) = yardstick(&self.paths, self.test, &lesson, &quiet)?;
+        let good = extractor.embed(&good.images, &quiet)?;
+        let seen = extractor.embed(&judged.parts.images, &quiet)?;
+        let grid = extractor.grid().clone();
+        let together = (VALUES_TOGETHER_MAX / good.values.len().max(1)).max(1);
+        for some in within.chunks(together) {
+            let judge = |index: &usize| {
+                until.check()?;
+                let way: Way = tried[*index].way;
+                let detector = way.method.fit(&good, way.settings);
+                let judged = Tried {
+                    accuracy: Some(accuracy(&detector, &judged, &seen, &grid, &quiet)?),
+                    ..tried[*index].clone()
+                };
+                self.tell(&judged, until);
+                until.may_end();
+                Ok::<_, TeachError>((*index, judged))
+            };
+            let outcomes: Vec<Result<(usize, Tried), TeachError>> = some.par_iter().map(judge).collect();
+            // What was judged before time was over counts.
+            let mut failed = None;
+            for outcome in outcomes {
+                match outcome {
+                    Ok((index, judged)) => tried[index] = judged,
+                    Err(error) => failed = Some(error),
+                }
+            }
+            failed.map_or(Ok(()), Err)?;
+        }
+        Ok(())
+    }
+
+    /// One line for a way that is done with.
+    fn tell(&self, tried: &Tried, until: &Until<'_>) {
+        let count = 1 + self.done.fetch_add(1, Ordering::Relaxed);
+        until.advance(1);
+        let seen = tried.accuracy.as_ref().map_or_else(
+            || "too slow".to_owned(),
+            |accuracy| {
+                format!(
+                    "mean AUROC {:.3}, weakest {:.3} {}",
+                    accuracy.mean_auroc, accuracy.weakest_auroc, accuracy.weakest
+                )
+            },
+        );
+        let ms = tried.latency.as_secs_f64() * 1e3;
+        until.tell(&format!("search {count}/{}: {}: {ms:.1} ms, {seen}", self.all, tried.way));
+    }
 }
 
 /// The fastest of those that are level with the most accurate.
@@ -301,15 +421,9 @@ fn drawn(held_out: Vec<PathBuf>, lesson: &Lesson, progress: &dyn Progress) -> Re
     Ok(Judged { parts, classes })
 }
 
-fn accuracy(
-    detector: &Detector,
-    judged: &Judged,
-    seen: &Embeddings,
-    extractor: &FeatureExtractor,
-    progress: &dyn Progress,
-) -> Result<Accuracy, TeachError> {
+fn accuracy(detector: &Detector, judged: &Judged, seen: &Embeddings, grid: &Grid, progress: &dyn Progress) -> Result<Accuracy, TeachError> {
     let tiles: Vec<usize> = judged.parts.tiles.iter().map(ExactSizeIterator::len).collect();
-    let scores: Vec<f32> = score_parts(detector, &tiles, seen, extractor.grid(), progress)?
+    let scores: Vec<f32> = score_parts(detector, &tiles, seen, grid, progress)?
         .into_iter()
         .map(|part| part.image)
         .collect();
@@ -356,7 +470,7 @@ fn latency(
         tolerance: std::collections::BTreeMap::new(),
         images: Vec::new(),
     };
-    let manifest = manifest(lesson, backbone, &GoodParts::default(), threshold, golden, detector);
+    let manifest = describe::manifest(lesson, None, backbone, &GoodParts::default(), threshold, golden, detector);
     let reader = Reader::new(&manifest, engine.outputs()).map_err(TeachError::Tensor)?;
     let input = &manifest.input;
     let tensor = if input.tiles.is_some() {
@@ -406,6 +520,7 @@ mod tests {
     #![allow(clippy::float_cmp)]
 
     use super::*;
+    use crate::teach::progress::Silent;
 
     fn tried(latency_ms: u64, mean_auroc: Option<f64>) -> Tried {
         Tried {
@@ -446,6 +561,12 @@ mod tests {
         assert!((accuracy.image_auroc - 0.75).abs() < 1e-9);
         assert_eq!((accuracy.weakest.as_str(), accuracy.weakest_auroc), ("b", 0.0));
     }
+
+    const AMPLE: Bounds = Bounds {
+        budget: Duration::from_mins(1),
+        search: Duration::from_mins(60),
+    };
+
     /// A folder of rendered good parts.
     fn rendered() -> tempfile::TempDir {
         let folder = tempfile::tempdir().unwrap();
@@ -486,7 +607,8 @@ mod tests {
             good: good.path().into(),
             ..Lesson::default()
         };
-        let found = search_among(&small, &base, None, Duration::from_mins(1), &crate::teach::progress::Silent).unwrap();
+        let found = search_among(&small, &base, None, AMPLE, &Silent).unwrap();
+        assert_eq!(found.left, 0);
         assert_eq!((found.tried.len(), found.yardstick), (3, Yardstick::DrawnDefects));
         assert!(
             found
@@ -500,7 +622,53 @@ mod tests {
             (lesson.method, lesson.tiles, lesson.width, lesson.good),
             (best.method, best.tiles, 64, base.good.clone())
         );
-        let too_little = search_among(&small, &base, None, Duration::ZERO, &crate::teach::progress::Silent);
+        let too_little = Bounds {
+            budget: Duration::ZERO,
+            ..AMPLE
+        };
+        let too_little = search_among(&small, &base, None, too_little, &Silent);
         assert!(matches!(too_little, Err(TeachError::Budget { fastest, .. }) if fastest > Duration::ZERO));
+    }
+
+    /// Hears what is told.
+    struct Listener(std::sync::Mutex<Vec<String>>);
+
+    impl Progress for Listener {
+        fn begin(&self, _: Stage, _: usize) {}
+        fn advance(&self, _: usize) {}
+        fn tell(&self, line: &str) {
+            self.0.lock().unwrap().push(line.to_owned());
+        }
+        fn stopped(&self) -> bool {
+            false
+        }
+    }
+
+    #[test]
+    fn a_search_whose_time_is_over_ends_with_the_best_so_far_and_tells_of_each_way() {
+        let good = rendered();
+        let base = Lesson {
+            good: good.path().into(),
+            ..Lesson::default()
+        };
+        let no_time = Bounds {
+            search: Duration::ZERO,
+            ..AMPLE
+        };
+        let listener = Listener(std::sync::Mutex::new(Vec::new()));
+        let found = search_among(&small, &base, None, no_time, &listener).unwrap();
+        let judged = found.tried.iter().filter(|tried| tried.accuracy.is_some()).count();
+        // At least one, whatever the time; never the second input, which begins after it.
+        assert!((1..=2).contains(&judged), "{judged}");
+        assert_eq!(found.left, 3 - judged);
+        assert!(found.tried[found.best].accuracy.is_some());
+        let lines = listener.0.into_inner().unwrap();
+        assert_eq!(lines.len(), judged);
+        assert!(
+            lines
+                .iter()
+                .all(|line| line.starts_with("search ") && line.contains("/3: ") && line.contains(" ms, mean AUROC ")),
+            "{lines:?}"
+        );
     }
 }
