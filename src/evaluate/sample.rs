@@ -81,14 +81,20 @@ fn hash_outline(outline: Option<&Outline>, hash: &mut Sha256) {
         Some(Outline::Polygons(polygons)) => {
             for polygon in polygons {
                 hash.update((polygon.len() as u64).to_le_bytes());
-                polygon.iter().for_each(|place| hash.update(place.to_le_bytes()));
+                for place in polygon {
+                    hash.update(place.to_le_bytes());
+                }
             }
         }
         Some(Outline::Runs { height, width, runs }) => {
             hash.update(height.to_le_bytes());
             hash.update(width.to_le_bytes());
             match runs {
-                Runs::Counts(counts) => counts.iter().for_each(|count| hash.update(count.to_le_bytes())),
+                Runs::Counts(counts) => {
+                    for count in counts {
+                        hash.update(count.to_le_bytes());
+                    }
+                }
                 Runs::Text(text) => hash.update(text),
             }
         }

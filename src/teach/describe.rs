@@ -106,7 +106,7 @@ pub(super) fn record(lesson: &Lesson, base: Option<&Base>, parts: &GoodParts, de
         parts.images.len() * lesson.views() + before.map_or(0, |before| before.fitted),
         detector,
         held_out,
-        hashes,
+        &hashes,
     )
 }
 

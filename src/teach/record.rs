@@ -77,7 +77,7 @@ impl Record {
         fitted: usize,
         detector: &Detector,
         scores: &[PartScore],
-        hashes: Vec<String>,
+        hashes: &[String],
     ) -> Self {
         let rising = |value: fn(&PartScore) -> f32| {
             let mut values: Vec<f32> = scores.iter().map(value).collect();
@@ -163,8 +163,9 @@ mod tests {
             let detector = Detector::PatchCore(crate::teach::patchcore::PatchCore::of_bank(vec![0.0], vec![0.0], 1));
             let scores: Vec<PartScore> = scores.into_iter().map(|(image, peak)| PartScore { image, peak }).collect();
             let hashes = (0..scores.len()).map(|part| crate::model::manifest::sha256_hex(&part.to_le_bytes())).collect::<Vec<_>>();
-            let record = Record::new(64, 0.01, false, fitted, &detector, &scores, hashes.clone());
-            prop_assert_eq!(Record::read(&record.to_bytes()).as_ref(), Ok(&record));
+            let record = Record::new(64, 0.01, false, fitted, &detector, &scores, &hashes);
+            let again = Record::read(&record.to_bytes());
+            prop_assert_eq!(again.as_ref(), Ok(&record));
             prop_assert!(hashes.iter().all(|hash| record.knows(hash)));
             prop_assert!(!record.knows(&crate::model::manifest::sha256_hex(b"another")));
         }

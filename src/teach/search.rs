@@ -564,7 +564,7 @@ mod tests {
 
     const AMPLE: Bounds = Bounds {
         budget: Duration::from_mins(1),
-        search: Duration::from_mins(60),
+        search: Duration::from_hours(1),
     };
 
     /// A folder of rendered good parts.
