@@ -11,7 +11,7 @@ pub const POLYGON_POINTS_MAX: usize = 256;
 const AREA_PX_MIN: f64 = 1.0;
 
 /// A place in a frame.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Point {
     /// From the left edge, pixels.
     pub x: f64,

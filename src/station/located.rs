@@ -6,10 +6,10 @@ use crate::capture::Frame;
 use crate::config::locator::LocatorConfig;
 use crate::part::{Finding, Region};
 use crate::recipe::measure::Scale;
-use crate::recipe::pose::{self, Whereabouts};
+use crate::recipe::pose::{Pose, Whereabouts};
 use crate::vision::decode::{DecodeError, read_image};
 use crate::vision::grey::GreyImage;
-use crate::vision::locator::{Locator, NotLocated, Pose, TeachError};
+use crate::vision::locator::{Locator, NotLocated, TeachError};
 use crate::vision::upright;
 
 /// Why a locator cannot be made ready.
@@ -75,13 +75,20 @@ pub fn load(config: &LocatorConfig) -> Result<Locator, LocatorError> {
     })
 }
 
-/// Finds the part and takes its region, which is given as it lies in the reference.
+/// Finds the part.
 ///
 /// # Errors
-/// When the part is not found, or reaches out of the frame.
-pub fn upright(locator: &Locator, frame: &Frame, region: Region) -> Result<Upright, NotUpright> {
+/// When it is not found.
+pub fn locate(locator: &Locator, frame: &Frame) -> Result<Pose, NotUpright> {
     let grey = GreyImage::from_frame(frame).ok_or(NotUpright::Frame)?;
-    let pose = locator.locate(&grey)?.pose;
+    Ok(locator.locate(&grey)?.pose)
+}
+
+/// Takes the region of a part that lies so; the region is given as it lies in the reference.
+///
+/// # Errors
+/// When it reaches out of the frame.
+pub fn upright(frame: &Frame, region: Region, pose: Pose) -> Result<Upright, NotUpright> {
     Ok(Upright {
         frame: upright::upright(frame, region, &pose).ok_or(NotUpright::OutOfFrame)?,
         pose,
@@ -98,10 +105,10 @@ impl Upright {
 
     /// Where what a recipe draws comes to lie in it: the region's corner is its own.
     pub fn whereabouts(&self) -> Whereabouts {
-        Whereabouts::Found(pose::Pose {
+        Whereabouts::Found(Pose {
             dx_px: -f64::from(self.region.x),
             dy_px: -f64::from(self.region.y),
-            angle_rad: 0.0,
+            ..Pose::default()
         })
     }
 
@@ -187,7 +194,8 @@ mod tests {
             width: 32,
             height: 32,
         };
-        let upright = upright(&locator, &frame(picture(17.0, -12.0)), region).unwrap();
+        let frame = frame(picture(17.0, -12.0));
+        let upright = upright(&frame, region, locate(&locator, &frame).unwrap()).unwrap();
         let still = picture(0.0, 0.0);
         for row in 0..32 {
             let expected = &still[(66 + row) * SIDE + 115..][..32];
@@ -221,11 +229,12 @@ mod tests {
             width: 32,
             height: 32,
         };
-        let blank = upright(&locator, &frame(vec![120; SIDE * SIDE]), region);
+        let blank = locate(&locator, &frame(vec![120; SIDE * SIDE]));
         assert!(matches!(blank, Err(NotUpright::NotLocated(_))), "{blank:?}");
-        let at_rim = upright(&locator, &frame(picture(-20.0, 0.0)), region);
+        let frame_at_rim = frame(picture(-20.0, 0.0));
+        let at_rim = upright(&frame_at_rim, region, locate(&locator, &frame_at_rim).unwrap());
         assert_eq!(at_rim.err(), Some(NotUpright::OutOfFrame));
-        let cut = upright(&locator, &frame(vec![120; 7]), region);
+        let cut = locate(&locator, &frame(vec![120; 7]));
         assert_eq!(cut.err(), Some(NotUpright::Frame));
         let lost = LocatorConfig {
             reference: folder.path().join("none.png"),

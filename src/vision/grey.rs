@@ -66,10 +66,25 @@ impl GreyImage {
 
     /// The luma between pixels, bilinear; the rim goes on outside.
     pub fn sample(&self, x: f64, y: f64) -> f64 {
+        let between = |a: u8, b: u8, share: f64| f64::from(a) + share * (f64::from(b) - f64::from(a));
+        if x >= 0.0 && y >= 0.0 {
+            // Nearly all places are inside, where nothing needs to be held back at the rim.
+            let (left, top) = (x as usize, y as usize);
+            let (right_share, bottom_share) = (x - left as f64, y - top as f64);
+            let pair = |row: usize| {
+                let start = row.checked_mul(self.width)?.checked_add(left)?;
+                self.luma.get(start..start.checked_add(2)?)
+            };
+            if left + 1 < self.width
+                && let (Some(upper), Some(lower)) = (pair(top), pair(top + 1))
+            {
+                let (upper, lower) = (between(upper[0], upper[1], right_share), between(lower[0], lower[1], right_share));
+                return upper + bottom_share * (lower - upper);
+            }
+        }
         let (left, top) = (x.floor(), y.floor());
         let (right_share, bottom_share) = (x - left, y - top);
         let (left, top) = (left as isize, top as isize);
-        let between = |a: u8, b: u8, share: f64| f64::from(a) + share * (f64::from(b) - f64::from(a));
         let upper = between(self.at(left, top), self.at(left + 1, top), right_share);
         let lower = between(self.at(left, top + 1), self.at(left + 1, top + 1), right_share);
         upper + bottom_share * (lower - upper)

@@ -12,7 +12,8 @@
 //! | `search.rs` | from coarse to fine |
 //! | `refine.rs` | to a fraction of a pixel |
 //!
-//! Points are those of OpenCV: the centre of the first pixel is (0, 0), x to the right, y down. Angles turn from x to y: clockwise as seen.
+//! Points in these files are those of OpenCV: the centre of the first pixel is (0, 0), x to the right, y down. A [`Pose`], which all others see,
+//! counts from the edges of pixels, as recipes do. Angles turn from x to y: clockwise as seen.
 
 mod gradient;
 mod refine;
@@ -22,6 +23,8 @@ mod shape;
 mod tests;
 
 use crate::part::Region;
+use crate::recipe::geometry as place;
+use crate::recipe::pose::Pose;
 use crate::vision::grey::GreyImage;
 
 use refine::refined;
@@ -70,41 +73,10 @@ impl Default for Settings {
     }
 }
 
-/// How a part lies, against the reference.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pose {
-    /// To the right, pixels.
-    pub dx_px: f64,
-    /// Down, pixels.
-    pub dy_px: f64,
-    /// Turned about the middle of the taught region, clockwise as seen, radians.
-    pub angle_rad: f64,
-    /// The middle of the taught region, in the reference.
-    pub about_px: Point,
-}
-
-impl Pose {
-    /// Where a point of the reference lies in the frame.
-    pub fn to_frame(&self, [x, y]: Point) -> Point {
-        let (sin, cos) = self.angle_rad.sin_cos();
-        let [about_x, about_y] = self.about_px;
-        let (x, y) = (x - about_x, y - about_y);
-        [about_x + self.dx_px + cos * x - sin * y, about_y + self.dy_px + sin * x + cos * y]
-    }
-
-    /// Where a point of the frame lies in the reference.
-    pub fn to_reference(&self, [x, y]: Point) -> Point {
-        let (sin, cos) = self.angle_rad.sin_cos();
-        let [about_x, about_y] = self.about_px;
-        let (x, y) = (x - about_x - self.dx_px, y - about_y - self.dy_px);
-        [about_x + cos * x + sin * y, about_y - sin * x + cos * y]
-    }
-}
-
 /// A part that was found.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Located {
-    /// How it lies.
+    /// How it lies, against the reference; turned about the middle of the taught region.
     pub pose: Pose,
     /// How well its edges agree with the reference, at most 1.
     pub score: f64,
@@ -283,7 +255,8 @@ impl Locator {
                 dx_px: exact.x - self.shape.middle[0],
                 dy_px: exact.y - self.shape.middle[1],
                 angle_rad: exact.angle,
-                about_px: self.shape.middle,
+                // Poses count from edges of pixels, the search from their centres.
+                pivot: place::Point::new(self.shape.middle[0] + 0.5, self.shape.middle[1] + 0.5),
             },
             score: best.score,
         })

@@ -150,8 +150,10 @@ impl Search {
         };
         let (left, right) = range(shape.middle[0], frame.width);
         let (top, bottom) = range(shape.middle[1], frame.height);
-        let rows = frame.luma.chunks_exact(frame.width.max(1)).take(bottom).skip(top);
-        let luma = rows.flat_map(|row| &row[left..right]).copied().collect();
+        let mut luma = Vec::with_capacity((right - left) * (bottom - top));
+        for row in frame.luma.chunks_exact(frame.width.max(1)).take(bottom).skip(top) {
+            luma.extend_from_slice(&row[left..right]);
+        }
         let crop = GreyImage {
             width: right - left,
             height: bottom - top,
