@@ -7,6 +7,7 @@ use crate::config::locator::LocatorConfig;
 use crate::part::{Finding, Region};
 use crate::recipe::measure::Scale;
 use crate::recipe::pose::{Pose, Whereabouts};
+use crate::vision::Image;
 use crate::vision::decode::{DecodeError, read_image};
 use crate::vision::grey::GreyImage;
 use crate::vision::locator::{Locator, NotLocated, TeachError};
@@ -64,11 +65,26 @@ pub struct Upright {
 /// # Errors
 /// When the file is no picture, or its region cannot be found again.
 pub fn load(config: &LocatorConfig) -> Result<Locator, LocatorError> {
-    let reference = read_image(&config.reference).map_err(|source| LocatorError::Reference {
+    learn(config, &read_reference(config)?)
+}
+
+/// Reads the reference.
+///
+/// # Errors
+/// When the file is no picture.
+pub fn read_reference(config: &LocatorConfig) -> Result<Image, LocatorError> {
+    read_image(&config.reference).map_err(|source| LocatorError::Reference {
         locator: config.name.clone(),
         source,
-    })?;
-    Locator::teach(&GreyImage::from_image(&reference), config.region, config.settings).map_err(|source| LocatorError::Teach {
+    })
+}
+
+/// Learns what to look for.
+///
+/// # Errors
+/// When the region cannot be found again.
+pub fn learn(config: &LocatorConfig, reference: &Image) -> Result<Locator, LocatorError> {
+    Locator::teach(&GreyImage::from_image(reference), config.region, config.settings).map_err(|source| LocatorError::Teach {
         locator: config.name.clone(),
         reference: config.reference.clone(),
         source,

@@ -2,6 +2,8 @@
 //!
 //! Coordinates are those of OpenCV: the centre of the first pixel is (0, 0), x to the right, y down.
 
+use std::ops::Range;
+
 use super::Image;
 use crate::capture::{Frame, PixelFormat};
 
@@ -88,6 +90,21 @@ impl GreyImage {
         let upper = between(self.at(left, top), self.at(left + 1, top), right_share);
         let lower = between(self.at(left, top + 1), self.at(left + 1, top + 1), right_share);
         upper + bottom_share * (lower - upper)
+    }
+
+    /// A part of the picture; of ranges that reach beyond it, what lies inside.
+    pub fn cropped(&self, columns: Range<usize>, rows: Range<usize>) -> Self {
+        let (right, bottom) = (columns.end.min(self.width), rows.end.min(self.height));
+        let (left, top) = (columns.start.min(right), rows.start.min(bottom));
+        let mut luma = Vec::with_capacity((right - left) * (bottom - top));
+        for row in self.luma.chunks_exact(self.width.max(1)).take(bottom).skip(top) {
+            luma.extend_from_slice(&row[left..right]);
+        }
+        Self {
+            width: right - left,
+            height: bottom - top,
+            luma,
+        }
     }
 
     /// The picture at half its size: means of 2 x 2 pixels; an odd last row or column is left out. `None` below 2 pixels a side.
