@@ -240,7 +240,7 @@ region = { x = 40, y = 30, width = 200, height = 120 }
         assert_eq!(plain.checksummed(), plain.text());
         let [width, height] = record.calibration.size_px;
         assert_eq!(top.calibrated_px, Some((width, height)));
-        assert_eq!(top.scale, Scale::new(record.calibration.scale_mm_per_px()));
+        assert_eq!(top.scale, Scale::calibrated(record.calibration));
         assert_refused(
             &with(&format!("calibration = \"{fixture}\"\nmm_per_px = 0.05")),
             "leave one of them out",

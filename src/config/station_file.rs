@@ -346,7 +346,7 @@ fn read_scale(table: &mut Table<'_>, folder: &Path) -> Answer<CameraScale> {
     let record = Record::from_text(&text).map_err(|error| table.refuse("calibration", format!("{}: {error}", file.display())))?;
     let [width, height] = record.calibration.size_px;
     Ok(CameraScale {
-        scale: Scale::new(record.calibration.scale_mm_per_px()),
+        scale: Scale::calibrated(record.calibration),
         calibrated_px: Some((width, height)),
         calibration_sha256: Some(sha256_hex(text.as_bytes())),
     })

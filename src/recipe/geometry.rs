@@ -55,6 +55,11 @@ impl Rect {
         ]
     }
 
+    /// Its middle.
+    pub fn middle(self) -> Point {
+        Point::new(self.left.midpoint(self.right), self.top.midpoint(self.bottom))
+    }
+
     /// Whether the place is in it or on its edge.
     pub fn contains(self, point: Point) -> bool {
         (self.left..=self.right).contains(&point.x) && (self.top..=self.bottom).contains(&point.y)

@@ -417,7 +417,8 @@ fn look(inspector: &mut Inspector, plan: &InspectionPlan, frame: &Frame, begin_b
                 Reason::NotLocated
             }
         })?;
-    let placed = plan.rules.placed(upright.size(), upright.whereabouts()).inspect_err(refused)?;
+    let mut placed = plan.rules.placed(upright.size(), upright.whereabouts()).inspect_err(refused)?;
+    placed.scale = upright.scale(placed.scale);
     let located = flow::now().since(started);
     let mut inspection = inspector.inspect_by(&upright.frame, &placed).map_err(failed)?;
     inspection.findings = upright.in_frame(inspection.findings, plan.rules.scale);

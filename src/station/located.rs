@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::capture::Frame;
 use crate::config::locator::LocatorConfig;
 use crate::part::{Finding, Region};
+use crate::recipe::geometry::Point;
 use crate::recipe::measure::Scale;
 use crate::recipe::pose::{Pose, Whereabouts};
 use crate::vision::Image;
@@ -126,6 +127,21 @@ impl Upright {
             dy_px: -f64::from(self.region.y),
             ..Pose::default()
         })
+    }
+
+    /// The camera's scale for what is measured in it: it lies elsewhere in the frame.
+    pub fn scale(&self, scale: Option<Scale>) -> Option<Scale> {
+        let Region { x, y, .. } = self.region;
+        let (x, y) = (f64::from(x), f64::from(y));
+        // The region begins at (x, y) of the reference, so that is added first.
+        let pivot = Point::new(self.pose.pivot.x - x, self.pose.pivot.y - y);
+        let to_frame = Pose {
+            dx_px: self.pose.dx_px + x,
+            dy_px: self.pose.dy_px + y,
+            pivot,
+            ..self.pose
+        };
+        scale.map(|scale| scale.seen_through(to_frame))
     }
 
     /// What was found in it, in pixels of the whole frame, and measured there.
