@@ -1,6 +1,6 @@
 """The OpenCV side of locate-vs-opencv.sh: makes frames of parts in known places, takes turns with the program, compares times and poses.
 
-usage: locate-vs-opencv.py PROGRAM FOLDER WORK
+usage: locate-vs-opencv.py PROGRAM FOLDER WORK KIND ROUNDS
 """
 
 import json
@@ -12,10 +12,10 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-PROGRAM, FOLDER, WORK = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3])
+PROGRAM, FOLDER, WORK, KIND = sys.argv[1], Path(sys.argv[2]), Path(sys.argv[3]), sys.argv[4]
 WIDTH, HEIGHT = 1280, 960
 REGION = (340, 255, 600, 450)
-ROUNDS = 3
+ROUNDS = int(sys.argv[5])
 SHIFT_PX, ANGLE_DEG = 64, 15
 PARTS, POSES = 3, 8
 
@@ -57,12 +57,12 @@ by_case = {}
 for part in sorted(FOLDER.glob("*.png"))[:PARTS]:
     # Darker than it was taken: white at 1.5 times the light would leave nothing to see, for anybody.
     picture = cv2.imread(str(part), cv2.IMREAD_GRAYSCALE) * 0.65
-    picture = cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).clip(0, 170)
+    picture = cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_CUBIC).clip(0, 170).round().astype(np.uint8)
     reference = WORK / "reference.png"
     cv2.imwrite(str(reference), picture)
     x, y, width, height = REGION
     template = picture[y : y + height, x : x + width]
-    with subprocess.Popen([PROGRAM, reference, ",".join(map(str, REGION))], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
+    with subprocess.Popen([PROGRAM, reference, ",".join(map(str, REGION)), KIND], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as program:
         for number in range(POSES):
             case = ("plain", "light", "noise", "covered")[number % 4]
             dx, dy, degrees = random.uniform(-60, 60), random.uniform(-60, 60), random.uniform(-14.5, 14.5)
@@ -96,6 +96,6 @@ for part in sorted(FOLDER.glob("*.png"))[:PARTS]:
 
 takt, opencv = np.median(summary["takt_ms"]), np.median(summary["opencv_ms"])
 print(json.dumps({
-    "frames": summary["frames"], "found": summary["found"], "cases": by_case, "takt_ms_median": takt, "takt_ms_max": max(summary["takt_ms"]),
+    "kind": KIND, "frames": summary["frames"], "found": summary["found"], "cases": by_case, "takt_ms_median": takt, "takt_ms_min": min(summary["takt_ms"]), "takt_ms_max": max(summary["takt_ms"]),
     "opencv_ms_median": opencv, "opencv_over_takt": opencv / takt, "opencv_off_px_median": float(np.median(summary["opencv_off_px"])),
 }, indent=1))

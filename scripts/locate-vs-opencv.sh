@@ -2,6 +2,8 @@
 # The locator against the truth and against OpenCV's matchTemplate (TM_CCOEFF_NORMED at 31 angles from -15 to 15 degrees, +-64 px), one thread
 # each, turn by turn in one run: real parts, moved and turned by known ways, in other light, with noise, and partly covered. Prints JSON.
 # usage: scripts/locate-vs-opencv.sh FOLDER of pictures of parts, such as aws_aliens/train/good
+#   KIND    edges or template      (default: edges)
+#   ROUNDS  searches per picture, of which the fastest counts (default: 3; more where others use the machine)
 #   BENCH   the program            (default: benches/locate.rs, built here)
 #   PYTHON  a Python with what opencv-requirements.txt lists (default: an environment made for the run)
 set -euo pipefail
@@ -20,4 +22,4 @@ if [[ -z ${PYTHON:-} ]]; then
     "$work/venv/bin/pip" install --quiet --requirement "$here/opencv-requirements.txt" >&2
     PYTHON=$work/venv/bin/python
 fi
-"$PYTHON" "$here/locate-vs-opencv.py" "$BENCH" "$1" "$work"
+"$PYTHON" "$here/locate-vs-opencv.py" "$BENCH" "$1" "$work" "${KIND:-edges}" "${ROUNDS:-3}"

@@ -47,6 +47,7 @@ mod foreign;
 mod import;
 mod licences;
 mod line_controller;
+mod located;
 mod modbus;
 mod models;
 mod package;

@@ -216,7 +216,7 @@ impl Engines {
         let plan = |number: usize| InspectionPlan {
             name: format!("inspection {number}"),
             camera: format!("camera {number}"),
-            locator: None,
+            finder: None,
             rules: Rules::default(),
             calibrated_px: None,
             stamp: None,

@@ -115,7 +115,7 @@ pub(super) fn run(args: &CalibrateArgs) -> anyhow::Result<Exit> {
         plane_image: file_name(&args.images[plane]),
         undetermined: estimate.undetermined.iter().map(|&name| name.to_owned()).collect(),
         quality,
-        calibration: planes[plane].clone(),
+        calibration: planes[plane],
     };
     write_whole(&args.out, &record.to_text()?)?;
     if let Some(folder) = &args.overlay {

@@ -1,5 +1,7 @@
 //! `takt validate`: whether a station can run as it is configured, and how fast.
 
+mod references;
+
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io::{self, Write};
@@ -42,6 +44,13 @@ pub(super) fn run(args: &ValidateArgs) -> anyhow::Result<Exit> {
     };
     if let Err(error) = check_signatures(&config) {
         let _ = writeln!(io::stderr(), "error: {error:#}");
+        return Ok(Exit::Usage);
+    }
+    let faults = references::faults(&config);
+    if !faults.is_empty() {
+        for fault in faults {
+            let _ = writeln!(io::stderr(), "{}: {fault}", args.config.display());
+        }
         return Ok(Exit::Usage);
     }
     match args.format {

@@ -6,10 +6,10 @@ use super::reader::{Answer, Table};
 use super::recipe::RecipeConfig;
 use super::recipe_file::place_of_recipe;
 use super::station_file::read_region;
-use super::value::{name, number, path, place_of, quoted};
+use super::value::{name, number, one_of, path, place_of, quoted};
 use crate::line::event::CameraIndex;
 use crate::part::Region;
-use crate::vision::locator::{SHIFT_PX_MAX, SIDE_PX_MIN, Settings};
+use crate::vision::locator::{Kind, SHIFT_PX_MAX, SIDE_PX_MIN, Settings};
 
 /// The key of the tables.
 pub(super) const TABLES: &str = "locator";
@@ -49,6 +49,7 @@ fn read(table: &mut Table<'_>, folder: &Path, cameras: &[&str]) -> Answer<Locato
     let camera = table.required("camera", place_of("a camera", cameras));
     let reference = table.required("reference", path(folder));
     let region = table.inline("region", read_region);
+    let kind = table.or("kind", usual.kind, one_of(Kind::ALL.map(|kind| (kind.name(), kind))));
     let shift_px_max = table.or("shift_px_max", usual.shift_px_max, number(0.0..=SHIFT_PX_MAX));
     let angle_deg_max = table.or("angle_deg_max", usual.angle_deg_max, number(0.0..=180.0));
     let score_min = table.or("score_min", usual.score_min, number(SCORE_MIN..=1.0));
@@ -71,6 +72,7 @@ fn read(table: &mut Table<'_>, folder: &Path, cameras: &[&str]) -> Answer<Locato
         reference: reference?,
         region,
         settings: Settings {
+            kind: kind?,
             shift_px_max: shift_px_max?,
             angle_deg_max: angle_deg_max?,
             score_min: score_min?,
@@ -107,6 +109,7 @@ mod tests {
     use super::*;
     use crate::config::reader::Document;
     use crate::config::{ConfigErrors, StationConfig};
+    use crate::model::manifest::sha256_hex;
     use crate::recipe::measure::Scale;
     use crate::vision::calibration::file::Record;
 
@@ -179,10 +182,11 @@ region = { x = 40, y = 30, width = 200, height = 120 }
         );
         assert_eq!(locator.reference, Path::new("/line/flange.png"));
         let narrow = read(&format!(
-            "{STATION}{LOCATOR}shift_px_max = 20\nangle_deg_max = 0\nscore_min = 0.75\n"
+            "{STATION}{LOCATOR}kind = \"template\"\nshift_px_max = 20\nangle_deg_max = 0\nscore_min = 0.75\n"
         ))
         .unwrap();
         let settings = Settings {
+            kind: Kind::Template,
             shift_px_max: 20.0,
             angle_deg_max: 0.0,
             score_min: 0.75,
@@ -215,6 +219,10 @@ region = { x = 40, y = 30, width = 200, height = 120 }
             &format!("{text}shift_px = 3\n"),
             "unknown key \"shift_px\"; did you mean \"shift_px_max\"?",
         );
+        assert_refused(
+            &format!("{text}kind = \"templates\"\n"),
+            "kind is \"templates\"; give \"edges\" or \"template\"",
+        );
         assert_refused(&format!("{text}score_min = 0\n"), "score_min is 0; give a number from 0.2 to 1");
     }
 
@@ -224,9 +232,15 @@ region = { x = 40, y = 30, width = 200, height = 120 }
         let with = |line: &str| STATION.replace("name = \"top\"\n", &format!("name = \"top\"\n{line}\n")) + LOCATOR;
         let top = read(&with(&format!("calibration = \"{fixture}\""))).unwrap().cameras[0].clone();
         let record = Record::from_text(include_str!("../../tests/fixtures/calibration_v1.toml")).unwrap();
+        // A calibration that is exchanged changes what is measured, so it changes ConfigChecksum; without one, the file alone counts.
+        let station = read(&with(&format!("calibration = \"{fixture}\""))).unwrap();
+        let hash = sha256_hex(include_str!("../../tests/fixtures/calibration_v1.toml").as_bytes());
+        assert_eq!(station.checksummed(), format!("{}\n# calibration of top: {hash}\n", station.text()));
+        let plain = read(&format!("{STATION}{LOCATOR}")).unwrap();
+        assert_eq!(plain.checksummed(), plain.text());
         let [width, height] = record.calibration.size_px;
         assert_eq!(top.calibrated_px, Some((width, height)));
-        assert_eq!(top.scale, Scale::new(record.calibration.scale_mm_per_px()));
+        assert_eq!(top.scale, Scale::calibrated(record.calibration));
         assert_refused(
             &with(&format!("calibration = \"{fixture}\"\nmm_per_px = 0.05")),
             "leave one of them out",

@@ -158,6 +158,8 @@ pub struct CameraConfig {
     pub scale: Option<Scale>,
     /// Width and height of the frames that this holds for, where a calibration said it.
     pub calibrated_px: Option<(u32, u32)>,
+    /// SHA-256 of that calibration's file, hexadecimal.
+    pub calibration_sha256: Option<String>,
     /// Where a twin writes the part number into the pixels; outside every region that is inspected.
     pub stamp: Option<StampPlace>,
 }
@@ -217,9 +219,19 @@ impl StationConfig {
         document.read("the station", |root| station_file::read(root, document, model_check))
     }
 
-    /// The file as it was read, byte for byte: what `ConfigChecksum` covers of it.
+    /// The file as it was read, byte for byte.
     pub fn text(&self) -> &str {
         self.document.text()
+    }
+
+    /// What `ConfigChecksum` covers besides the models: the file, and the hashes of the calibrations that it names.
+    pub fn checksummed(&self) -> String {
+        let calibrated = self
+            .cameras
+            .iter()
+            .filter_map(|camera| Some((&camera.name, camera.calibration_sha256.as_ref()?)));
+        let lines = calibrated.map(|(name, sha256)| format!("\n# calibration of {name}: {sha256}\n"));
+        std::iter::once(self.text().to_owned()).chain(lines).collect()
     }
 
     /// What the line needs to know. `config_checksum` covers this file, its recipe and its models.

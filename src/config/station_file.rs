@@ -21,6 +21,7 @@ use super::value::{
 };
 use crate::capture::PixelFormat;
 use crate::line::config::{ResultMode, SerialMode, TriggerSource};
+use crate::model::manifest::sha256_hex;
 use crate::part::Region;
 use crate::recipe::measure::{MM_PER_PX, Scale};
 use crate::vision::calibration::file::Record;
@@ -316,26 +317,39 @@ fn read_camera(table: &mut Table<'_>, folder: &Path) -> Answer<CameraConfig> {
         })
     });
     let scale = read_scale(table, folder);
-    let (scale, calibrated_px) = scale?;
+    let CameraScale {
+        scale,
+        calibrated_px,
+        calibration_sha256,
+    } = scale?;
     Ok(CameraConfig {
         name: name?,
         source: source?,
         scale,
         calibrated_px,
+        calibration_sha256,
         stamp: stamp?,
     })
 }
 
-/// A scale, and width and height of the frames that it holds for where a calibration says it.
-type CameraScale = (Option<Scale>, Option<(u32, u32)>);
+/// What pixels of a camera mean; width and height of the frames that it holds for, and the hash of its file, where a calibration says it.
+#[derive(Default)]
+struct CameraScale {
+    scale: Option<Scale>,
+    calibrated_px: Option<(u32, u32)>,
+    calibration_sha256: Option<String>,
+}
 
-/// How large a pixel of a camera is in the plane of the part, and for frames of which size that holds, where a calibration says it.
+/// How large a pixel of a camera is in the plane of the part.
 fn read_scale(table: &mut Table<'_>, folder: &Path) -> Answer<CameraScale> {
     let told = table.optional("mm_per_px", number(MM_PER_PX));
     let file = table.optional("calibration", path(folder));
     let (told, file) = (told?, file?);
     let Some(file) = file else {
-        return Ok((told.and_then(Scale::new), None));
+        return Ok(CameraScale {
+            scale: told.and_then(Scale::new),
+            ..CameraScale::default()
+        });
     };
     if told.is_some() {
         return Err(table.refuse(
@@ -347,7 +361,11 @@ fn read_scale(table: &mut Table<'_>, folder: &Path) -> Answer<CameraScale> {
         .map_err(|error| table.refuse("calibration", format!("{} cannot be read: {error}; check the path", file.display())))?;
     let record = Record::from_text(&text).map_err(|error| table.refuse("calibration", format!("{}: {error}", file.display())))?;
     let [width, height] = record.calibration.size_px;
-    Ok((Scale::new(record.calibration.scale_mm_per_px()), Some((width, height))))
+    Ok(CameraScale {
+        scale: Scale::calibrated(record.calibration),
+        calibrated_px: Some((width, height)),
+        calibration_sha256: Some(sha256_hex(text.as_bytes())),
+    })
 }
 
 fn read_camera_source(table: &mut Table<'_>, folder: &Path) -> Answer<CameraSource> {

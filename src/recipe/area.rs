@@ -236,14 +236,19 @@ mod tests {
         let shift = |dx_px: f64, dy_px: f64| Pose {
             dx_px,
             dy_px,
-            angle_rad: 0.0,
+            ..Pose::default()
         };
         let moved = area.placed((100, 100), Some(&shift(4.4, -7.6))).unwrap();
         assert_eq!((moved.crop, moved.is_masked()), (Region { x: 14, y: 12, ..region }, false));
         for beyond in [shift(-11.0, 0.0), shift(0.0, 41.0), shift(61.0, 0.0)] {
             assert!(area.placed((100, 100), Some(&beyond)).is_err(), "{beyond:?}");
         }
-        let turn = Pose::about(Point::new(25.0, 40.0), 0.2, (20.0, 0.0));
+        let turn = Pose {
+            dx_px: 20.0,
+            dy_px: 0.0,
+            angle_rad: 0.2,
+            pivot: Point::new(25.0, 40.0),
+        };
         let turned = area.placed((100, 100), Some(&turn)).unwrap();
         assert!(turned.is_masked() && turned.crop.width > 30 && turned.crop.height > 40);
         let corner = rect(
@@ -258,7 +263,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_box_counts_where_one_of_its_pixels_does(x in 0_u32..55, y in 0_u32..55, width in 1_u32..8, height in 1_u32..8, dx in -9.0_f64..9.0, angle_rad in -0.3_f64..0.3) {
-            let pose = Pose::about(Point::new(25.0, 25.0), angle_rad, (dx, 3.0));
+            let pose = Pose { dx_px: dx, dy_px: 3.0, angle_rad, pivot: Point::new(25.0, 25.0) };
             let Ok(placed) = triangle().placed((70, 70), Some(&pose)) else { return Ok(()) };
             let mask = placed.mask((70, 70), |x| x as f64 + 0.5, |y| y as f64 + 0.5);
             let counts = (y..y + height).any(|y| (x..x + width).any(|x| mask[(y * 70 + x) as usize]));

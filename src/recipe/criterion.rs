@@ -138,8 +138,8 @@ impl Criterion {
         let area_px = place.map(|_| f64::from(finding.area_px));
         let length_px = place.and(finding.measures.length_px).map(f64::from);
         let distance_px = || place.map(|place| around.area.edge_distance(place));
-        let area_mm2 = || Some(around.scale?.area_mm2(area_px?));
-        let mm = |length_px: Option<f64>| Some(around.scale?.length_mm(length_px?));
+        let area_mm2 = || Some(around.scale?.area_mm2(area_px?, place?.middle()));
+        let mm = |length_px: Option<f64>| Some(around.scale?.length_mm(length_px?, place?.middle()));
         let terms = [
             at_least(self.area_px_min, || area_px),
             at_least(self.area_mm2_min, area_mm2),

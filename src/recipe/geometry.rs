@@ -11,7 +11,7 @@ pub const POLYGON_POINTS_MAX: usize = 256;
 const AREA_PX_MIN: f64 = 1.0;
 
 /// A place in a frame.
-#[derive(Debug, Clone, Copy, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq, Default)]
 pub struct Point {
     /// From the left edge, pixels.
     pub x: f64,
@@ -53,6 +53,11 @@ impl Rect {
             Point::new(self.right, self.bottom),
             Point::new(self.left, self.bottom),
         ]
+    }
+
+    /// Its middle.
+    pub fn middle(self) -> Point {
+        Point::new(self.left.midpoint(self.right), self.top.midpoint(self.bottom))
     }
 
     /// Whether the place is in it or on its edge.

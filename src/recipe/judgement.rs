@@ -125,7 +125,7 @@ pub fn judge_seen(seen: Seen, threshold: f32, placed: &PlacedRules<'_>) -> Judge
         by_criteria(&evidence, placed)
     };
     judgement.findings.truncate(FINDINGS_MAX);
-    if let Some(scale) = placed.rules.scale {
+    if let Some(scale) = placed.scale {
         judgement
             .findings
             .iter_mut()
@@ -255,7 +255,7 @@ fn by_criteria(evidence: &Evidence, placed: &PlacedRules<'_>) -> Judgement {
     let around = Surroundings {
         area: &placed.area,
         zones: &placed.zones,
-        scale: placed.rules.scale,
+        scale: placed.scale,
     };
     let opinion = |criterion| Opinion::of(criterion, &candidates, &around, evidence.is_complete);
     let opinions: Vec<Opinion<'_>> = placed.rules.criteria.iter().map(opinion).collect();

@@ -60,6 +60,7 @@ impl Rules {
             rules: self,
             area: self.area.placed(frame_px, pose)?,
             zones: self.zones.iter().map(moved).collect(),
+            scale: self.scale,
         })
     }
 
@@ -69,6 +70,7 @@ impl Rules {
             rules: self,
             area: PlacedArea::whole(region),
             zones: Vec::new(),
+            scale: self.scale,
         }
     }
 
@@ -135,6 +137,8 @@ pub struct PlacedRules<'a> {
     pub area: PlacedArea,
     /// Outlines of the zones in this one.
     pub(super) zones: Vec<Polygon>,
+    /// How large a pixel is in this one.
+    pub scale: Option<Scale>,
 }
 
 #[cfg(test)]

@@ -16,6 +16,7 @@ use super::forwarding::{self, HistorianError};
 use super::line_thread::{Controllers, LineInput, LineThread, Recorded, Report};
 use super::model_loader::{ModelDesk, ModelLoader};
 use super::models;
+use super::part_finder::PartFinder;
 use super::probe::Probe;
 use super::recording::Keeping;
 use super::recovery::{self, Recovery};
@@ -701,12 +702,17 @@ fn workers(
     line: &Sender<LineInput>,
     control: &Sender<Control>,
 ) -> Result<Vec<(&'static str, JoinHandle<()>)>, StationError> {
+    let finders: Vec<_> = config
+        .locators
+        .iter()
+        .map(|locator| Arc::new(PartFinder::new(locator.clone())))
+        .collect();
     let plan = |inspection: &crate::config::station::InspectionConfig| {
         let camera = config.cameras.get(inspection.camera);
         InspectionPlan {
             name: inspection.name.clone(),
             camera: camera.map_or_else(String::new, |camera| camera.name.clone()),
-            locator: inspection.locator.and_then(|locator| config.locators.get(locator).cloned()),
+            finder: inspection.locator.and_then(|locator| finders.get(locator).cloned()),
             rules: inspection.rules.clone(),
             calibrated_px: camera.and_then(|camera| camera.calibrated_px),
             stamp: camera.and_then(|camera| camera.stamp),

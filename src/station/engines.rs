@@ -10,9 +10,9 @@ use std::time::Duration;
 use super::line_thread::LineInput;
 use super::located::{self, LocatorError, NotUpright};
 use super::models::{ModelInForce, ModelSet};
+use super::part_finder::PartFinder;
 use super::probe::{PROBE_EVERY, Probe, Stage};
 use crate::capture::Frame;
-use crate::config::locator::LocatorConfig;
 use crate::flow::{self, NothingReceived, Receiver, Sender};
 use crate::line::event::{Inspected, Job, ProviderStanding};
 use crate::model::package::{Package, PackageError};
@@ -21,7 +21,6 @@ use crate::part::{ModelIdentity, Nanos, Reason, Verdict, View};
 use crate::recipe::Rules;
 use crate::recipe::pose::Whereabouts;
 use crate::vision::inspector::{InspectError, Inspection, Inspector};
-use crate::vision::locator::Locator;
 use crate::vision::providers::ProviderOrder;
 use crate::vision::stamp::{self, StampPlace};
 
@@ -61,7 +60,7 @@ pub struct InspectionPlan {
     /// Name of the camera.
     pub camera: String,
     /// What finds the part first; `None`: it lies where it lay when the recipe was made.
-    pub locator: Option<LocatorConfig>,
+    pub finder: Option<Arc<PartFinder>>,
     /// Where it looks, and what rejects a part.
     pub rules: Rules,
     /// Width and height of the frames that the rules' scale holds for, where that is known.
@@ -198,8 +197,6 @@ struct Worker {
     trust: Trust,
     /// By the hash of their manifests: what is the same is loaded once.
     inspectors: BTreeMap<String, Inspector>,
-    /// By name.
-    locators: BTreeMap<String, Locator>,
     /// The sets that they belong to.
     sets: Vec<Weak<ModelSet>>,
     deliveries: Receiver<Delivery>,
@@ -218,11 +215,8 @@ impl Worker {
         state: &impl Fn(WorkerState) -> bool,
     ) -> Result<Self, EngineStartError> {
         let mut inspectors = BTreeMap::new();
-        let mut locators = BTreeMap::new();
-        for locator in plans.iter().filter_map(|plan| plan.locator.as_ref()) {
-            if !locators.contains_key(&locator.name) {
-                locators.insert(locator.name.clone(), located::load(locator)?);
-            }
+        for finder in plans.iter().filter_map(|plan| plan.finder.as_ref()) {
+            finder.prepare()?;
         }
         let set = &models.first.models;
         let of = set.iter().map(|model| &model.identity.sha256).collect::<BTreeSet<_>>().len();
@@ -242,7 +236,6 @@ impl Worker {
             order,
             trust: models.trust,
             inspectors,
-            locators,
             sets: vec![Arc::downgrade(&models.first)],
             deliveries: models.deliveries,
             retired: models.retired,
@@ -341,11 +334,8 @@ impl Worker {
         let Some((model, inspector)) = model.and_then(|model| Some((model, self.inspectors.get_mut(&model.identity.sha256)?))) else {
             return undecided(Reason::Internal, Some(frame));
         };
-        let locator = plan.locator.as_ref().and_then(|locator| self.locators.get(&locator.name));
-        if locator.is_none() && plan.locator.is_some() {
-            return undecided(Reason::Internal, Some(frame));
-        }
-        let attempt = catch_unwind(AssertUnwindSafe(|| look(inspector, locator, plan, frame)));
+        let begin_by = job.job.deadline.before(self.typical);
+        let attempt = catch_unwind(AssertUnwindSafe(|| look(inspector, plan, frame, begin_by)));
         let stamp = plan.stamp.and_then(|place| stamp::read(frame, place));
         let inspected = match attempt {
             Ok(Ok(inspection)) => judged(inspection, frame, &model.identity),
@@ -387,8 +377,8 @@ fn reason_of(error: &InspectError) -> Reason {
     }
 }
 
-/// Judges a part where it lies. Whatever is not looked at is told, with the reason.
-fn look(inspector: &mut Inspector, locator: Option<&Locator>, plan: &InspectionPlan, frame: &Frame) -> Result<Inspection, Reason> {
+/// Judges a part where it lies. Whatever is not looked at is told, with the reason. To be in time it must not wait for others after `begin_by`.
+fn look(inspector: &mut Inspector, plan: &InspectionPlan, frame: &Frame, begin_by: Nanos) -> Result<Inspection, Reason> {
     let refused = |reason: &Reason| {
         tracing::warn!(
             inspection = plan.name,
@@ -412,19 +402,23 @@ fn look(inspector: &mut Inspector, locator: Option<&Locator>, plan: &InspectionP
         return Err(Reason::FrameSize);
     }
     let drawn = plan.rules.placed(size, Whereabouts::AsDrawn).inspect_err(refused)?;
-    let Some(locator) = locator else {
+    let Some(finder) = &plan.finder else {
         return inspector.inspect_by(frame, &drawn).map_err(failed);
     };
     let started = flow::now();
-    let upright = located::upright(locator, frame, drawn.area.crop).map_err(|why| {
-        tracing::info!(inspection = plan.name, %why, "a part is not decidable");
-        if why == NotUpright::Frame {
-            Reason::FrameSize
-        } else {
-            Reason::NotLocated
-        }
-    })?;
-    let placed = plan.rules.placed(upright.size(), upright.whereabouts()).inspect_err(refused)?;
+    let found = finder.find(frame, begin_by).ok_or(Reason::Internal)?;
+    let upright = found
+        .and_then(|pose| located::upright(frame, drawn.area.crop, pose))
+        .map_err(|why| {
+            tracing::info!(inspection = plan.name, %why, "a part is not decidable");
+            if why == NotUpright::Frame {
+                Reason::FrameSize
+            } else {
+                Reason::NotLocated
+            }
+        })?;
+    let mut placed = plan.rules.placed(upright.size(), upright.whereabouts()).inspect_err(refused)?;
+    placed.scale = upright.scale(placed.scale);
     let located = flow::now().since(started);
     let mut inspection = inspector.inspect_by(&upright.frame, &placed).map_err(failed)?;
     inspection.findings = upright.in_frame(inspection.findings, plan.rules.scale);

@@ -5,11 +5,13 @@ use std::path::PathBuf;
 use crate::capture::Frame;
 use crate::config::locator::LocatorConfig;
 use crate::part::{Finding, Region};
+use crate::recipe::geometry::Point;
 use crate::recipe::measure::Scale;
-use crate::recipe::pose::{self, Whereabouts};
+use crate::recipe::pose::{Pose, Whereabouts};
+use crate::vision::Image;
 use crate::vision::decode::{DecodeError, read_image};
 use crate::vision::grey::GreyImage;
-use crate::vision::locator::{Locator, NotLocated, Pose, TeachError};
+use crate::vision::locator::{Locator, NotLocated, TeachError};
 use crate::vision::upright;
 
 /// Why a locator cannot be made ready.
@@ -64,24 +66,46 @@ pub struct Upright {
 /// # Errors
 /// When the file is no picture, or its region cannot be found again.
 pub fn load(config: &LocatorConfig) -> Result<Locator, LocatorError> {
-    let reference = read_image(&config.reference).map_err(|source| LocatorError::Reference {
+    learn(config, &read_reference(config)?)
+}
+
+/// Reads the reference.
+///
+/// # Errors
+/// When the file is no picture.
+pub fn read_reference(config: &LocatorConfig) -> Result<Image, LocatorError> {
+    read_image(&config.reference).map_err(|source| LocatorError::Reference {
         locator: config.name.clone(),
         source,
-    })?;
-    Locator::teach(&GreyImage::from_image(&reference), config.region, config.settings).map_err(|source| LocatorError::Teach {
+    })
+}
+
+/// Learns what to look for.
+///
+/// # Errors
+/// When the region cannot be found again.
+pub fn learn(config: &LocatorConfig, reference: &Image) -> Result<Locator, LocatorError> {
+    Locator::teach(&GreyImage::from_image(reference), config.region, config.settings).map_err(|source| LocatorError::Teach {
         locator: config.name.clone(),
         reference: config.reference.clone(),
         source,
     })
 }
 
-/// Finds the part and takes its region, which is given as it lies in the reference.
+/// Finds the part.
 ///
 /// # Errors
-/// When the part is not found, or reaches out of the frame.
-pub fn upright(locator: &Locator, frame: &Frame, region: Region) -> Result<Upright, NotUpright> {
+/// When it is not found.
+pub fn locate(locator: &Locator, frame: &Frame) -> Result<Pose, NotUpright> {
     let grey = GreyImage::from_frame(frame).ok_or(NotUpright::Frame)?;
-    let pose = locator.locate(&grey)?.pose;
+    Ok(locator.locate(&grey)?.pose)
+}
+
+/// Takes the region of a part that lies so; the region is given as it lies in the reference.
+///
+/// # Errors
+/// When it reaches out of the frame.
+pub fn upright(frame: &Frame, region: Region, pose: Pose) -> Result<Upright, NotUpright> {
     Ok(Upright {
         frame: upright::upright(frame, region, &pose).ok_or(NotUpright::OutOfFrame)?,
         pose,
@@ -98,11 +122,26 @@ impl Upright {
 
     /// Where what a recipe draws comes to lie in it: the region's corner is its own.
     pub fn whereabouts(&self) -> Whereabouts {
-        Whereabouts::Found(pose::Pose {
+        Whereabouts::Found(Pose {
             dx_px: -f64::from(self.region.x),
             dy_px: -f64::from(self.region.y),
-            angle_rad: 0.0,
+            ..Pose::default()
         })
+    }
+
+    /// The camera's scale for what is measured in it: it lies elsewhere in the frame.
+    pub fn scale(&self, scale: Option<Scale>) -> Option<Scale> {
+        let Region { x, y, .. } = self.region;
+        let (x, y) = (f64::from(x), f64::from(y));
+        // The region begins at (x, y) of the reference, so that is added first.
+        let pivot = Point::new(self.pose.pivot.x - x, self.pose.pivot.y - y);
+        let to_frame = Pose {
+            dx_px: self.pose.dx_px + x,
+            dy_px: self.pose.dy_px + y,
+            pivot,
+            ..self.pose
+        };
+        scale.map(|scale| scale.seen_through(to_frame))
     }
 
     /// What was found in it, in pixels of the whole frame, and measured there.
@@ -187,7 +226,8 @@ mod tests {
             width: 32,
             height: 32,
         };
-        let upright = upright(&locator, &frame(picture(17.0, -12.0)), region).unwrap();
+        let frame = frame(picture(17.0, -12.0));
+        let upright = upright(&frame, region, locate(&locator, &frame).unwrap()).unwrap();
         let still = picture(0.0, 0.0);
         for row in 0..32 {
             let expected = &still[(66 + row) * SIDE + 115..][..32];
@@ -221,11 +261,12 @@ mod tests {
             width: 32,
             height: 32,
         };
-        let blank = upright(&locator, &frame(vec![120; SIDE * SIDE]), region);
+        let blank = locate(&locator, &frame(vec![120; SIDE * SIDE]));
         assert!(matches!(blank, Err(NotUpright::NotLocated(_))), "{blank:?}");
-        let at_rim = upright(&locator, &frame(picture(-20.0, 0.0)), region);
+        let frame_at_rim = frame(picture(-20.0, 0.0));
+        let at_rim = upright(&frame_at_rim, region, locate(&locator, &frame_at_rim).unwrap());
         assert_eq!(at_rim.err(), Some(NotUpright::OutOfFrame));
-        let cut = upright(&locator, &frame(vec![120; 7]), region);
+        let cut = locate(&locator, &frame(vec![120; 7]));
         assert_eq!(cut.err(), Some(NotUpright::Frame));
         let lost = LocatorConfig {
             reference: folder.path().join("none.png"),

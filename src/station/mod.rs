@@ -16,7 +16,7 @@
 //! | `engines.rs` | worker threads that own the models |
 //! | `models.rs` | which models are in force, and by which a part is judged |
 //! | `model_loader.rs` | other models while the station runs: proven beside, exchanged between two parts |
-//! | `located.rs` | inspections whose region goes with the part |
+//! | `located.rs`, `part_finder.rs` | inspections whose region goes with the part; parts found once per frame |
 //! | `reporter.rs` | what a station prints |
 //! | `departures.rs` | which parts have left: printed and recorded |
 //! | `forwarding.rs` | the thread on which records go to the historian |
@@ -38,6 +38,7 @@ pub mod located;
 pub mod memory;
 pub mod model_loader;
 pub mod models;
+pub mod part_finder;
 pub mod probe;
 pub mod recording;
 pub mod recovery;

@@ -181,7 +181,7 @@ impl ModelLoader {
             in_force: Arc::default(),
         };
         let loader = Self {
-            configuration: config.text().to_owned(),
+            configuration: config.checksummed(),
             inspections: config
                 .recipes
                 .iter()

@@ -125,7 +125,7 @@ pub fn at_start(config: &StationConfig) -> Result<AtStart, StationError> {
     for (inspection, model) in config.inspections().zip(&models) {
         check_rules(inspection, model)?;
     }
-    let set = ModelSet::new(config.text(), models);
+    let set = ModelSet::new(&config.checksummed(), models);
     let configured: Vec<(&str, &Path)> = config
         .inspections()
         .map(|inspection| (inspection.name.as_str(), inspection.model.as_path()))

@@ -2,6 +2,8 @@
 //!
 //! Coordinates are those of OpenCV: the centre of the first pixel is (0, 0), x to the right, y down.
 
+use std::ops::Range;
+
 use super::Image;
 use crate::capture::{Frame, PixelFormat};
 
@@ -66,13 +68,43 @@ impl GreyImage {
 
     /// The luma between pixels, bilinear; the rim goes on outside.
     pub fn sample(&self, x: f64, y: f64) -> f64 {
+        let between = |a: u8, b: u8, share: f64| f64::from(a) + share * (f64::from(b) - f64::from(a));
+        if x >= 0.0 && y >= 0.0 {
+            // Nearly all places are inside, where nothing needs to be held back at the rim.
+            let (left, top) = (x as usize, y as usize);
+            let (right_share, bottom_share) = (x - left as f64, y - top as f64);
+            let pair = |row: usize| {
+                let start = row.checked_mul(self.width)?.checked_add(left)?;
+                self.luma.get(start..start.checked_add(2)?)
+            };
+            if left + 1 < self.width
+                && let (Some(upper), Some(lower)) = (pair(top), pair(top + 1))
+            {
+                let (upper, lower) = (between(upper[0], upper[1], right_share), between(lower[0], lower[1], right_share));
+                return upper + bottom_share * (lower - upper);
+            }
+        }
         let (left, top) = (x.floor(), y.floor());
         let (right_share, bottom_share) = (x - left, y - top);
         let (left, top) = (left as isize, top as isize);
-        let between = |a: u8, b: u8, share: f64| f64::from(a) + share * (f64::from(b) - f64::from(a));
         let upper = between(self.at(left, top), self.at(left + 1, top), right_share);
         let lower = between(self.at(left, top + 1), self.at(left + 1, top + 1), right_share);
         upper + bottom_share * (lower - upper)
+    }
+
+    /// A part of the picture; of ranges that reach beyond it, what lies inside.
+    pub fn cropped(&self, columns: Range<usize>, rows: Range<usize>) -> Self {
+        let (right, bottom) = (columns.end.min(self.width), rows.end.min(self.height));
+        let (left, top) = (columns.start.min(right), rows.start.min(bottom));
+        let mut luma = Vec::with_capacity((right - left) * (bottom - top));
+        for row in self.luma.chunks_exact(self.width.max(1)).take(bottom).skip(top) {
+            luma.extend_from_slice(&row[left..right]);
+        }
+        Self {
+            width: right - left,
+            height: bottom - top,
+            luma,
+        }
     }
 
     /// The picture at half its size: means of 2 x 2 pixels; an odd last row or column is left out. `None` below 2 pixels a side.

@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
-use super::locator::Pose;
 use crate::capture::{Frame, PixelFormat, Plane};
 use crate::part::{Finding, Region};
+use crate::recipe::geometry::{Point, Rect};
+use crate::recipe::measure::box_of;
+use crate::recipe::pose::Pose;
 
 /// How far a corner of the region may lie outside of the frame, pixels: rounding, no missing picture.
 const BEYOND_PX: f64 = 1.0;
@@ -35,8 +37,8 @@ impl Samples {
     }
 
     /// The sample at a place of the frame, in pixels, bilinear; the rim goes on outside.
-    fn at(&self, bytes: &[u8], [x, y]: [f64; 2]) -> Option<u8> {
-        let place = |place: f64, pixels: f64, count: usize| ((place + 0.5) / pixels - 0.5).clamp(0.0, count as f64 - 1.0);
+    fn at(&self, bytes: &[u8], Point { x, y }: Point) -> Option<u8> {
+        let place = |place: f64, pixels: f64, count: usize| (place / pixels - 0.5).clamp(0.0, count as f64 - 1.0);
         let (x, y) = (place(x, self.pixels[0], self.columns), place(y, self.pixels[1], self.rows));
         let (left, top) = (x as usize, y as usize);
         let (right, bottom) = ((left + 1).min(self.columns - 1), (top + 1).min(self.rows - 1));
@@ -54,13 +56,14 @@ impl Samples {
 /// other formats become I420. `None` where the region lies partly outside of the frame, or the frame's bytes do not fit its size.
 pub fn upright(frame: &Frame, region: Region, pose: &Pose) -> Option<Frame> {
     let (width, height) = (f64::from(frame.width), f64::from(frame.height));
-    let is_seen = |[x, y]: [f64; 2]| {
-        (-0.5 - BEYOND_PX..=width - 0.5 + BEYOND_PX).contains(&x) && (-0.5 - BEYOND_PX..=height - 0.5 + BEYOND_PX).contains(&y)
-    };
+    let is_seen = |Point { x, y }: Point| (-BEYOND_PX..=width + BEYOND_PX).contains(&x) && (-BEYOND_PX..=height + BEYOND_PX).contains(&y);
     if !frame.is_whole()
         || frame.width == 0
         || frame.height == 0
-        || !corners(region).into_iter().all(|corner| is_seen(pose.to_frame(corner)))
+        || !Rect::from(region)
+            .corners()
+            .into_iter()
+            .all(|corner| is_seen(pose.to_frame(corner)))
     {
         return None;
     }
@@ -108,8 +111,8 @@ pub fn upright(frame: &Frame, region: Region, pose: &Pose) -> Option<Frame> {
         let scale = if number == 0 { 1.0 } else { 2.0 };
         for row in 0..rows {
             for column in 0..stride / channels.len() {
-                let place = |origin: u32, index: usize| f64::from(origin) + (index as f64 + 0.5) * scale - 0.5;
-                let at = pose.to_frame([place(region.x, column), place(region.y, row)]);
+                let place = |origin: u32, index: usize| f64::from(origin) + (index as f64 + 0.5) * scale;
+                let at = pose.to_frame(Point::new(place(region.x, column), place(region.y, row)));
                 for channel in channels {
                     pixels.push(channel.at(bytes, at)?);
                 }
@@ -126,33 +129,24 @@ pub fn upright(frame: &Frame, region: Region, pose: &Pose) -> Option<Frame> {
     })
 }
 
-/// The outer corners of a region; pixels have their centres at whole numbers.
-fn corners(region: Region) -> [[f64; 2]; 4] {
-    let (left, top) = (f64::from(region.x) - 0.5, f64::from(region.y) - 0.5);
-    let (right, bottom) = (left + f64::from(region.width), top + f64::from(region.height));
-    [[left, top], [right, top], [right, bottom], [left, bottom]]
-}
-
 /// A finding of the upright region, in pixels of the frame: the rectangle around it as it lies there. Its area stays that of the finding.
 pub fn in_frame(finding: Finding, region: Region, pose: &Pose, (width, height): (u32, u32)) -> Finding {
-    let found = Region {
-        x: region.x.saturating_add(finding.x),
-        y: region.y.saturating_add(finding.y),
-        width: finding.width,
-        height: finding.height,
-    };
-    let corners = corners(found).map(|corner| pose.to_frame(corner));
-    let span = |axis: usize, side: u32| {
-        let places = corners.map(|corner| corner[axis] + 0.5);
+    let found = box_of(&finding);
+    let (right, down) = (f64::from(region.x), f64::from(region.y));
+    let corners = found
+        .corners()
+        .map(|corner| pose.to_frame(Point::new(corner.x + right, corner.y + down)));
+    let span = |of: fn(&Point) -> f64, side: u32| {
+        let places = corners.iter().map(of);
         let first = places
-            .into_iter()
+            .clone()
             .fold(f64::INFINITY, f64::min)
             .round()
             .clamp(0.0, f64::from(side) - 1.0);
-        let last = places.into_iter().fold(0.0, f64::max).round().clamp(first + 1.0, f64::from(side));
+        let last = places.fold(0.0, f64::max).round().clamp(first + 1.0, f64::from(side));
         (first as u32, (last - first) as u32)
     };
-    let ((x, width), (y, height)) = (span(0, width.max(1)), span(1, height.max(1)));
+    let ((x, width), (y, height)) = (span(|at| at.x, width.max(1)), span(|at| at.y, height.max(1)));
     Finding {
         x,
         y,
@@ -209,7 +203,7 @@ mod tests {
             dx_px,
             dy_px,
             angle_rad: f64::to_radians(degrees),
-            about_px: [31.5, 31.5],
+            pivot: Point::new(32.0, 32.0),
         }
     }
 
@@ -228,7 +222,8 @@ mod tests {
             assert_eq!((upright.width, upright.height, upright.counter), (21, 15, Some(3)), "{format:?}");
             assert!(upright.is_whole(), "{format:?}");
             for (x, y) in [(0, 0), (20, 14), (7, 11)] {
-                let [in_x, in_y] = pose.to_frame([f64::from(REGION.x + x), f64::from(REGION.y + y)]);
+                let seen = pose.to_frame(Point::new(f64::from(REGION.x + x) + 0.5, f64::from(REGION.y + y) + 0.5));
+                let (in_x, in_y) = (seen.x - 0.5, seen.y - 0.5);
                 let step = if matches!(format, PixelFormat::Rgb | PixelFormat::Bgr) {
                     3
                 } else {
@@ -269,7 +264,7 @@ mod tests {
             (shifted.x, shifted.y, shifted.width, shifted.height, shifted.area_px),
             (32, 22, 4, 2, 7)
         );
-        // A quarter turn clockwise about (31.5, 31.5): (x, y) goes to (63 - y, x).
+        // A quarter turn clockwise about the middle: the edge (x, y) goes to (64 - y, x).
         let turned = in_frame(finding.clone(), REGION, &pose(0.0, 0.0, 90.0), (SIDE, SIDE));
         assert_eq!((turned.x, turned.y, turned.width, turned.height), (35, 22, 2, 4));
         let outside = in_frame(finding, REGION, &pose(1000.0, 0.0, 0.0), (SIDE, SIDE));

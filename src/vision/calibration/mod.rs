@@ -33,7 +33,7 @@ use lens::Lens;
 pub type Point = [f64; 2];
 
 /// A camera whose pixels mean millimetres of one plane.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Calibration {
     /// Size of the pictures it holds for, pixels.
     pub size_px: [u32; 2],

@@ -1,38 +1,48 @@
 //! Where the part lies in the frame: its shift and rotation against a picture that was taught. Pure.
 //!
-//! By the shape of edges: how well the directions of brightness gradients agree (C. Steger, "Occlusion, clutter, and illumination invariant
+//! Either by the shape of edges ([`Kind::Edges`]): how well the directions of brightness gradients agree (C. Steger, "Occlusion, clutter, and illumination invariant
 //! object recognition", ISPRS 2002). Only directions count, so brighter or darker light changes nothing, and a part that is covered by a third
 //! loses a third of its score. The search goes from coarse to fine, then every edge is measured along its normal and the pose that fits all of
-//! them best is taken (least squares, as in the same paper).
+//! them best is taken (least squares, as in the same paper). Or by brightness, pixel by pixel ([`Kind::Template`]): for prints and textures whose
+//! edges are soft or too many. The search is the same, the exact pose is the top of the correlation.
 //!
 //! | file | what it does |
 //! |---|---|
 //! | `gradient.rs` | directions of gradients, per level of the pyramid |
 //! | `shape.rs` | edges of the reference |
-//! | `search.rs` | from coarse to fine |
-//! | `refine.rs` | to a fraction of a pixel |
+//! | `template.rs` | the reference pixel by pixel |
+//! | `search.rs` | either of them, from coarse to fine |
+//! | `refine.rs` | edges to a fraction of a pixel |
 //!
-//! Points are those of OpenCV: the centre of the first pixel is (0, 0), x to the right, y down. Angles turn from x to y: clockwise as seen.
+//! Points in these files are those of OpenCV: the centre of the first pixel is (0, 0), x to the right, y down. A [`Pose`], which all others see,
+//! counts from the edges of pixels, as recipes do. Angles turn from x to y: clockwise as seen.
 
 mod gradient;
 mod refine;
 mod search;
 mod shape;
+mod template;
 #[cfg(test)]
 mod tests;
 
 use crate::part::Region;
+use crate::recipe::geometry as place;
+use crate::recipe::pose::Pose;
 use crate::vision::grey::GreyImage;
 
 use refine::refined;
-use search::{Candidate, Search};
+use search::{Candidate, Pattern, Search};
 use shape::Shape;
+use template::Template;
 
 /// A place, x and y, pixels.
 pub type Point = [f64; 2];
 
 /// Halvings of the picture at most.
 const LEVELS_MAX: usize = 5;
+
+/// Shortest side of a region at the coarsest level, pixels.
+const SIDE_MIN: u32 = 12;
 
 /// Shortest side of a region that can be taught, pixels.
 pub const SIDE_PX_MIN: u32 = 24;
@@ -49,20 +59,46 @@ const SAME_PLACE_PX: f64 = 8.0;
 /// ... and what is turned by less than this against it, radians (6 degrees).
 const SAME_ANGLE_RAD: f64 = 0.105;
 
+/// What of a part is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Kind {
+    /// The directions of its edges.
+    #[default]
+    Edges,
+    /// Its brightness, pixel by pixel.
+    Template,
+}
+
+impl Kind {
+    /// Every kind.
+    pub const ALL: [Self; 2] = [Self::Edges, Self::Template];
+
+    /// Its name in station.toml.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Edges => "edges",
+            Self::Template => "template",
+        }
+    }
+}
+
 /// How the part is searched for.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Settings {
+    /// By what.
+    pub kind: Kind,
     /// How far it may be shifted to each side, pixels, up to [`SHIFT_PX_MAX`].
     pub shift_px_max: f64,
     /// How far it may be turned either way, degrees, up to 180.
     pub angle_deg_max: f64,
-    /// Score from which it is found, above 0, at most 1: about the share of its edges that are seen.
+    /// Score from which it is found, above 0, at most 1: about the share of its edges that are seen, or the correlation.
     pub score_min: f64,
 }
 
 impl Default for Settings {
     fn default() -> Self {
         Self {
+            kind: Kind::Edges,
             shift_px_max: 64.0,
             angle_deg_max: 15.0,
             score_min: 0.6,
@@ -70,43 +106,12 @@ impl Default for Settings {
     }
 }
 
-/// How a part lies, against the reference.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Pose {
-    /// To the right, pixels.
-    pub dx_px: f64,
-    /// Down, pixels.
-    pub dy_px: f64,
-    /// Turned about the middle of the taught region, clockwise as seen, radians.
-    pub angle_rad: f64,
-    /// The middle of the taught region, in the reference.
-    pub about_px: Point,
-}
-
-impl Pose {
-    /// Where a point of the reference lies in the frame.
-    pub fn to_frame(&self, [x, y]: Point) -> Point {
-        let (sin, cos) = self.angle_rad.sin_cos();
-        let [about_x, about_y] = self.about_px;
-        let (x, y) = (x - about_x, y - about_y);
-        [about_x + self.dx_px + cos * x - sin * y, about_y + self.dy_px + sin * x + cos * y]
-    }
-
-    /// Where a point of the frame lies in the reference.
-    pub fn to_reference(&self, [x, y]: Point) -> Point {
-        let (sin, cos) = self.angle_rad.sin_cos();
-        let [about_x, about_y] = self.about_px;
-        let (x, y) = (x - about_x - self.dx_px, y - about_y - self.dy_px);
-        [about_x + cos * x + sin * y, about_y - sin * x + cos * y]
-    }
-}
-
 /// A part that was found.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Located {
-    /// How it lies.
+    /// How it lies, against the reference; turned about the middle of the taught region.
     pub pose: Pose,
-    /// How well its edges agree with the reference, at most 1.
+    /// How well it agrees with the reference, at most 1.
     pub score: f64,
 }
 
@@ -172,6 +177,17 @@ pub enum TeachError {
         /// Points needed.
         needed: usize,
     },
+    /// Nothing in it that is brighter or darker.
+    #[error(
+        "failed to teach the locator: the brightness of its region varies by {found:.1} levels (standard deviation), {needed:.0} are needed; \
+         choose one with print, holes or an outline"
+    )]
+    Plain {
+        /// The deviation found, levels.
+        found: f64,
+        /// What is needed.
+        needed: f64,
+    },
     /// The region looks like itself elsewhere.
     #[error(
         "failed to teach the locator: its region looks nearly the same {distance_px:.0} px and {angle_deg:.0} degrees away (score {rival_score:.2}); \
@@ -207,10 +223,17 @@ pub enum TeachError {
     Settings,
 }
 
+/// What a part looks like.
+#[derive(Debug, Clone)]
+enum Look {
+    Edges(Shape),
+    Template(Template),
+}
+
 /// A part that can be found again.
 #[derive(Debug, Clone)]
 pub struct Locator {
-    shape: Shape,
+    look: Look,
     search: Search,
     settings: Settings,
 }
@@ -225,6 +248,7 @@ impl Locator {
             shift_px_max,
             angle_deg_max,
             score_min,
+            kind,
         } = settings;
         let in_range = (0.0..=SHIFT_PX_MAX).contains(&shift_px_max) && (0.0..=180.0).contains(&angle_deg_max);
         let is_score = score_min > 0.0 && score_min <= 1.0;
@@ -236,9 +260,19 @@ impl Locator {
         if !fits || region.width < SIDE_PX_MIN || region.height < SIDE_PX_MIN {
             return Err(TeachError::Region { region, width, height });
         }
-        let shape = Shape::of(reference, region)?;
-        let search = Search::new(&shape, settings)?;
-        let locator = Self { shape, search, settings };
+        let (look, search) = match kind {
+            Kind::Edges => {
+                let shape = Shape::of(reference, region)?;
+                let search = Search::new(&shape, settings)?;
+                (Look::Edges(shape), search)
+            }
+            Kind::Template => {
+                let template = Template::of(reference, region)?;
+                let search = Search::new(&template, settings)?;
+                (Look::Template(template), search)
+            }
+        };
+        let locator = Self { look, search, settings };
         match locator.locate(reference) {
             Err(NotLocated::Ambiguous {
                 rival_score,
@@ -259,9 +293,18 @@ impl Locator {
     /// # Errors
     /// When nothing looks enough like it, or more than one place does.
     pub fn locate(&self, frame: &GreyImage) -> Result<Located, NotLocated> {
+        let turns = self.settings.angle_deg_max > 0.0;
+        match &self.look {
+            Look::Edges(shape) => self.located(shape, frame, |rough| refined(shape, frame, rough, turns)),
+            Look::Template(template) => self.located(template, frame, |rough| template.refined(frame, rough, turns)),
+        }
+    }
+
+    /// Where it lies, the last fraction of a pixel by `refined`.
+    fn located<P: Pattern>(&self, pattern: &P, frame: &GreyImage, refined: impl Fn(Candidate) -> Candidate) -> Result<Located, NotLocated> {
         let score_min = self.settings.score_min;
         let unlike = |best_score: f64| NotLocated::Unlike { best_score, score_min };
-        let places = self.search.places(&self.shape, frame);
+        let places = self.search.places(pattern, frame);
         let best = *places.first().ok_or(unlike(0.0))?;
         if best.score < score_min {
             return Err(unlike(best.score));
@@ -277,17 +320,25 @@ impl Locator {
                 angle_deg: turn(&best, rival).to_degrees(),
             });
         }
-        let exact = refined(&self.shape, frame, best, self.settings.angle_deg_max > 0.0);
+        let exact = refined(best);
+        let [x, y] = pattern.middle();
         Ok(Located {
             pose: Pose {
-                dx_px: exact.x - self.shape.middle[0],
-                dy_px: exact.y - self.shape.middle[1],
+                dx_px: exact.x - x,
+                dy_px: exact.y - y,
                 angle_rad: exact.angle,
-                about_px: self.shape.middle,
+                // Poses count from edges of pixels, the search from their centres.
+                pivot: place::Point::new(x + 0.5, y + 0.5),
             },
             score: best.score,
         })
     }
+}
+
+/// The middle of a region: between its outermost pixels.
+fn middle_of(region: Region) -> Point {
+    let middle = |first: u32, count: u32| f64::from(first) + (f64::from(count) - 1.0) / 2.0;
+    [middle(region.x, region.width), middle(region.y, region.height)]
 }
 
 fn distance(a: &Candidate, b: &Candidate) -> f64 {

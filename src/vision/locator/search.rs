@@ -1,11 +1,9 @@
 //! From coarse to fine: all places and angles at the coarsest level, then only around the best of them, twice as finely with each level.
 
-use super::gradient::Directions;
-use super::shape::{EdgePoint, Shape, at_level, at_whole};
-use super::{Settings, TeachError};
+use super::{Point, Settings, TeachError};
 use crate::vision::grey::GreyImage;
 
-/// Comparisons of a gradient at the coarsest level at most: some 50 ms.
+/// Comparisons of a point at the coarsest level at most: some 50 ms.
 const STEPS_MAX: usize = 40_000_000;
 
 /// Places that are followed down at most, the best.
@@ -33,7 +31,53 @@ pub(super) struct Candidate {
     pub(super) score: f64,
 }
 
-/// How a shape is searched for.
+/// How deep a valley must be between two places of their own, as a share of the lower one's score.
+const VALLEY: f64 = 0.02;
+
+/// Places between two in which a valley is looked for.
+const WAY_STEPS: usize = 8;
+
+/// What is searched for, in a pyramid of pictures each half as large as the one before; level 0 is the whole picture.
+pub(super) trait Pattern {
+    /// Whether the score falls slowly around the part: a place on the slope may then score nearly as well as the top.
+    const HILLS_ARE_BROAD: bool;
+    /// Share of the best's score that a place must have at a coarse level to be followed down.
+    const FOLLOWED_SHARE: f64;
+
+    /// What is made of a frame's picture at a level, to compare with.
+    type Picture;
+    /// The pattern at an angle, fit for pictures of one size.
+    type Turned;
+
+    /// What it turns about, in the whole reference.
+    fn middle(&self) -> Point;
+    /// How many levels it has, at least 1.
+    fn levels(&self) -> usize;
+    /// How far its farthest point is from the middle, in pixels of a level; at least 1.
+    fn radius(&self, level: usize) -> f64;
+    /// How many points are compared.
+    fn points(&self, level: usize) -> usize;
+    /// A frame at a level.
+    fn picture(&self, level: usize, image: &GreyImage) -> Self::Picture;
+    /// The pattern at an angle, radians.
+    fn turned(&self, level: usize, angle: f64, picture: &Self::Picture) -> Self::Turned;
+    /// How much the picture looks like it where its middle is at a pixel: at most 1.
+    fn score(turned: &Self::Turned, picture: &Self::Picture, x: i32, y: i32) -> f32;
+}
+
+/// From a place in the whole picture to one in a level: the centres of its pixels lie between those of the level above.
+pub(super) fn at_level(place: f64, level: usize) -> f64 {
+    let scale = f64::from(1_u32 << level);
+    (place + 0.5) / scale - 0.5
+}
+
+/// The other way.
+pub(super) fn at_whole(place: f64, level: usize) -> f64 {
+    let scale = f64::from(1_u32 << level);
+    (place + 0.5) * scale - 0.5
+}
+
+/// How a pattern is searched for.
 #[derive(Debug, Clone)]
 pub(super) struct Search {
     settings: Settings,
@@ -45,21 +89,15 @@ pub(super) struct Search {
 }
 
 /// The angle that moves the farthest point by a pixel.
-fn step_of(shape: &Shape, level: usize) -> f64 {
-    1.0 / shape.levels[level].radius
-}
-
-/// A point turned: its whole pixels, and its direction.
-fn turned(point: &EdgePoint, (sin, cos): (f32, f32)) -> ([i32; 2], [f32; 2]) {
-    let turn = |[x, y]: [f32; 2]| [cos * x - sin * y, sin * x + cos * y];
-    (turn(point.at).map(|place| place.round() as i32), turn(point.towards))
+pub(super) fn step_of(pattern: &impl Pattern, level: usize) -> f64 {
+    1.0 / pattern.radius(level)
 }
 
 impl Search {
-    pub(super) fn new(shape: &Shape, settings: Settings) -> Result<Self, TeachError> {
-        let top = shape.levels.len() - 1;
+    pub(super) fn new(pattern: &impl Pattern, settings: Settings) -> Result<Self, TeachError> {
+        let top = pattern.levels() - 1;
         let widest = settings.angle_deg_max.to_radians();
-        let each_way = (widest / step_of(shape, top)).ceil() as i32;
+        let each_way = (widest / step_of(pattern, top)).ceil() as i32;
         let angles: Vec<f64> = (-each_way..=each_way)
             .map(|index| {
                 if each_way == 0 {
@@ -71,7 +109,7 @@ impl Search {
             .collect();
         let reach = (settings.shift_px_max / f64::from(1_u32 << top)).ceil() as i32;
         let across = 2 * reach as usize + 1;
-        let steps = across * across * angles.len() * shape.levels[top].points.len();
+        let steps = across * across * angles.len() * pattern.points(top);
         if steps > STEPS_MAX {
             return Err(TeachError::TooWide {
                 shift_px_max: settings.shift_px_max,
@@ -88,9 +126,9 @@ impl Search {
         })
     }
 
-    /// Places that look like the shape, the best first. There is one at least unless the frame is too small for any.
-    pub(super) fn places(&self, shape: &Shape, frame: &GreyImage) -> Vec<Candidate> {
-        let (crop, origin) = self.crop(shape, frame);
+    /// Places that look like the pattern, the best first. There is one at least unless the frame is too small for any.
+    pub(super) fn places<P: Pattern>(&self, pattern: &P, frame: &GreyImage) -> Vec<Candidate> {
+        let (crop, origin) = self.crop(pattern, frame);
         let mut pictures = vec![crop];
         for _ in 0..self.top {
             let Some(half) = pictures.last().and_then(GreyImage::halved) else {
@@ -98,30 +136,33 @@ impl Search {
             };
             pictures.push(half);
         }
-        let directions = |level: usize| {
-            let margin = shape.levels[level].radius.ceil() as usize + 2;
-            Directions::of(&pictures[level], shape.levels[level].least, margin)
-        };
-        let middle = [shape.middle[0] - origin[0] as f64, shape.middle[1] - origin[1] as f64];
-        let mut found = self.coarse(shape, middle, &directions(self.top));
+        let [middle_x, middle_y] = pattern.middle();
+        let middle = [middle_x - origin[0] as f64, middle_y - origin[1] as f64];
+        let mut found = self.coarse(pattern, middle, &pattern.picture(self.top, &pictures[self.top]));
         let finest = FINEST.min(self.top);
         for level in (finest..=self.top).rev() {
-            let directions = directions(level);
+            let picture = pattern.picture(level, &pictures[level]);
             for candidate in &mut found {
-                *candidate = self.finer(shape, &directions, level, *candidate);
+                *candidate = self.finer(pattern, &picture, level, *candidate);
             }
             if level == finest {
                 for candidate in &mut found {
-                    *candidate = self.climbed(shape, &directions, level, *candidate);
+                    *candidate = self.climbed(pattern, &picture, level, *candidate);
                 }
             }
             found.sort_by(|a, b| b.score.total_cmp(&a.score));
+            if P::HILLS_ARE_BROAD {
+                merge(pattern, level, &mut found);
+                if level == finest {
+                    found = on_tops(pattern, &picture, level, found);
+                }
+            }
             let best = found.first().map_or(0.0, |best| best.score);
             let mut rank = 0;
             found.retain(|candidate| {
                 rank += 1;
                 // The best stays, so that it can be told how good it was.
-                rank == 1 || candidate.score >= COARSE_SHARE * best.max(self.settings.score_min)
+                rank == 1 || candidate.score >= (COARSE_SHARE * self.settings.score_min).max(P::FOLLOWED_SHARE * best)
             });
         }
         let (x, y) = (origin[0] as f64, origin[1] as f64);
@@ -140,36 +181,28 @@ impl Search {
     }
 
     /// What of the frame the search can reach, and where that begins; whole pixels of the coarsest level.
-    fn crop(&self, shape: &Shape, frame: &GreyImage) -> (GreyImage, [usize; 2]) {
+    fn crop(&self, pattern: &impl Pattern, frame: &GreyImage) -> (GreyImage, [usize; 2]) {
         let grain = 1_usize << self.top;
-        let around = shape.levels[0].radius + self.settings.shift_px_max + 4.0 * grain as f64;
+        let around = pattern.radius(0) + self.settings.shift_px_max + 4.0 * grain as f64;
         let range = |middle: f64, side: usize| {
             let first = (middle - around).max(0.0) as usize / grain * grain;
             let last = ((middle + around).max(0.0).ceil() as usize).min(side);
             (first.min(last), last)
         };
-        let (left, right) = range(shape.middle[0], frame.width);
-        let (top, bottom) = range(shape.middle[1], frame.height);
-        let rows = frame.luma.chunks_exact(frame.width.max(1)).take(bottom).skip(top);
-        let luma = rows.flat_map(|row| &row[left..right]).copied().collect();
-        let crop = GreyImage {
-            width: right - left,
-            height: bottom - top,
-            luma,
-        };
-        (crop, [left, top])
+        let (left, right) = range(pattern.middle()[0], frame.width);
+        let (top, bottom) = range(pattern.middle()[1], frame.height);
+        (frame.cropped(left..right, top..bottom), [left, top])
     }
 
     /// The best places of the coarsest level, in pixels of the crop.
-    fn coarse(&self, shape: &Shape, middle: [f64; 2], directions: &Directions) -> Vec<Candidate> {
-        let level = &shape.levels[self.top];
+    fn coarse<P: Pattern>(&self, pattern: &P, middle: Point, picture: &P::Picture) -> Vec<Candidate> {
         let centre = middle.map(|place| at_level(place, self.top).round() as i32);
         let across = 2 * self.reach + 1;
         let mut scores = Vec::with_capacity(self.angles.len() * (across * across) as usize);
         for angle in &self.angles {
-            let at_angle = Turned::new(&level.points, *angle, directions);
+            let at_angle = pattern.turned(self.top, *angle, picture);
             for dy in -self.reach..=self.reach {
-                scores.extend((-self.reach..=self.reach).map(|dx| at_angle.score(directions, centre[0] + dx, centre[1] + dy)));
+                scores.extend((-self.reach..=self.reach).map(|dx| P::score(&at_angle, picture, centre[0] + dx, centre[1] + dy)));
             }
         }
         let mut order: Vec<u32> = (0..scores.len() as u32).collect();
@@ -185,6 +218,20 @@ impl Search {
                 index / (across * across),
             ]
         };
+        if P::HILLS_ARE_BROAD {
+            // Else the places around the best one would leave no room for others.
+            let turns = self.angles.len() as i32;
+            let inside = |[dx, dy, turn]: [i32; 3]| dx.abs() <= self.reach && dy.abs() <= self.reach && (0..turns).contains(&turn);
+            let index_of = |[dx, dy, turn]: [i32; 3]| ((turn * across + dy + self.reach) * across + dx + self.reach) as usize;
+            let is_top = |index: u32| {
+                let [x, y, turn] = place(index);
+                let around = (0..27).map(|beside| [x + beside % 3 - 1, y + beside / 3 % 3 - 1, turn + beside / 9 - 1]);
+                around
+                    .filter(|beside| inside(*beside))
+                    .all(|beside| scores[index_of(beside)] <= scores[index as usize])
+            };
+            order.retain(|index| is_top(*index));
+        }
         let mut peaks: Vec<[i32; 3]> = Vec::new();
         let mut found = Vec::new();
         for index in order {
@@ -210,10 +257,10 @@ impl Search {
     }
 
     /// The top of the hill that a place lies on: the flank of a peak is no place of its own.
-    fn climbed(&self, shape: &Shape, directions: &Directions, level: usize, from: Candidate) -> Candidate {
+    fn climbed<P: Pattern>(&self, pattern: &P, picture: &P::Picture, level: usize, from: Candidate) -> Candidate {
         let mut best = from;
         for _ in 0..CLIMB_MAX {
-            let next = self.finer(shape, directions, level, best);
+            let next = self.finer(pattern, picture, level, best);
             if next.score <= best.score {
                 break;
             }
@@ -223,8 +270,8 @@ impl Search {
     }
 
     /// The best place within two pixels and two steps of the angle at a level.
-    fn finer(&self, shape: &Shape, directions: &Directions, level: usize, from: Candidate) -> Candidate {
-        let step = step_of(shape, level);
+    fn finer<P: Pattern>(&self, pattern: &P, picture: &P::Picture, level: usize, from: Candidate) -> Candidate {
+        let step = step_of(pattern, level);
         // Around the outermost angle there is as much to look at as around any other.
         let widest = match self.settings.angle_deg_max.to_radians() {
             widest if widest > 0.0 => widest + step,
@@ -240,10 +287,10 @@ impl Search {
             if turn != 0 && angle.abs() > widest {
                 continue;
             }
-            let at_angle = Turned::new(&shape.levels[level].points, angle, directions);
+            let at_angle = pattern.turned(level, angle, picture);
             for dy in -2..=2 {
                 for dx in -2..=2 {
-                    let score = f64::from(at_angle.score(directions, x + dx, y + dy));
+                    let score = f64::from(P::score(&at_angle, picture, x + dx, y + dy));
                     if score > best.score {
                         best = Candidate {
                             x: at_whole(f64::from(x + dx), level),
@@ -259,32 +306,36 @@ impl Search {
     }
 }
 
-/// A shape at an angle, its points as distances in the memory of directions.
-struct Turned {
-    points: Vec<(isize, [f32; 2])>,
-}
-
-impl Turned {
-    fn new(points: &[EdgePoint], angle: f64, directions: &Directions) -> Self {
-        let turn = (angle.sin() as f32, angle.cos() as f32);
-        let place = |point: &EdgePoint| {
-            let ([x, y], towards) = turned(point, turn);
-            // A point that reaches beyond the margin would be seen in another row.
-            let margin = directions.margin() as i32;
-            (x.abs() <= margin && y.abs() <= margin).then(|| (directions.offset(x, y), towards))
-        };
-        Self {
-            points: points.iter().filter_map(place).collect(),
+/// Keeps the best of places that came to lie together.
+fn merge(pattern: &impl Pattern, level: usize, found: &mut Vec<Candidate>) {
+    let (near_px, near_rad) = (2.0 * f64::from(1_u32 << level), 2.0 * step_of(pattern, level));
+    let mut apart: Vec<Candidate> = Vec::with_capacity(found.len());
+    for candidate in found.drain(..) {
+        let is_near = |other: &Candidate| super::distance(other, &candidate) <= near_px && super::turn(other, &candidate) <= near_rad;
+        if !apart.iter().any(is_near) {
+            apart.push(candidate);
         }
     }
+    *found = apart;
+}
 
-    /// How well the directions agree where the middle is at a pixel: the mean of their products.
-    fn score(&self, directions: &Directions, x: i32, y: i32) -> f32 {
-        let Some(middle) = directions.index(x, y) else { return 0.0 };
-        let agreement = |(offset, towards): &(isize, [f32; 2])| {
-            let [dx, dy] = directions.at(middle.wrapping_add_signed(*offset));
-            dx * towards[0] + dy * towards[1]
+/// Without places on the slope of a better one: from there it only goes uphill. Where a place is as good as the better one, it stays all the same.
+fn on_tops<P: Pattern>(pattern: &P, picture: &P::Picture, level: usize, found: Vec<Candidate>) -> Vec<Candidate> {
+    let score = |from: &Candidate, to: &Candidate, share: f64| {
+        let between = |a: f64, b: f64| a + share * (b - a);
+        let turned = pattern.turned(level, between(from.angle, to.angle), picture);
+        let pixel = |a: f64, b: f64| at_level(between(a, b), level).round() as i32;
+        f64::from(P::score(&turned, picture, pixel(from.x, to.x), pixel(from.y, to.y)))
+    };
+    let mut tops: Vec<Candidate> = Vec::with_capacity(found.len());
+    for candidate in found {
+        let is_slope_of = |top: &Candidate| {
+            let way = (1..WAY_STEPS).map(|step| score(&candidate, top, step as f64 / WAY_STEPS as f64));
+            candidate.score < (1.0 - VALLEY / 2.0) * top.score && way.fold(f64::INFINITY, f64::min) > (1.0 - VALLEY) * candidate.score
         };
-        self.points.iter().map(agreement).sum::<f32>() / self.points.len().max(1) as f32
+        if !tops.iter().any(is_slope_of) {
+            tops.push(candidate);
+        }
     }
+    tops
 }

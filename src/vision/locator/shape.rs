@@ -1,8 +1,9 @@
 //! Edges of the reference: where the gradient is strongest along its own direction.
 
-use super::gradient::gradient;
+use super::gradient::{Directions, gradient};
 use super::refine::edge_along;
-use super::{LEVELS_MAX, Point, TeachError};
+use super::search::{Pattern, at_level};
+use super::{LEVELS_MAX, Point, SIDE_MIN, TeachError, middle_of};
 use crate::part::Region;
 use crate::vision::grey::GreyImage;
 
@@ -26,9 +27,6 @@ const EDGE_MIN: f32 = 5.0;
 
 /// Least gradient in a frame, as a share of that in the reference: half the light, and an edge half as sharp.
 const FRAME_SHARE: f32 = 0.25;
-
-/// Shortest side of a region at the coarsest level, pixels.
-const SIDE_MIN: u32 = 12;
 
 /// An edge point: where it is, from the middle of the region, and the direction in which it gets brighter.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -58,25 +56,69 @@ pub(super) struct Shape {
     pub(super) measured: Vec<EdgePoint>,
 }
 
-/// From a place in the whole picture to one in a level, or back with a negative sign: the centres of pixels lie between those of the level above.
-pub(super) fn at_level(place: f64, level: usize) -> f64 {
-    let scale = f64::from(1_u32 << level);
-    (place + 0.5) / scale - 0.5
+/// A shape at an angle, its points as distances in the memory of directions.
+pub(super) struct Turned {
+    points: Vec<(isize, [f32; 2])>,
 }
 
-/// The other way.
-pub(super) fn at_whole(place: f64, level: usize) -> f64 {
-    let scale = f64::from(1_u32 << level);
-    (place + 0.5) * scale - 0.5
+impl Pattern for Shape {
+    const HILLS_ARE_BROAD: bool = false;
+    // Where pixels and angles are rounded most, the part itself may lose a third.
+    const FOLLOWED_SHARE: f64 = 0.7;
+
+    type Picture = Directions;
+    type Turned = Turned;
+
+    fn middle(&self) -> Point {
+        self.middle
+    }
+
+    fn levels(&self) -> usize {
+        self.levels.len()
+    }
+
+    fn radius(&self, level: usize) -> f64 {
+        self.levels[level].radius
+    }
+
+    fn points(&self, level: usize) -> usize {
+        self.levels[level].points.len()
+    }
+
+    fn picture(&self, level: usize, image: &GreyImage) -> Directions {
+        let Level { radius, least, .. } = self.levels[level];
+        Directions::of(image, least, radius.ceil() as usize + 2)
+    }
+
+    fn turned(&self, level: usize, angle: f64, directions: &Directions) -> Turned {
+        let (sin, cos) = (angle.sin() as f32, angle.cos() as f32);
+        let turn = |[x, y]: [f32; 2]| [cos * x - sin * y, sin * x + cos * y];
+        let place = |point: &EdgePoint| {
+            let [x, y] = turn(point.at).map(|place| place.round() as i32);
+            // A point that reaches beyond the margin would be seen in another row.
+            let margin = directions.margin() as i32;
+            (x.abs() <= margin && y.abs() <= margin).then(|| (directions.offset(x, y), turn(point.towards)))
+        };
+        Turned {
+            points: self.levels[level].points.iter().filter_map(place).collect(),
+        }
+    }
+
+    /// How well the directions agree: the mean of their products.
+    fn score(turned: &Turned, directions: &Directions, x: i32, y: i32) -> f32 {
+        let Some(middle) = directions.index(x, y) else { return 0.0 };
+        let agreement = |(offset, towards): &(isize, [f32; 2])| {
+            let [dx, dy] = directions.at(middle.wrapping_add_signed(*offset));
+            dx * towards[0] + dy * towards[1]
+        };
+        turned.points.iter().map(agreement).sum::<f32>() / turned.points.len().max(1) as f32
+    }
 }
 
 impl Shape {
     /// The edges of a region that lies in the reference.
     pub(super) fn of(reference: &GreyImage, region: Region) -> Result<Self, TeachError> {
-        let middle = [
-            f64::from(region.x) + (f64::from(region.width) - 1.0) / 2.0,
-            f64::from(region.y) + (f64::from(region.height) - 1.0) / 2.0,
-        ];
+        let middle = middle_of(region);
         let mut levels: Vec<Level> = Vec::new();
         let mut measured = Vec::new();
         let mut picture = reference.clone();
