@@ -48,6 +48,7 @@ mod import;
 mod licences;
 mod line_controller;
 mod modbus;
+mod model_changes;
 mod models;
 mod package;
 mod parity;

@@ -12,6 +12,7 @@
 //! | file | what it does |
 //! |---|---|
 //! | `build.rs` | configuration becomes a running station, and is taken down again |
+//! | `configuration.rs` | the configuration in force, and how one that was read again reaches the station |
 //! | `line_thread.rs` | drives the line: clock in, black box, image, jobs and records out |
 //! | `engines.rs` | worker threads that own the models |
 //! | `models.rs` | which models are in force, and by which a part is judged |
@@ -29,6 +30,7 @@
 //! | `supervisor.rs` | restarts what failed, stops in order, names who would not stop |
 
 pub mod build;
+pub mod configuration;
 pub mod departures;
 pub mod engines;
 pub mod forwarding;
