@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use arc_swap::ArcSwap;
 
-use super::model_loader::ModelDesk;
+use super::model_desk::ModelDesk;
 use crate::config::station::StationConfig;
 use crate::model::activation::{ActivationError, Exchanged};
 

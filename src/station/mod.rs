@@ -16,6 +16,7 @@
 //! | `line_thread.rs` | drives the line: clock in, black box, image, jobs and records out |
 //! | `engines.rs` | worker threads that own the models |
 //! | `models.rs` | which models are in force, and by which a part is judged |
+//! | `model_desk.rs` | where other models are asked for |
 //! | `model_loader.rs` | other models while the station runs: proven beside, exchanged between two parts |
 //! | `located.rs` | inspections whose region goes with the part |
 //! | `reporter.rs` | what a station prints |
@@ -37,6 +38,7 @@ pub mod forwarding;
 pub mod line_thread;
 pub mod located;
 pub mod memory;
+pub mod model_desk;
 pub mod model_loader;
 pub mod models;
 pub mod probe;

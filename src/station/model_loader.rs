@@ -19,13 +19,13 @@ use std::sync::{Arc, Weak};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-use arc_swap::{ArcSwap, ArcSwapOption};
-use tokio::sync::oneshot;
+use arc_swap::ArcSwap;
 
 use super::build::{Control, StationError, spawn};
 use super::configuration::Configuration;
 use super::engines::{Delivery, ModelPorts};
 use super::line_thread::{LineInput, Recorded};
+use super::model_desk::{Asked, ModelDesk, Outcome};
 use super::models::{self, AtStart, KnownModels, ModelInForce, ModelSet};
 use crate::config::recipe::{InspectionConfig, RecipeConfig};
 use crate::config::station::StationConfig;
@@ -33,7 +33,7 @@ use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
 use crate::line::event::InspectionIndex;
 use crate::line::image::StationMode;
 use crate::model::activation::{
-    ActivationError, ActivationRequest, CameOfIt, Exchanged, InspectionModels, ModelChange, ModelsInForce, ModelsLoading, Wanted, Wish,
+    ActivationError, ActivationRequest, CameOfIt, Exchanged, InspectionModels, ModelChange, ModelsInForce, Wanted, Wish,
 };
 use crate::model::package::Package;
 use crate::model::registry::{Activated, KnownSet, Registry, RegistryError};
@@ -41,7 +41,6 @@ use crate::model::signature::Trust;
 use crate::part::ModelIdentity;
 use crate::plc::Shown;
 use crate::recipe::Rules;
-use crate::rpc::models::StationModels;
 use crate::telemetry::Metrics;
 use crate::vision::giving_way::{self, GivingWay};
 use crate::vision::inspector::Inspector;
@@ -69,32 +68,6 @@ const DRAINED_EVERY: Duration = Duration::from_millis(5);
 /// Who asks when the configuration was read again.
 const CONFIGURATION: &str = "station.toml";
 
-/// What becomes of a question.
-type Outcome<T> = Result<T, ActivationError>;
-
-enum Asked {
-    /// One model.
-    Model {
-        request: ActivationRequest,
-        answer: oneshot::Sender<Outcome<Exchanged>>,
-    },
-    /// Those that a configuration names which was read again; in force are they all, or none.
-    Configuration {
-        config: Arc<StationConfig>,
-        answer: oneshot::Sender<Outcome<Vec<Exchanged>>>,
-    },
-}
-
-impl Asked {
-    fn refuse(self, error: ActivationError) {
-        // Whoever asked may have gone.
-        match self {
-            Self::Model { answer, .. } => drop(answer.send(Err(error))),
-            Self::Configuration { answer, .. } => drop(answer.send(Err(error))),
-        }
-    }
-}
-
 /// An inspection, as far as its model must fit it.
 #[derive(Debug, Clone)]
 struct Place {
@@ -117,55 +90,6 @@ impl Place {
 
     fn name_in_recipe(&self) -> String {
         format!("{}/{}", self.recipe, self.name)
-    }
-}
-
-/// Where other models are asked for. With the last who may ask the loader's thread ends.
-pub struct ModelDesk {
-    asked: Sender<Asked>,
-    busy: Arc<AtomicBool>,
-    in_force: Arc<ArcSwap<ModelsInForce>>,
-    loading: ArcSwapOption<ModelsLoading>,
-    /// Here, and not with the loader: a proof that takes long must not keep the journal open when the station stops.
-    records: Sender<Recorded>,
-}
-
-impl ModelDesk {
-    /// Asks for the models of a configuration that was read again.
-    pub(super) fn ask_for_configuration(&self, config: Arc<StationConfig>) -> oneshot::Receiver<Outcome<Vec<Exchanged>>> {
-        let (answer, answered) = oneshot::channel();
-        self.put(Asked::Configuration { config, answer });
-        answered
-    }
-
-    /// How far the models of a start are; `None` when there is nothing more to load.
-    pub(super) fn tell_loading(&self, loading: Option<ModelsLoading>) {
-        self.loading.store(loading.map(Arc::new));
-    }
-
-    fn put(&self, asked: Asked) {
-        if self.busy.swap(true, Ordering::AcqRel) {
-            return asked.refuse(ActivationError::Busy);
-        }
-        if let Err(asked) = self.asked.send(asked) {
-            asked.refuse(ActivationError::Station("the station stops".into()));
-        }
-    }
-}
-
-impl StationModels for ModelDesk {
-    fn in_force(&self) -> Arc<ModelsInForce> {
-        self.in_force.load_full()
-    }
-
-    fn loading(&self) -> Option<Arc<ModelsLoading>> {
-        self.loading.load_full()
-    }
-
-    fn ask(&self, request: ActivationRequest) -> oneshot::Receiver<Outcome<Exchanged>> {
-        let (answer, answered) = oneshot::channel();
-        self.put(Asked::Model { request, answer });
-        answered
     }
 }
 
@@ -222,7 +146,6 @@ impl ModelLoader {
     pub fn new(configuration: &Configuration, models: AtStart, around: Surroundings) -> (Self, Vec<ModelPorts>, Arc<ModelDesk>) {
         let config = &*configuration.in_force();
         let (retire, retired) = bounded("models/retired", RETIRED_MAX, WhenFull::DropNewest);
-        let (ask, asked) = bounded("models/asked", 1, WhenFull::DropNewest);
         let (mut engines, mut ends) = (Vec::new(), Vec::new());
         for _ in 0..config.engine.workers {
             let (deliver, deliveries) = bounded("models/deliveries", DELIVERIES_MAX, WhenFull::DropNewest);
@@ -234,13 +157,8 @@ impl ModelLoader {
                 retired: retire.clone(),
             });
         }
-        let desk = Arc::new(ModelDesk {
-            asked: ask,
-            busy: Arc::default(),
-            in_force: Arc::default(),
-            loading: ArcSwapOption::empty(),
-            records: around.records,
-        });
+        let (desk, asked) = ModelDesk::new(around.records);
+        let (in_force, busy) = desk.board();
         let loader = Self {
             configuration: configuration.clone(),
             text: config.text().to_owned(),
@@ -261,8 +179,8 @@ impl ModelLoader {
             engines,
             retired,
             asked,
-            busy: Arc::clone(&desk.busy),
-            in_force: Arc::clone(&desk.in_force),
+            busy,
+            in_force,
             desk: Arc::downgrade(&desk),
             line: around.line,
             shown: around.shown,
@@ -687,10 +605,7 @@ impl ModelLoader {
                 change.came_of_it = error.came_of_it();
             }
         }
-        let sent = self
-            .desk
-            .upgrade()
-            .is_some_and(|desk| desk.records.send(Recorded::ModelChange(Box::new(change))).is_ok());
+        let sent = self.desk.upgrade().is_some_and(|desk| desk.record(change));
         if !sent {
             self.metrics.record_dropped();
         }
