@@ -103,7 +103,7 @@ const IMPURE_MACROS: &[&str] = &["print", "println", "eprint", "eprintln", "dbg"
 
 /// Each SDK by the name of its crate, and the only places of `src/` that may name it.
 const SDKS: &[(&str, &[&str])] = &[
-    ("ort", &["vision/ort.rs"]),
+    ("ort", &["vision/ort.rs", "vision/ort/binding.rs"]),
     ("fast_image_resize", &["vision/preprocess.rs"]),
     ("gstreamer", &["capture/gstreamer.rs", "capture/survey.rs", "twin/camera.rs"]),
     ("gstreamer_app", &["capture/gstreamer.rs", "twin/camera.rs"]),
@@ -111,7 +111,7 @@ const SDKS: &[(&str, &[&str])] = &[
     ("v4l", &["capture/v4l.rs", "capture/v4l/device.rs", "capture/v4l/kernel.rs"]),
     ("aravis", &["capture/aravis.rs", "twin/"]),
     ("libloading", &["vision/ort.rs"]),
-    ("libc", &["flow/clock.rs", "station/memory.rs"]),
+    ("libc", &["flow/clock.rs", "station/memory.rs", "vision/giving_way.rs"]),
     ("memmap2", &["capture/v4l/device.rs", "journal/black_box.rs"]),
     ("tokio_modbus", &["twin/modbus.rs"]),
     ("async_opcua", &["plc/opcua.rs", "twin/"]),

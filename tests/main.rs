@@ -49,6 +49,7 @@ mod licences;
 mod line_controller;
 mod located;
 mod modbus;
+mod model_changes;
 mod models;
 mod package;
 mod parity;

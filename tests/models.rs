@@ -17,7 +17,7 @@ use crate::station::Plc;
 use crate::twin::{assert_kept, cell as twin_cell, line_with};
 
 /// A package made of the taught one.
-fn variant(folder: &Path, version: &str, change: impl FnOnce(&mut Package)) -> PathBuf {
+pub(crate) fn variant(folder: &Path, version: &str, change: impl FnOnce(&mut Package)) -> PathBuf {
     let mut package = Package::open(model()).unwrap();
     package.manifest.version = version.into();
     change(&mut package);
@@ -45,13 +45,28 @@ fn verify(package: &Path, key: &Path) -> Outcome {
         .args(["--format", "json"]))
 }
 
+/// Changes a package so that it does not compute what its golden images say.
+pub(crate) fn of_other_weights(package: &mut Package) {
+    let mut model = ModelProto::decode(package.files["model.onnx"].as_slice()).unwrap();
+    let weights = model.graph.as_mut().unwrap().initializer.iter_mut();
+    let largest = weights
+        .filter(|tensor| tensor.data_type == FLOAT)
+        .max_by_key(|tensor| tensor.raw_data.len())
+        .unwrap();
+    for value in largest.raw_data.chunks_exact_mut(4) {
+        let scaled = f32::from_le_bytes(value.try_into().unwrap()) * 1.05;
+        value.copy_from_slice(&scaled.to_le_bytes());
+    }
+    package.files.insert("model.onnx".into(), model.encode_to_vec());
+}
+
 /// Where the cell's station serves line controllers.
-fn desk(cell: &Cell) -> String {
+pub(crate) fn desk(cell: &Cell) -> String {
     format!("{}:15021", cell.plc.ip())
 }
 
 /// A cell whose station can be asked for models, and what else its file says.
-fn cell_with(tables: &str) -> Cell {
+pub(crate) fn cell_with(tables: &str) -> Cell {
     let cell = Cell::new(&[]);
     let text = fs::read_to_string(cell.config()).unwrap();
     let grpc = format!("\n[grpc]\nlisten = \"{}\"\n{tables}\n", desk(&cell));
@@ -59,9 +74,9 @@ fn cell_with(tables: &str) -> Cell {
     cell
 }
 
-const ONLINE: &str = "[models]\nactivate_while_online = true";
+pub(crate) const ONLINE: &str = "[models]\nactivate_while_online = true";
 
-fn asked(cell: &Cell, command: &str, package: Option<&Path>) -> Outcome {
+pub(crate) fn asked(cell: &Cell, command: &str, package: Option<&Path>) -> Outcome {
     let mut asking = takt("model");
     asking.arg(command).args(package);
     asking.args([
@@ -75,11 +90,11 @@ fn asked(cell: &Cell, command: &str, package: Option<&Path>) -> Outcome {
     run(&mut asking)
 }
 
-fn activate(cell: &Cell, package: &Path) -> Outcome {
+pub(crate) fn activate(cell: &Cell, package: &Path) -> Outcome {
     asked(cell, "activate", Some(package))
 }
 
-fn in_force(cell: &Cell) -> Value {
+pub(crate) fn in_force(cell: &Cell) -> Value {
     let station = format!("http://{}", desk(cell));
     run(takt("model").args(["list", "--format", "json", "--station", &station]))
         .done()
@@ -88,7 +103,7 @@ fn in_force(cell: &Cell) -> Value {
 }
 
 /// Version of the model that judged a part, as its record says, and the record's checksum.
-fn judged_by(running: &Running, cycle_id: u32) -> (String, u64) {
+pub(crate) fn judged_by(running: &Running, cycle_id: u32) -> (String, u64) {
     let lines = running.wait(|line| line["event"] == "part" && line["cycle_id"] == cycle_id);
     let record = lines.last().unwrap();
     let version = record["views"][0]["model"]["version"].as_str().unwrap_or_default();
@@ -313,19 +328,7 @@ fn what_is_wrong_with_a_package_is_told_and_changes_nothing() {
     bytes[middle] ^= 1;
     fs::write(corrupted.join("model.onnx"), bytes).unwrap();
     // Whole and sealed, but it does not compute what its golden images say.
-    let different = variant(cell.path(), "different", |package| {
-        let mut model = ModelProto::decode(package.files["model.onnx"].as_slice()).unwrap();
-        let weights = model.graph.as_mut().unwrap().initializer.iter_mut();
-        let largest = weights
-            .filter(|tensor| tensor.data_type == FLOAT)
-            .max_by_key(|tensor| tensor.raw_data.len())
-            .unwrap();
-        for value in largest.raw_data.chunks_exact_mut(4) {
-            let scaled = f32::from_le_bytes(value.try_into().unwrap()) * 1.05;
-            value.copy_from_slice(&scaled.to_le_bytes());
-        }
-        package.files.insert("model.onnx".into(), model.encode_to_vec());
-    });
+    let different = variant(cell.path(), "different", of_other_weights);
     let kind = variant(cell.path(), "kind", |package| package.manifest.kind = Kind::Detection);
     let garbage = variant(cell.path(), "garbage", |package| {
         package.files.insert("model.onnx".into(), b"no model".to_vec());

@@ -247,6 +247,7 @@ impl MemoryLog {
             cycle_id,
             plc_session: 1,
             kind: 1,
+            ..Default::default()
         });
         let record = proto::Record {
             station: "press-1".into(),

@@ -34,20 +34,20 @@ const PATIENCE: Duration = Duration::from_mins(1);
 const WATCHDOG: Duration = Duration::from_secs(2);
 
 /// A service manager: hears what a service says of itself.
-struct ServiceManager {
+pub(crate) struct ServiceManager {
     socket: UnixDatagram,
     path: PathBuf,
 }
 
 impl ServiceManager {
-    fn new(cell: &Cell) -> Self {
+    pub(crate) fn new(cell: &Cell) -> Self {
         let path = cell.path().join("notify");
         let socket = UnixDatagram::bind(&path).unwrap();
         socket.set_read_timeout(Some(PATIENCE)).unwrap();
         Self { socket, path }
     }
 
-    fn start(&self, cell: &Cell) -> Running {
+    pub(crate) fn start(&self, cell: &Cell) -> Running {
         cell.launch_with(&[
             ("NOTIFY_SOCKET", self.path.as_os_str()),
             ("WATCHDOG_USEC", WATCHDOG.as_micros().to_string().as_ref()),
@@ -61,7 +61,7 @@ impl ServiceManager {
     }
 
     /// Waits for a message with this line.
-    fn wait(&self, line: &str) -> String {
+    pub(crate) fn wait(&self, line: &str) -> String {
         loop {
             let message = self.hear();
             if message.lines().any(|said| said.starts_with(line)) {

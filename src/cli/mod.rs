@@ -18,6 +18,7 @@ mod journal;
 mod line_page;
 mod model;
 mod model_activation;
+mod model_history;
 mod page;
 mod pki;
 mod progress;

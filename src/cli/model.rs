@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::import::{self, ImportArgs};
 use super::model_activation::{self, InspectionArgs, TlsArgs};
+use super::model_history;
 use super::quantise::{self, QuantiseArgs};
 use super::table::{percent, table};
 use super::{EngineArgs, Exit, Format, print, print_json, shortest};
@@ -90,6 +91,18 @@ enum ModelCommand {
         #[command(flatten)]
         at: InspectionArgs,
     },
+    /// List which models a station was asked for, by whom, and what came of it, as its journal or a historian's database tells
+    History {
+        /// Folder of the journal, or the database file of a journal or historian
+        #[arg(value_name = "PATH")]
+        records: PathBuf,
+        /// How many, the latest
+        #[arg(long, value_name = "N", default_value_t = 100)]
+        last: u32,
+        /// How to print the result
+        #[arg(long, value_enum, default_value_t = Format::default())]
+        format: Format,
+    },
 }
 
 pub(super) fn run(args: &ModelArgs) -> anyhow::Result<Exit> {
@@ -116,6 +129,7 @@ pub(super) fn run(args: &ModelArgs) -> anyhow::Result<Exit> {
         ModelCommand::Sign { package, key } => model_activation::sign(package, key),
         ModelCommand::Activate { package, at } => model_activation::activate(package, at),
         ModelCommand::Rollback { at } => model_activation::roll_back(at),
+        ModelCommand::History { records, last, format } => model_history::history(records, *last, *format),
     }
 }
 

@@ -155,12 +155,12 @@ pub(super) fn list_station(address: &str, tls: &TlsArgs, format: Format) -> anyh
 }
 
 /// The first letters of a hash tell packages of one version apart.
-fn words(model: &proto::Model) -> String {
+pub(super) fn words(model: &proto::Model) -> String {
     let hash: String = hex(&model.sha256).chars().take(12).collect();
     format!("{} {} ({hash})", model.name, model.version)
 }
 
-fn named(model: &proto::Model) -> Value {
+pub(super) fn named(model: &proto::Model) -> Value {
     json!({ "name": model.name, "version": model.version, "sha256": hex(&model.sha256) })
 }
 

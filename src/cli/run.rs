@@ -2,6 +2,8 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::Builder;
 
 use anyhow::Context;
 use clap::Args;
@@ -9,13 +11,14 @@ use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::{Handle, Signals};
 
 use super::{Exit, Format, failsafe, told};
-use crate::config::changes::changes;
+use crate::config::changes::{Changes, changes};
 use crate::config::station::StationConfig;
 use crate::flow::{Sender, WhenFull, bounded};
 use crate::line::error_code::ErrorCode;
 use crate::model::package::Package;
 use crate::recipe::Rules;
 use crate::station::build::Control;
+use crate::station::configuration::Configuration;
 use crate::station::reporter::ReportFormat;
 use crate::station::stand_in::Places;
 use crate::station::supervisor;
@@ -58,17 +61,18 @@ pub(super) fn run(args: &RunArgs, log: &Log) -> anyhow::Result<Exit> {
     let (control, happened) = bounded("control", CONTROL_MAX, WhenFull::DropNewest);
     let signals = Signals::new([SIGINT, SIGTERM, SIGHUP]).context("failed to listen for the signals that stop the station")?;
     let listening = Listening(signals.handle());
+    let configuration = Configuration::new(config);
     let outcome = std::thread::scope(|scope| {
         let heard = control.clone();
-        let (config, file) = (&config, args.config.as_path());
-        scope.spawn(move || hear(signals, &heard, config, file, log));
+        let (configuration, file) = (&configuration, args.config.as_path());
+        scope.spawn(move || hear(signals, &heard, configuration, file, log));
         // Dropped before the scope waits for the thread that listens, whatever happens.
         let _listening = listening;
-        supervisor::run(config, format, || Box::new(io::stdout()), &control, &happened)
+        supervisor::run(configuration, format, || Box::new(io::stdout()), &control, &happened)
     });
     match outcome {
         Ok(()) => Ok(Exit::Done),
-        Err(error) => ended(error.into(), &config),
+        Err(error) => ended(error.into(), &configuration.in_force()),
     }
 }
 
@@ -93,19 +97,20 @@ impl Drop for Listening {
 }
 
 /// Hears signals until there are no more: the station stops, or reads its configuration again. SIGHUP is the end where a terminal went away.
-fn hear(mut signals: Signals, control: &Sender<Control>, config: &StationConfig, file: &Path, log: &Log) {
+fn hear(mut signals: Signals, control: &Sender<Control>, configuration: &Configuration, file: &Path, log: &Log) {
     let has_terminal = io::stdin().is_terminal();
     for signal in signals.forever() {
         if signal == SIGHUP && !has_terminal {
-            reload(config, file, log);
+            reload(configuration, file, log);
         } else {
             let _ = control.send(Control::Stop);
         }
     }
 }
 
-/// Reads the configuration again. What is wrong with it changes nothing, and is said; so is what takes a restart.
-fn reload(in_force: &StationConfig, file: &Path, log: &Log) {
+/// Reads the configuration again. What is wrong with it changes nothing, and is said; so is what takes a restart. Other models are proven
+/// beside those in force, which takes its time: another thread waits for it, so that a stop is heard meanwhile.
+fn reload(configuration: &Configuration, file: &Path, log: &Log) {
     systemd::reloading();
     let model_check = |model: &Path, rules: &Rules| {
         let package = Package::open(model).map_err(|error| error.to_string())?;
@@ -114,11 +119,12 @@ fn reload(in_force: &StationConfig, file: &Path, log: &Log) {
     let read = StationConfig::read_with_models(file, &model_check).map_err(|errors| errors.to_string());
     let applied = read.and_then(|config| {
         log.set_filter(config.log_filter.as_deref()).map_err(|error| error.to_string())?;
-        Ok(changes(in_force.text(), config.text()).restart)
+        Ok((changes(configuration.in_force().text(), config.text()), config))
     });
     let status = match applied {
-        Ok(restart) if restart.is_empty() => "configuration read again".to_owned(),
-        Ok(restart) => {
+        Ok((Changes { models: true, .. }, config)) => return exchange_models(configuration.clone(), config),
+        Ok((Changes { restart, .. }, _)) if restart.is_empty() => READ_AGAIN.to_owned(),
+        Ok((Changes { restart, .. }, _)) => {
             let restart = restart.join(", ");
             tracing::warn!(
                 keys = restart,
@@ -132,6 +138,28 @@ fn reload(in_force: &StationConfig, file: &Path, log: &Log) {
         }
     };
     systemd::reloaded(&status);
+}
+
+/// What is told when all of it is in force.
+const READ_AGAIN: &str = "configuration read again";
+
+/// Has other models put in force. The thread ends with its answer at the latest, and with the process; there is one exchange at a time.
+fn exchange_models(configuration: Configuration, config: StationConfig) {
+    let wait = move || {
+        let status = match configuration.exchange_models(Arc::new(config)) {
+            Ok(_) => format!("{READ_AGAIN}; other models are in force"),
+            // The log has it of each inspection.
+            Err(error) => format!(
+                "{READ_AGAIN}; its models are not taken over, those before stay in force: {}",
+                error.told()
+            ),
+        };
+        systemd::reloaded(&status);
+    };
+    if let Err(error) = Builder::new().name("reload".into()).spawn(wait) {
+        tracing::error!(%error, "no thread can be started to exchange models: nothing changes");
+        systemd::reloaded("models are not taken over: no thread can be started");
+    }
 }
 
 /// Notes where the others find the station, for whoever stands in for a station whose configuration cannot be read.

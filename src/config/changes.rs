@@ -4,23 +4,32 @@ use std::collections::BTreeSet;
 
 use toml::{Table, Value};
 
-/// Keys that a running station takes over when it reads its configuration again. Everything else is woven into cameras, models, deadlines,
+/// Keys that a running station takes over when it reads its configuration again. Everything else, but for models, is woven into cameras, deadlines,
 /// addresses or records, and into `ConfigChecksum`, which every result carries: it takes a restart.
 pub const RELOADED: &[&str] = &["log.filter"];
+
+/// The model of an inspection: another one is proven beside the one in force, and put in its place between two parts.
+pub const MODEL: &str = "recipe.inspection.model";
 
 /// What a configuration that is read again brings.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Changes {
     /// Keys that are taken over at once.
     pub reloaded: Vec<String>,
+    /// Whether inspections name other models, and nothing takes a restart: what is edited together belongs together, so models wait for the
+    /// restart that the rest needs.
+    pub models: bool,
     /// Keys, or whole tables of a list, that take a restart.
     pub restart: Vec<String>,
 }
 
 /// Compares two texts that were accepted as configurations.
 pub fn changes(before: &str, after: &str) -> Changes {
-    let (before, after) = (table(before), table(after));
-    let mut changes = Changes::default();
+    let (mut before, mut after) = (table(before), table(after));
+    let mut changes = Changes {
+        models: take_models(&mut before) != take_models(&mut after),
+        ..Changes::default()
+    };
     for key in differing(&before, &after) {
         if RELOADED.contains(&key.as_str()) {
             changes.reloaded.push(key);
@@ -28,12 +37,39 @@ pub fn changes(before: &str, after: &str) -> Changes {
             changes.restart.push(key);
         }
     }
+    if changes.models && !changes.restart.is_empty() {
+        changes.models = false;
+        changes.restart.push(MODEL.into());
+    }
     changes
 }
 
 /// What was accepted parses.
 fn table(text: &str) -> Table {
     text.parse().unwrap_or_default()
+}
+
+/// Takes the models out of all inspections, in their order.
+fn take_models(table: &mut Table) -> Vec<Value> {
+    let recipes = match table.get_mut("recipe") {
+        Some(Value::Array(recipes)) => recipes.iter_mut().collect(),
+        Some(recipe) => vec![recipe],
+        None => Vec::new(),
+    };
+    let of_recipe = |recipe: &mut Value| {
+        recipe
+            .get_mut("inspection")?
+            .as_array_mut()
+            .map(|inspections| inspections.iter_mut().map(take_model).collect())
+    };
+    let models: Vec<Vec<Value>> = recipes.into_iter().filter_map(of_recipe).collect();
+    models.concat()
+}
+
+/// The model of an inspection; false where it names none.
+fn take_model(inspection: &mut Value) -> Value {
+    let model = inspection.as_table_mut().and_then(|table| table.remove("model"));
+    model.unwrap_or(Value::Boolean(false))
 }
 
 /// The keys that differ, by name: `table.key`, or `table` where it is a list of tables.
@@ -73,6 +109,32 @@ mod tests {
             (edited.reloaded, edited.restart),
             (vec!["log.filter".into()], vec!["station.id".into()])
         );
+    }
+
+    #[test]
+    fn models_are_exchanged_where_nothing_else_takes_a_restart() {
+        let inspection = |name: &str, model: &str| format!("[[recipe.inspection]]\nname = \"{name}\"\nmodel = \"{model}\"\n");
+        for head in ["[recipe]\nnumber = 1\n", "[[recipe]]\nnumber = 1\n"] {
+            let before = format!("{BEFORE}{head}{}{}", inspection("rim", "a"), inspection("cap", "a"));
+            let with = |from: &str, to: &str| changes(&before, &before.replacen(from, to, 1));
+            let models = Changes {
+                models: true,
+                ..Changes::default()
+            };
+            assert_eq!(with("model = \"a\"", "model = \"b\""), models);
+            let logged = before.replacen("model = \"a\"", "model = \"b\"", 1).replace("warn", "info");
+            let logged = changes(&before, &logged);
+            assert_eq!((logged.models, logged.reloaded.len(), logged.restart.len()), (true, 1, 0));
+            // What is edited together belongs together.
+            let both = before
+                .replacen("model = \"a\"", "model = \"b\"", 1)
+                .replace("number = 1", "number = 2");
+            let both = changes(&before, &both);
+            assert_eq!((both.models, both.restart.last().unwrap().as_str()), (false, MODEL));
+            let more = changes(&before, &format!("{before}{}", inspection("side", "a")));
+            assert!(!more.models && more.restart[0].starts_with("recipe"), "{more:?}");
+            assert!(!with("rim", "edge").models);
+        }
     }
 
     #[test]

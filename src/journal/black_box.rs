@@ -32,7 +32,7 @@ use rustix::fs::{FlockOperation, flock};
 use crate::line::event::{Opened, Sequence};
 use crate::line::history::{Fingerprint, UsedCycle};
 use crate::line::image::Counts;
-use crate::part::{CycleId, Nanos, Outcome, PartRecord, Reason, StageTimes, Verdict};
+use crate::part::{CycleId, Nanos, Outcome, PartRecord, Reason, Severity, StageTimes, Verdict};
 
 /// Version of the file's format.
 pub const VERSION: u32 = 1;
@@ -109,6 +109,10 @@ pub struct Decided {
     pub counts: Counts,
     /// Checksum of configuration, recipe and models.
     pub config_checksum: u32,
+    /// Number of the defect as the recipe assigns it; 0 for none, and where a takt wrote it that did not keep it.
+    pub defect_code: u16,
+    /// How bad the worst defect is; `None` also where a takt wrote it that did not keep it.
+    pub severity: Option<Severity>,
 }
 
 /// What an earlier life of the station left.
@@ -221,6 +225,8 @@ impl BlackBox {
             at.put(&count.to_le_bytes());
         }
         at.put(&record.config_checksum.to_le_bytes());
+        at.put(&record.defect_code.to_le_bytes());
+        at.put(&severity_code(record.severity).to_le_bytes());
         self.store(slot_at(record.sequence) + OPENED_BYTES, sealed(bytes, record.sequence));
     }
 
@@ -410,7 +416,29 @@ fn read_decided(bytes: &[u8], sequence: u64) -> Option<Decided> {
         deadline_us: u32_at(bytes, 12),
         counts: Counts::from_array(std::array::from_fn(count)),
         config_checksum: u32_at(bytes, 40),
+        defect_code: u16_at(bytes, 44),
+        severity: severity_of(u16_at(bytes, 46)),
     })
+}
+
+/// Bytes that were zero before severities were kept: none.
+fn severity_code(severity: Option<Severity>) -> u16 {
+    match severity {
+        None => 0,
+        Some(Severity::Minor) => 1,
+        Some(Severity::Major) => 2,
+        Some(Severity::Critical) => 3,
+    }
+}
+
+/// What is not known is the worst.
+fn severity_of(code: u16) -> Option<Severity> {
+    match code {
+        0 => None,
+        1 => Some(Severity::Minor),
+        2 => Some(Severity::Major),
+        _ => Some(Severity::Critical),
+    }
 }
 
 impl Kept {
@@ -440,8 +468,8 @@ impl Kept {
             config_checksum: self.decided.map_or(0, |decided| decided.config_checksum),
             verdict: outcome.verdict,
             reason: outcome.reason,
-            defect_code: 0,
-            severity: None,
+            defect_code: self.decided.map_or(0, |decided| decided.defect_code),
+            severity: self.decided.and_then(|decided| decided.severity),
             measured: None,
             test_part: opened.test_part,
             recovered: true,
@@ -592,8 +620,39 @@ mod tests {
             deadline_us: 0,
             counts: counts(1),
             config_checksum: 0,
+            defect_code: 0,
+            severity: None,
         };
         assert_eq!(recovered.parts[0].decided, Some(expected));
+    }
+
+    #[test]
+    fn severity_and_defect_outlive_a_kill_and_a_slot_of_before_has_none() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("black_box");
+        let (mut black_box, _) = BlackBox::open(&path, 1).unwrap();
+        let severities = [None, Some(Severity::Minor), Some(Severity::Major), Some(Severity::Critical)];
+        for (sequence, severity) in (1..).zip(severities) {
+            black_box.write_opened(&opened(sequence), 5);
+            let record = PartRecord {
+                severity,
+                defect_code: 1700 + sequence as u16,
+                ..decided(sequence, Outcome::OK)
+            };
+            black_box.write_decided(&record, &counts(1));
+        }
+        // As takt wrote slots before: zeros where severity and defect are now.
+        let of_before = slot_at(1) + OPENED_BYTES;
+        let mut half: [u8; DECIDED_BYTES] = array(&black_box.map, of_before);
+        half[44..48].fill(0);
+        black_box.store(of_before, sealed(half, 1));
+        drop(black_box);
+        let (_, recovered) = BlackBox::open(&path, 1).unwrap();
+        let records: Vec<_> = recovered.parts.iter().map(|kept| kept.record("a", 1)).collect();
+        assert!(records.iter().all(|record| record.recovered && record.views.is_empty()));
+        let kept: Vec<_> = records.iter().map(|record| (record.severity, record.defect_code)).collect();
+        let expected: Vec<_> = severities.into_iter().zip([0, 1702, 1703, 1704]).collect();
+        assert_eq!(kept, expected);
     }
 
     #[test]

@@ -5,6 +5,7 @@
 //! | `black_box.rs` | every part that was opened and every outcome, before either is shown | kill -9, not a power cut |
 //! | `database.rs`, `tables.rs` | records and the chain that binds them: the one writer of the file, and its tables | a power cut |
 //! | `reader.rs` | reading beside the writer; what the historian holds | |
+//! | `model_changes.rs` | which models were asked for, and what came of it | |
 //! | `record_bounds.rs` | how large a record may be | |
 //! | `set_aside.rs` | sequences reserved ahead; what becomes of a damaged file | a power cut |
 //! | `writer.rs` | the thread that commits records in batches | |
@@ -23,6 +24,7 @@ pub mod database;
 pub mod durable;
 pub mod evidence;
 pub mod log;
+pub mod model_changes;
 pub mod numbers;
 mod reader;
 pub mod record_bounds;

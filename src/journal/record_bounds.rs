@@ -5,7 +5,7 @@
 use prost::Message;
 
 use crate::rpc::proto::record::Body;
-use crate::rpc::proto::{Part, View};
+use crate::rpc::proto::{ModelChange, Part, View};
 
 /// Bytes of a text; a longer one is cut and ends in [`CUT`].
 pub const TEXT_BYTES_MAX: usize = 1024;
@@ -21,7 +21,8 @@ pub fn fit(body: &mut Body) -> bool {
     let (cut_texts, views, part) = match body {
         Body::Part(part) => (fit_part(part), None, Some(part)),
         Body::LateFindings(late) => (fit_views(&mut late.views), Some(late), None),
-        Body::Disposition(_) | Body::Lost(_) => return false,
+        Body::Disposition(disposition) => return disposition.model_change.as_mut().is_some_and(fit_change),
+        Body::Lost(_) => return false,
     };
     if let Some(part) = part.filter(|part| part.encoded_len() > BODY_BYTES_MAX) {
         part.views.iter_mut().for_each(|view| view.findings.clear());
@@ -42,6 +43,13 @@ pub fn fit(body: &mut Body) -> bool {
         return true;
     }
     cut_texts
+}
+
+fn fit_change(change: &mut ModelChange) -> bool {
+    let models = [&mut change.from, &mut change.to].into_iter().flatten();
+    let texts = models.flat_map(|model| [&mut model.name, &mut model.version]);
+    let own = [&mut change.inspection, &mut change.by, &mut change.package, &mut change.reason];
+    own.into_iter().chain(texts).fold(false, |cut, text| fit_text(text) | cut)
 }
 
 fn fit_part(part: &mut Part) -> bool {
@@ -83,7 +91,7 @@ fn fit_text(text: &mut String) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::rpc::proto::{Finding, Tag};
+    use crate::rpc::proto::{self, Finding, Tag};
 
     fn part(serial: String, tags: usize, findings: usize) -> Body {
         let finding = Finding {
@@ -118,6 +126,28 @@ mod tests {
             part.serial.len()
         );
         assert_eq!((part.tags.len(), part.views[0].findings.len()), (1, 1));
+    }
+
+    #[test]
+    fn what_whoever_asks_for_models_says_is_cut_too() {
+        let mut body = Body::Disposition(proto::Disposition {
+            model_change: Some(ModelChange {
+                reason: "r".repeat(1_000_000),
+                package: "p".repeat(TEXT_BYTES_MAX),
+                by: "b".repeat(TEXT_BYTES_MAX + 1),
+                ..ModelChange::default()
+            }),
+            ..proto::Disposition::default()
+        });
+        assert!(fit(&mut body) && !fit(&mut body));
+        let Body::Disposition(proto::Disposition {
+            model_change: Some(change),
+            ..
+        }) = body
+        else {
+            panic!()
+        };
+        assert!(change.reason.ends_with(CUT) && change.by.ends_with(CUT) && !change.package.ends_with(CUT));
     }
 
     #[test]

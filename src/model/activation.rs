@@ -41,6 +41,68 @@ pub struct Exchanged {
     pub changed: bool,
 }
 
+/// What was wished for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Wish {
+    /// The package in this folder.
+    Package(PathBuf),
+    /// The one before.
+    Previous,
+    /// The package in this folder: the configuration, which was read again, names it.
+    Configuration(PathBuf),
+}
+
+/// What came of a wish.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CameOfIt {
+    /// It judges parts that are triggered from now on.
+    Exchanged,
+    /// It did already.
+    Unchanged,
+    /// Nothing changed: the package is not fit for it, or there is no such inspection or package.
+    Refused,
+    /// Nothing changed: it was not the moment, or the station could not.
+    NotNow,
+}
+
+/// That another model was wished for, and what came of it, as the journal keeps it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelChange {
+    /// What was wished for.
+    pub wish: Wish,
+    /// What came of it.
+    pub came_of_it: CameOfIt,
+    /// Name of the inspection.
+    pub inspection: String,
+    /// Who asked.
+    pub by: String,
+    /// What judged parts when it was asked for; `None` where there is no such inspection.
+    pub from: Option<ModelIdentity>,
+    /// What was to judge them, as far as its manifest could be read.
+    pub to: Option<ModelIdentity>,
+    /// `ConfigChecksum` when it was asked for.
+    pub from_checksum: u32,
+    /// `ConfigChecksum` afterwards.
+    pub to_checksum: u32,
+    /// Why nothing changed; empty where nothing was in the way.
+    pub reason: String,
+    /// When it was asked for, Unix time in nanoseconds.
+    pub asked_unix_ns: i64,
+}
+
+/// How far the models of a start are.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModelsLoading {
+    /// The model that is being loaded, counted from 1.
+    pub number: usize,
+    /// How many there are.
+    pub of: usize,
+    /// Its package.
+    pub model: PathBuf,
+    /// Where it is to run.
+    pub provider: String,
+}
+
 /// The models of an inspection.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InspectionModels {
@@ -137,6 +199,20 @@ pub enum ActivationError {
 }
 
 impl ActivationError {
+    /// What the journal calls it.
+    pub fn came_of_it(&self) -> CameOfIt {
+        match self {
+            Self::UnknownInspection { .. }
+            | Self::SeveralInspections { .. }
+            | Self::NoPrevious(_)
+            | Self::OtherKind { .. }
+            | Self::Rules { .. }
+            | Self::Signature(_)
+            | Self::Package(_) => CameOfIt::Refused,
+            Self::Busy | Self::NotReady | Self::Online(_) | Self::Registry(_) | Self::Station(_) => CameOfIt::NotNow,
+        }
+    }
+
     /// Whether the package is to blame, or who asked; not whether it was the wrong moment.
     pub fn refuses_package(&self) -> bool {
         matches!(

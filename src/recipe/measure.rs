@@ -38,7 +38,7 @@ impl Plane {
     }
 
     /// Millimetres from the left top corner of the frame, x along its rows as they run in its middle.
-    fn from_corner_mm(&self, place: Point) -> [f64; 2] {
+    fn mm_from_corner(&self, place: Point) -> [f64; 2] {
         let [x, y] = self.calibration.middle_px();
         let mm = |right: f64, down: f64| self.calibration.to_mm([x + right, y + down]);
         let along = |a: [f64; 2], b: [f64; 2]| [b[0] - a[0], b[1] - a[1]];
@@ -100,7 +100,7 @@ impl Scale {
         let middle = box_of(finding).middle();
         let length = |length_px: f32| self.length_mm(length_px.into(), middle) as f32;
         let [x_mm, y_mm] = match self.plane {
-            Some(plane) => plane.from_corner_mm(middle),
+            Some(plane) => plane.mm_from_corner(middle),
             None => [middle.x * self.mm_per_px, middle.y * self.mm_per_px],
         };
         Measures {
@@ -276,7 +276,7 @@ mod tests {
     fn places_are_millimetres_apart_in_the_plane() {
         let scale = Scale::calibrated(tilted()).unwrap();
         let plane = scale.plane.unwrap();
-        let ([ax, ay], [bx, by]) = (plane.from_corner_mm(seen([-50.0, 10.0])), plane.from_corner_mm(seen([40.0, -60.0])));
+        let ([ax, ay], [bx, by]) = (plane.mm_from_corner(seen([-50.0, 10.0])), plane.mm_from_corner(seen([40.0, -60.0])));
         assert!(((bx - ax).hypot(by - ay) - 90_f64.hypot(70.0)).abs() < 1e-6);
         // To the right and down of the frame, though the target lies turned.
         let [left, right] = [Point::new(200.0, 300.0), Point::new(600.0, 300.0)].map(|at| scale.measure(&finding_at(at, 1.0)));

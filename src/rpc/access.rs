@@ -82,10 +82,14 @@ impl Access {
         caller(request, role)?.require(role)
     }
 
-    /// The caller's name, for the log.
+    /// The caller's name, for log and journal: that in its certificate, else where it calls from.
     pub fn name_of<T>(&self, request: &Request<T>) -> String {
         let known = caller(request, Role::Read).ok().filter(|_| !self.open);
-        known.map_or_else(|| "somebody without a certificate".into(), |caller| caller.name)
+        let unknown = || match request.remote_addr() {
+            Some(address) => format!("somebody without a certificate at {}", address.ip()),
+            None => "somebody without a certificate".into(),
+        };
+        known.map_or_else(unknown, |caller| caller.name)
     }
 
     /// Whether the caller is this station.

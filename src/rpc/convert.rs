@@ -2,6 +2,7 @@
 
 use super::proto::{self, record::Body};
 use crate::flow::ClockQuality;
+use crate::model::activation::{CameOfIt, ModelChange, Wish};
 use crate::part::{CycleId, Disposition, Finding, ModelIdentity, Nanos, Outcome, PartRecord, Reason, Severity, StageTimes, Verdict, View};
 
 /// What every record of a station says alike.
@@ -94,6 +95,44 @@ pub fn disposition(plc_session: u16, cycle_id: CycleId, what: Disposition) -> Bo
         cycle_id: cycle_id.get(),
         plc_session: plc_session.into(),
         kind: kind.into(),
+        model_change: None,
+    })
+}
+
+/// That other models were asked for, and what came of it.
+pub fn model_change(change: &ModelChange) -> Body {
+    let wish = match &change.wish {
+        Wish::Package(_) => proto::ModelWish::Activate,
+        Wish::Previous => proto::ModelWish::RollBack,
+        Wish::Configuration(_) => proto::ModelWish::Configuration,
+    };
+    let came_of_it = match change.came_of_it {
+        CameOfIt::Exchanged => proto::ModelOutcome::Exchanged,
+        CameOfIt::Unchanged => proto::ModelOutcome::Unchanged,
+        CameOfIt::Refused => proto::ModelOutcome::Refused,
+        CameOfIt::NotNow => proto::ModelOutcome::NotNow,
+    };
+    let package = match &change.wish {
+        Wish::Package(package) | Wish::Configuration(package) => package.display().to_string(),
+        Wish::Previous => String::new(),
+    };
+    Body::Disposition(proto::Disposition {
+        cycle_id: 0,
+        plc_session: 0,
+        kind: proto::DispositionKind::Unspecified.into(),
+        model_change: Some(proto::ModelChange {
+            wish: wish.into(),
+            outcome: came_of_it.into(),
+            inspection: change.inspection.clone(),
+            by: change.by.clone(),
+            package,
+            from: change.from.as_ref().map(model),
+            to: change.to.as_ref().map(model),
+            from_checksum: change.from_checksum,
+            to_checksum: change.to_checksum,
+            reason: change.reason.clone(),
+            asked_unix_ns: change.asked_unix_ns,
+        }),
     })
 }
 
@@ -196,7 +235,8 @@ fn finding(finding: &Finding) -> proto::Finding {
     }
 }
 
-fn severity(severity: Option<Severity>) -> proto::Severity {
+/// How bad; unspecified where no criterion says.
+pub fn severity(severity: Option<Severity>) -> proto::Severity {
     match severity {
         None => proto::Severity::Unspecified,
         Some(Severity::Minor) => proto::Severity::Minor,

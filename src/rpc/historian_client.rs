@@ -114,16 +114,7 @@ impl HistorianClient {
     /// # Errors
     /// When the address or the certificates are none, or nobody is there.
     pub fn connect(address: &str, tls: TlsFiles) -> Result<Self, ClientError> {
-        let endpoint = endpoint(address, tls)?;
-        let unreachable = |why: String| ClientError::Unreachable {
-            address: address.into(),
-            why,
-        };
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| unreachable(error.to_string()))?;
-        let channel = runtime.block_on(endpoint.connect()).map_err(|error| unreachable(causes(&error)))?;
+        let (runtime, channel) = connect(address, tls)?;
         Ok(Self {
             address: address.to_owned(),
             runtime,
@@ -232,7 +223,22 @@ async fn image_bytes(mut stream: Streaming<proto::GetImageResponse>) -> Result<V
     Ok(bytes)
 }
 
-pub(super) fn endpoint(address: &str, tls: TlsFiles) -> Result<Endpoint, ClientError> {
+/// A connection to a server, with the runtime that it lives on.
+pub(super) fn connect(address: &str, tls: TlsFiles) -> Result<(Runtime, Channel), ClientError> {
+    let endpoint = endpoint(address, tls)?;
+    let unreachable = |why: String| ClientError::Unreachable {
+        address: address.into(),
+        why,
+    };
+    let runtime = Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .map_err(|error| unreachable(error.to_string()))?;
+    let channel = runtime.block_on(endpoint.connect()).map_err(|error| unreachable(causes(&error)))?;
+    Ok((runtime, channel))
+}
+
+fn endpoint(address: &str, tls: TlsFiles) -> Result<Endpoint, ClientError> {
     let wrong = |why: &str| ClientError::Address {
         address: address.into(),
         why: why.into(),
@@ -288,7 +294,7 @@ fn refusal(address: &str, status: &Status) -> ClientError {
 }
 
 /// An error with everything that caused it.
-pub(super) fn causes(error: &dyn std::error::Error) -> String {
+fn causes(error: &dyn std::error::Error) -> String {
     let mut told = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

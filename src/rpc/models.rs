@@ -8,12 +8,15 @@ use tonic::Status;
 
 use super::convert;
 use super::proto;
-use crate::model::activation::{ActivationError, ActivationRequest, Exchanged, InspectionModels, ModelsInForce, Wanted};
+use crate::model::activation::{ActivationError, ActivationRequest, Exchanged, InspectionModels, ModelsInForce, ModelsLoading, Wanted};
 
 /// The models of a station.
 pub trait StationModels: Send + Sync {
     /// Those in force.
     fn in_force(&self) -> Arc<ModelsInForce>;
+
+    /// How far those of a start are; `None` where none is being loaded.
+    fn loading(&self) -> Option<Arc<ModelsLoading>>;
 
     /// Asks for another; the answer comes when it is in force, or refused.
     fn ask(&self, request: ActivationRequest) -> oneshot::Receiver<Result<Exchanged, ActivationError>>;
@@ -33,6 +36,18 @@ pub(super) fn list(models: Option<&dyn StationModels>) -> proto::ListModelsRespo
         inspections: in_force.inspections.iter().map(inspection).collect(),
         config_checksum: in_force.config_checksum,
     }
+}
+
+/// How far those of a start are.
+pub(super) fn loading(models: Option<&dyn StationModels>) -> Option<proto::ModelsLoading> {
+    let loading = models?.loading()?;
+    let count = |count| u32::try_from(count).unwrap_or(u32::MAX);
+    Some(proto::ModelsLoading {
+        number: count(loading.number),
+        of: count(loading.of),
+        model: loading.model.display().to_string(),
+        provider: loading.provider.clone(),
+    })
 }
 
 fn inspection(of: &InspectionModels) -> proto::InspectionModel {

@@ -1,6 +1,6 @@
 //! The messages and services of `proto/takt/v1`, generated. What they mean is written there.
 
-#![allow(missing_docs, unreachable_pub, clippy::pedantic, reason = "generated")]
+#![allow(missing_docs, unreachable_pub, clippy::large_enum_variant, clippy::pedantic, reason = "generated")]
 
 tonic::include_proto!("takt.v1");
 

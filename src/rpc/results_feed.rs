@@ -5,7 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 
-use super::proto;
+use super::{convert, proto};
 use crate::flow::now;
 use crate::part::{CycleId, Nanos, PartRecord, Reason};
 
@@ -140,6 +140,7 @@ fn result(record: &PartRecord, passed: bool) -> proto::Result {
         deadline_missed: record.result_id != 0 && record.shown_ns >= record.deadline_ns,
         total_us: record.stages.total_us,
         repeated: false,
+        severity: convert::severity(record.severity).into(),
     }
 }
 
@@ -185,6 +186,7 @@ mod tests {
         let told = result(
             &PartRecord {
                 defect_code: 9,
+                severity: Some(crate::part::Severity::Major),
                 ..record(5, Verdict::NotOk)
             },
             false,
@@ -197,8 +199,10 @@ mod tests {
             (told.outcome.unwrap().verdict, told.outcome.unwrap().reason, told.defect_code),
             (2, 1, 9)
         );
+        assert_eq!(told.severity(), proto::Severity::Major);
         assert!(told.deadline_missed && !told.pass && !told.repeated);
-        assert!(result(&record(5, Verdict::Ok), true).pass);
+        let passed = result(&record(5, Verdict::Ok), true);
+        assert!(passed.pass && passed.severity() == proto::Severity::Unspecified);
         let unshown = result(&record(0, Verdict::Ok), true);
         assert!(!unshown.pass && !unshown.deadline_missed, "what was only recorded passes nothing");
     }

@@ -3,11 +3,11 @@
 use std::future::Future;
 use std::time::Duration;
 
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::Runtime;
 use tonic::transport::Channel;
 use tonic::{Code, Status};
 
-use super::historian_client::{TlsFiles, causes, endpoint};
+use super::historian_client::{ClientError, TlsFiles, connect};
 use super::proto;
 use super::proto::station_service_client::StationServiceClient;
 
@@ -72,21 +72,16 @@ impl StationClient {
     /// # Errors
     /// When the address or the certificates are none, or nobody is there.
     pub fn connect(address: &str, tls: TlsFiles) -> Result<Self, StationClientError> {
-        let endpoint = endpoint(address, tls).map_err(|error| StationClientError::Address {
-            address: address.into(),
-            why: error.to_string(),
+        let address = address.to_owned();
+        let (runtime, channel) = connect(&address, tls).map_err(|error| match error {
+            ClientError::Unreachable { address, why } => StationClientError::Unreachable { address, why },
+            error => StationClientError::Address {
+                address: address.clone(),
+                why: error.to_string(),
+            },
         })?;
-        let unreachable = |why: String| StationClientError::Unreachable {
-            address: address.into(),
-            why,
-        };
-        let runtime = Builder::new_current_thread()
-            .enable_all()
-            .build()
-            .map_err(|error| unreachable(error.to_string()))?;
-        let channel = runtime.block_on(endpoint.connect()).map_err(|error| unreachable(causes(&error)))?;
         Ok(Self {
-            address: address.to_owned(),
+            address,
             runtime,
             service: StationServiceClient::new(channel),
         })

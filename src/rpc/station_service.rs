@@ -350,6 +350,8 @@ impl Control {
                     cycle_id,
                     plc_session,
                     kind,
+                    // Of what it records, not of what it is told.
+                    model_change: _,
                 } = disposition;
                 if let Ok(kind @ 1..=3) = u16::try_from(kind) {
                     self.seat
@@ -608,6 +610,7 @@ impl StationService for Service {
             recorded_below,
             historian_next,
             takt_version: env!("CARGO_PKG_VERSION").to_owned(),
+            models_loading: models::loading(self.0.models.as_deref()),
         }))
     }
 

@@ -10,11 +10,13 @@ use arc_swap::ArcSwap;
 use tokio_util::sync::CancellationToken;
 
 use super::commands::{self, Commands, Orders};
+use super::configuration::Configuration;
 use super::departures::Departures;
 use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, ModelPorts, WorkerState};
 use super::forwarding::{self, HistorianError};
 use super::line_thread::{Controllers, LineInput, LineThread, Recorded, Report};
-use super::model_loader::{ModelDesk, ModelLoader};
+use super::model_desk::ModelDesk;
+use super::model_loader::{ModelLoader, Surroundings};
 use super::models;
 use super::part_finder::PartFinder;
 use super::probe::Probe;
@@ -37,6 +39,7 @@ use crate::line::event::ProviderStanding;
 use crate::line::image::StationImage;
 use crate::line::tags::TagSource;
 use crate::line::{Line, Memory};
+use crate::model::activation::ModelsLoading;
 use crate::model::registry::RegistryError;
 use crate::model::signature::SignatureError;
 use crate::part::PartRecord;
@@ -171,6 +174,8 @@ pub struct Station {
     probes: Vec<Probe>,
     metrics: Arc<Metrics>,
     engine: EngineConfig,
+    /// Where other models are asked for; as long as it is there, they may be.
+    desk: Arc<ModelDesk>,
 }
 
 /// What an earlier life left, open for this one.
@@ -216,13 +221,15 @@ impl Past {
 ///
 /// # Errors
 /// When a part of it cannot be set up. Nothing runs then.
+#[allow(clippy::too_many_lines, reason = "one list of what a station is made of")]
 pub fn start(
-    config: &StationConfig,
+    configuration: &Configuration,
     format: ReportFormat,
     output: Box<dyn Write + Send>,
     control: &Sender<Control>,
     restarted: bool,
 ) -> Result<Station, StationError> {
+    let config = &*configuration.in_force();
     let Past {
         numbers,
         black_box,
@@ -274,9 +281,16 @@ pub fn start(
     threads.extend(keeping.start(config, to_record, control)?);
     threads.extend(forwarder(config, &log, &inputs, &stop, control)?);
     let controllers = Controllers::default();
-    let (loader, model_ports, desk) = ModelLoader::new(config, models, &inputs, &shown, &metrics);
+    let around = Surroundings {
+        line: inputs.clone(),
+        records: records.clone(),
+        shown: Arc::clone(&shown),
+        metrics: Arc::clone(&metrics),
+    };
+    let (loader, model_ports, desk) = ModelLoader::new(configuration, models, around);
+    configuration.serve(&desk);
     threads.push(("models", loader.start(control)?));
-    let served = (facts(config, numbers.epoch), desk);
+    let served = (facts(config, numbers.epoch), Arc::clone(&desk));
     if let Some(server) = controllers_server(config, served, &shown, &controllers, log, &inputs, &stop)? {
         let _ = reports.send(Report::Serving(server.address));
         threads.push(("grpc", server.thread));
@@ -326,6 +340,7 @@ pub fn start(
         probes,
         metrics,
         engine: config.engine,
+        desk,
     })
 }
 
@@ -373,6 +388,7 @@ impl Station {
                     self.workers_starting = self.workers_starting.saturating_sub(1);
                     if self.workers_starting == 0 {
                         self.metrics.models_loading(0);
+                        self.desk.tell_loading(None);
                         let _ = self.inputs.send(LineInput::ModelsReady(true));
                         // The PLC's port is served since before there were engines.
                         systemd::ready("models proven, PLC served");
@@ -384,6 +400,7 @@ impl Station {
                     tracing::error!(error = %told(&error), "the provider that [engine] requires does not run the models");
                     systemd::status("the provider that [engine] requires does not run the models; nothing is inspected");
                     let _ = self.inputs.send(LineInput::Provider(ProviderStanding::Missing));
+                    self.desk.tell_loading(None);
                 }
                 Some(Control::Worker(WorkerState::Failed(error))) => {
                     failure = Some(error);
@@ -411,11 +428,17 @@ impl Station {
     }
 
     /// A model is being loaded: minutes, where a GPU's compiler has not seen it before.
-    fn loading(&self, model: &Path, number: usize, of: usize) {
-        let (model, provider) = (model.display(), self.engine.options.provider);
+    fn loading(&self, package: &Path, number: usize, of: usize) {
+        let (model, provider) = (package.display(), self.engine.options.provider);
         tracing::info!(%model, number, of, %provider, "loading a model and proving it");
         systemd::status(&format!("loading model {number} of {of} on {provider}: {model}"));
         self.metrics.models_loading(of + 1 - number);
+        self.desk.tell_loading(Some(ModelsLoading {
+            number,
+            of,
+            model: package.into(),
+            provider: provider.to_string(),
+        }));
     }
 
     /// No new parts; open ones to their outcome; then everything ends, and whoever does not is named.
@@ -446,6 +469,7 @@ impl Station {
         self.stop.cancel();
         drop(self.cameras);
         drop(self.plc);
+        drop(self.desk);
         drop(self.inputs);
         let limit = flow::now() + STOP_GRACE;
         for (name, thread) in self.threads {
@@ -655,7 +679,7 @@ fn summary(recipe: &RecipeConfig) -> proto::RecipeSummary {
 /// The server for line controllers, where there is one.
 fn controllers_server(
     config: &StationConfig,
-    (facts, desk): (StationFacts, ModelDesk),
+    (facts, desk): (StationFacts, Arc<ModelDesk>),
     shown: &Shown,
     controllers: &Controllers,
     log: Arc<dyn RecordLog>,
@@ -681,7 +705,7 @@ fn controllers_server(
         log: Some(log),
         events,
         access: secured.access,
-        models: Some(Arc::new(desk)),
+        models: Some(desk),
         accept_hold: config.result.accept_hold,
         is_stand_in: false,
     };

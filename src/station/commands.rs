@@ -224,7 +224,9 @@ fn keep(folder: &Path, sequence: u64, frame: &Frame, inspection: &InspectionConf
         .placed((frame.width, frame.height), Whereabouts::AsDrawn)
         .map_err(|reason| NotKept::Region(reason.text().to_owned()))?;
     let crop = drawn.area.crop;
-    let upright = locator.map(|locator| located::upright(locator, frame, crop)).transpose();
+    let upright = locator
+        .map(|locator| located::upright(frame, crop, located::locate(locator, frame)?))
+        .transpose();
     let upright = upright.map_err(|why| NotKept::Region(why.to_string()))?;
     let (frame, region) = upright.as_ref().map_or((frame, Some(crop)), |upright| (&upright.frame, None));
     let (width, height) = region.map_or((frame.width, frame.height), |region| (region.width, region.height));

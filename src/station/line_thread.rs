@@ -21,6 +21,7 @@ use crate::line::Line;
 use crate::line::commands::Command;
 use crate::line::event::{CameraIndex, Commit, Event, FrameId, Inspected, InspectionIndex, Job, ProviderStanding, RecordsKept, Sequence};
 use crate::line::image::Counts;
+use crate::model::activation::ModelChange;
 use crate::part::{CycleId, Disposition, Nanos, PartRecord, Verdict};
 use crate::plc::{PlcEvent, Shown, grpc};
 use crate::rpc::results_feed::ResultsFeed;
@@ -84,6 +85,8 @@ pub enum Recorded {
         /// What.
         what: Disposition,
     },
+    /// Another model was asked for.
+    ModelChange(Box<ModelChange>),
     /// Nothing: an engine asks whether a verdict would get through.
     Probe(Probe),
 }

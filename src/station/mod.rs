@@ -12,9 +12,11 @@
 //! | file | what it does |
 //! |---|---|
 //! | `build.rs` | configuration becomes a running station, and is taken down again |
+//! | `configuration.rs` | the configuration in force, and how one that was read again reaches the station |
 //! | `line_thread.rs` | drives the line: clock in, black box, image, jobs and records out |
 //! | `engines.rs` | worker threads that own the models |
 //! | `models.rs` | which models are in force, and by which a part is judged |
+//! | `model_desk.rs` | where other models are asked for |
 //! | `model_loader.rs` | other models while the station runs: proven beside, exchanged between two parts |
 //! | `located.rs`, `part_finder.rs` | inspections whose region goes with the part; parts found once per frame |
 //! | `reporter.rs` | what a station prints |
@@ -30,12 +32,14 @@
 
 pub mod build;
 pub mod commands;
+pub mod configuration;
 pub mod departures;
 pub mod engines;
 pub mod forwarding;
 pub mod line_thread;
 pub mod located;
 pub mod memory;
+pub mod model_desk;
 pub mod model_loader;
 pub mod models;
 pub mod part_finder;

@@ -1,7 +1,7 @@
 //! Other models for a station that runs: loaded and proven beside those in force, then put in their place between two parts.
 //!
 //! ```text
-//! asked (gRPC) ──> models thread ── a thread that gives way: read, trust, keep, load, golden gate, once for each engine
+//! asked (gRPC, SIGHUP) ──> models thread ── a thread that gives way: read, trust, keep, load, golden gate, once for each engine
 //!                      │ passed                        └─ refused: told, counted, nothing changed
 //!                      ├─ to each engine: what was loaded, before anybody needs it
 //!                      ├─ to the registry: durable, so that a restart runs it
@@ -11,34 +11,38 @@
 //! Those before stay loaded for as long as a part is open that is judged by them. There is one candidate at a time, and no second exchange
 //! before the parts of the last are gone: an engine holds two sets of models at most, and one candidate.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::sync::{Arc, Weak};
-use std::thread::{Builder, JoinHandle};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
-use tokio::sync::oneshot;
 
 use super::build::{Control, StationError, spawn};
+use super::configuration::Configuration;
 use super::engines::{Delivery, ModelPorts};
-use super::line_thread::LineInput;
+use super::line_thread::{LineInput, Recorded};
+use super::model_desk::{Asked, ModelDesk, Outcome};
 use super::models::{self, AtStart, KnownModels, ModelInForce, ModelSet};
 use crate::config::recipe::{InspectionConfig, RecipeConfig};
 use crate::config::station::StationConfig;
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
 use crate::line::event::InspectionIndex;
 use crate::line::image::StationMode;
-use crate::model::activation::{ActivationError, ActivationRequest, Exchanged, InspectionModels, ModelsInForce, Wanted};
+use crate::model::activation::{
+    ActivationError, ActivationRequest, CameOfIt, Exchanged, InspectionModels, ModelChange, ModelsInForce, Wanted, Wish,
+};
 use crate::model::package::Package;
-use crate::model::registry::{Activated, Registry};
+use crate::model::registry::{Activated, KnownSet, Registry, RegistryError};
 use crate::model::signature::Trust;
+use crate::part::ModelIdentity;
 use crate::plc::Shown;
 use crate::recipe::Rules;
-use crate::rpc::models::StationModels;
 use crate::telemetry::Metrics;
+use crate::vision::giving_way::{self, GivingWay};
 use crate::vision::inspector::Inspector;
 use crate::vision::providers::ProviderOrder;
 use crate::vision::reading;
@@ -61,16 +65,8 @@ const DRAINED_MAX: Duration = Duration::from_secs(10);
 /// How often it looks.
 const DRAINED_EVERY: Duration = Duration::from_millis(5);
 
-/// How much a proof gives way: a thread that judges parts gets nine times as much of a core that both want (Linux, `sched_prio_to_weight`). Not
-/// more: a thread that hardly ever runs may hold what all wait for, such as the process's map of its memory.
-const NICENESS: i32 = 10;
-
-type Answer = oneshot::Sender<Result<Exchanged, ActivationError>>;
-
-struct Asked {
-    request: ActivationRequest,
-    answer: Answer,
-}
+/// Who asks when the configuration was read again.
+const CONFIGURATION: &str = "station.toml";
 
 /// An inspection, as far as its model must fit it.
 #[derive(Debug, Clone)]
@@ -97,35 +93,24 @@ impl Place {
     }
 }
 
-/// Where other models are asked for.
-#[derive(Clone)]
-pub struct ModelDesk {
-    asked: Sender<Asked>,
-    busy: Arc<AtomicBool>,
-    in_force: Arc<ArcSwap<ModelsInForce>>,
-}
-
-impl StationModels for ModelDesk {
-    fn in_force(&self) -> Arc<ModelsInForce> {
-        self.in_force.load_full()
-    }
-
-    fn ask(&self, request: ActivationRequest) -> oneshot::Receiver<Result<Exchanged, ActivationError>> {
-        let (answer, answered) = oneshot::channel();
-        if self.busy.swap(true, Ordering::AcqRel) {
-            let _ = answer.send(Err(ActivationError::Busy));
-            return answered;
-        }
-        if let Err(Asked { answer, .. }) = self.asked.send(Asked { request, answer }) {
-            let _ = answer.send(Err(ActivationError::Station("the station stops".into())));
-        }
-        answered
-    }
+/// What is around the loader.
+pub struct Surroundings {
+    /// Is told what is in force.
+    pub line: Sender<LineInput>,
+    /// Takes what was asked for, and what came of it.
+    pub records: Sender<Recorded>,
+    /// Whether it is the moment.
+    pub shown: Shown,
+    /// Counts.
+    pub metrics: Arc<Metrics>,
 }
 
 /// What exchanges models: made before the engines, started with the rest.
 pub struct ModelLoader {
-    configuration: String,
+    /// Where the next life of the station finds what was read again.
+    configuration: Configuration,
+    /// The configuration that models in force are put together with in their checksum.
+    text: String,
     inspections: Vec<Place>,
     order: ProviderOrder,
     trust: Trust,
@@ -141,6 +126,7 @@ pub struct ModelLoader {
     asked: Receiver<Asked>,
     busy: Arc<AtomicBool>,
     in_force: Arc<ArcSwap<ModelsInForce>>,
+    desk: Weak<ModelDesk>,
     line: Sender<LineInput>,
     shown: Shown,
     metrics: Arc<Metrics>,
@@ -151,19 +137,15 @@ struct Proven {
     model: ModelInForce,
     /// One for each engine; none where the model is loaded already.
     inspectors: Vec<Inspector>,
+    /// The threads of their sessions.
+    giving_way: Arc<GivingWay>,
 }
 
 impl ModelLoader {
     /// Sets it up, with what each engine is given of it and where others ask.
-    pub fn new(
-        config: &StationConfig,
-        models: AtStart,
-        line: &Sender<LineInput>,
-        shown: &Shown,
-        metrics: &Arc<Metrics>,
-    ) -> (Self, Vec<ModelPorts>, ModelDesk) {
+    pub fn new(configuration: &Configuration, models: AtStart, around: Surroundings) -> (Self, Vec<ModelPorts>, Arc<ModelDesk>) {
+        let config = &*configuration.in_force();
         let (retire, retired) = bounded("models/retired", RETIRED_MAX, WhenFull::DropNewest);
-        let (ask, asked) = bounded("models/asked", 1, WhenFull::DropNewest);
         let (mut engines, mut ends) = (Vec::new(), Vec::new());
         for _ in 0..config.engine.workers {
             let (deliver, deliveries) = bounded("models/deliveries", DELIVERIES_MAX, WhenFull::DropNewest);
@@ -175,13 +157,11 @@ impl ModelLoader {
                 retired: retire.clone(),
             });
         }
-        let desk = ModelDesk {
-            asked: ask,
-            busy: Arc::default(),
-            in_force: Arc::default(),
-        };
+        let (desk, asked) = ModelDesk::new(around.records);
+        let (in_force, busy) = desk.board();
         let loader = Self {
-            configuration: config.checksummed(),
+            configuration: configuration.clone(),
+            text: config.checksummed(),
             inspections: config
                 .recipes
                 .iter()
@@ -199,11 +179,12 @@ impl ModelLoader {
             engines,
             retired,
             asked,
-            busy: Arc::clone(&desk.busy),
-            in_force: Arc::clone(&desk.in_force),
-            line: line.clone(),
-            shown: Arc::clone(shown),
-            metrics: Arc::clone(metrics),
+            busy,
+            in_force,
+            desk: Arc::downgrade(&desk),
+            line: around.line,
+            shown: around.shown,
+            metrics: around.metrics,
         };
         loader.tell_in_force();
         (loader, ends, desk)
@@ -220,11 +201,15 @@ impl ModelLoader {
     fn run(&mut self) {
         loop {
             match self.asked.receive_timeout(UNLOAD_EVERY) {
-                Ok(Asked { request, answer }) => {
+                // Whoever asked may have gone; log and journal know.
+                Ok(Asked::Model { request, answer }) => {
                     let outcome = self.serve(&request);
-                    self.tell(&request, &outcome);
-                    self.busy.store(false, Ordering::Release);
-                    // Whoever asked may have gone; the log knows.
+                    self.answered();
+                    let _ = answer.send(outcome);
+                }
+                Ok(Asked::Configuration { config, answer }) => {
+                    let outcome = self.configure(&config);
+                    self.answered();
                     let _ = answer.send(outcome);
                 }
                 Err(NothingReceived::TimedOut) => {}
@@ -236,13 +221,93 @@ impl ModelLoader {
         }
     }
 
-    fn serve(&mut self, request: &ActivationRequest) -> Result<Exchanged, ActivationError> {
-        let inspections = self.find(&request.inspection)?;
-        self.check_moment(&request.inspection)?;
-        let exchanged = self.exchange(&inspections, request);
+    /// Another question may come.
+    fn answered(&self) {
         // A candidate that was refused is kept by nobody.
         self.registry.sweep(&models::hashes(&self.current));
-        exchanged
+        self.busy.store(false, Ordering::Release);
+    }
+
+    fn serve(&mut self, request: &ActivationRequest) -> Outcome<Exchanged> {
+        let found = self.find(&request.inspection);
+        let wish = match &request.wanted {
+            Wanted::Package(package) => Wish::Package(package.clone()),
+            Wanted::Previous => Wish::Previous,
+        };
+        let index = found.as_ref().ok().map(|inspections| inspections[0]);
+        let change = self.wished_for(&request.inspection, wish, &request.by, index);
+        let outcome = found.and_then(|inspections| {
+            self.check_moment(&request.inspection)?;
+            self.exchange(&inspections, request)
+        });
+        self.tell(change, outcome.as_ref());
+        outcome
+    }
+
+    /// Puts in force what another configuration names, which differs from the one in force in nothing else: all of it, or none.
+    fn configure(&mut self, config: &Arc<StationConfig>) -> Outcome<Vec<Exchanged>> {
+        let wanted: Vec<PathBuf> = config.inspections().map(|inspection| inspection.model.clone()).collect();
+        if wanted.len() != self.inspections.len() {
+            return Err(ActivationError::Station("the configuration has other inspections".into()));
+        }
+        let differs = |index: &InspectionIndex| self.inspections[*index].configured != wanted[*index];
+        let indices: Vec<InspectionIndex> = (0..wanted.len()).filter(differs).collect();
+        let mut changes: Vec<(InspectionIndex, ModelChange)> = Vec::new();
+        for &index in &indices {
+            let wish = Wish::Configuration(wanted[index].clone());
+            let change = self.wished_for(&self.name_of(&self.inspections[index]), wish, CONFIGURATION, Some(index));
+            // Inspections of several recipes that are one are told of once.
+            if !changes
+                .iter()
+                .any(|(_, told)| told.inspection == change.inspection && told.wish == change.wish)
+            {
+                changes.push((index, change));
+            }
+        }
+        let before: Vec<ModelIdentity> = self.current.models.iter().map(|model| model.identity.clone()).collect();
+        let outcome = self.exchange_all(config, &wanted, &indices);
+        let of = |index: InspectionIndex| {
+            let (model, previous) = (self.current.models[index].identity.clone(), before[index].clone());
+            Exchanged {
+                changed: model.sha256 != previous.sha256,
+                model,
+                previous,
+                config_checksum: self.current.config_checksum,
+            }
+        };
+        let exchanged: Vec<Exchanged> = changes.iter().map(|(index, _)| of(*index)).collect();
+        for ((_, change), exchanged) in changes.into_iter().zip(&exchanged) {
+            self.tell(change, outcome.as_ref().map(|()| exchanged));
+        }
+        outcome.map(|()| exchanged)
+    }
+
+    fn exchange_all(&mut self, config: &Arc<StationConfig>, wanted: &[PathBuf], indices: &[InspectionIndex]) -> Outcome<()> {
+        let Some(&first) = indices.first() else { return Ok(()) };
+        let name = self.name_of(&self.inspections[first]);
+        self.check_moment(&name)?;
+        let mut by_package: BTreeMap<&Path, Vec<InspectionIndex>> = BTreeMap::new();
+        for &index in indices {
+            by_package.entry(&wanted[index]).or_default().push(index);
+        }
+        let mut set = (*self.current).clone();
+        let mut all_proven = Vec::new();
+        for (source, inspections) in by_package {
+            let proven = self.prove(source, &inspections)?;
+            set = set.with(&config.checksummed(), &inspections, &proven.model);
+            all_proven.push(proven);
+        }
+        self.put_in_force(&Arc::new(set), all_proven, &name, |loader, set| {
+            let names = loader.inspections.iter().map(|place| place.name.as_str());
+            let configured: Vec<(&str, &Path)> = names.zip(wanted.iter().map(PathBuf::as_path)).collect();
+            loader.registry.begin(&configured, set)?;
+            for (place, configured) in loader.inspections.iter_mut().zip(wanted) {
+                place.configured.clone_from(configured);
+            }
+            loader.text = config.checksummed();
+            loader.configuration.replace(Arc::clone(config));
+            Ok(())
+        })
     }
 
     /// The inspections that go by a name: those of all recipes that have it and the same configured package, which are one to whoever exchanges
@@ -317,66 +382,54 @@ impl ModelLoader {
             }
         };
         let proven = self.prove(&source, inspections)?;
-        let changed = proven.model.identity.sha256 != before.identity.sha256;
-        let set = Arc::new(self.current.with(&self.configuration, inspections, &proven.model));
+        let model = proven.model.identity.clone();
+        let changed = model.sha256 != before.identity.sha256;
+        let set = Arc::new(self.current.with(&self.text, inspections, &proven.model));
         if changed {
-            self.put_in_force(&set, proven.inspectors, inspection)?;
+            let activated = Activated {
+                // The way back leads back again.
+                previous: Some(before.identity.sha256.clone()),
+                inspection: name.clone(),
+                configured,
+                current: model.sha256.clone(),
+            };
+            self.put_in_force(&set, vec![proven], &name, |loader, set| loader.registry.activate(activated, set))?;
         }
         Ok(Exchanged {
-            model: proven.model.identity,
+            model,
             previous: before.identity,
             config_checksum: set.config_checksum,
             changed,
         })
     }
 
-    /// Reads, keeps, loads and proves a package, on a thread that gives way to those that judge parts.
-    fn prove(&self, source: &Path, inspections: &[InspectionIndex]) -> Result<Proven, ActivationError> {
-        // Sessions on one thread of their own are made on the thread that gives way. The others start threads, which would give way for good:
-        // those are proven on one thread first, and made again once they have passed.
-        let alone = ProviderOrder { threads: 1, ..self.order };
-        let made_at_once = self.order.threads == 1;
-        let copies = if made_at_once { self.engines.len() } else { 1 };
-        let mut proven = std::thread::scope(|scope| {
-            let candidate = || {
-                let _ = rustix::process::nice(NICENESS);
-                self.candidate(source, inspections, alone, copies)
-            };
-            let thread = Builder::new().name("model-proof".into()).spawn_scoped(scope, candidate);
-            let thread = thread.map_err(|error| ActivationError::Station(format!("no thread can be started: {error}")))?;
-            thread
-                .join()
-                .unwrap_or_else(|_| Err(ActivationError::Station("the runtime panicked on this model".into())))
-        })?;
-        if !made_at_once && !proven.inspectors.is_empty() {
-            let make = |_| {
-                let package = Package::open(&proven.model.path)?;
-                Ok(Inspector::new(package.activate(self.order).map_err(|error| error.of(source))?))
-            };
-            proven.inspectors = (0..self.engines.len()).map(make).collect::<Result<_, ActivationError>>()?;
-        }
-        Ok(proven)
+    /// Reads, keeps, loads and proves a package, on threads that give way to those that judge parts until it does so itself.
+    fn prove(&self, source: &Path, inspections: &[InspectionIndex]) -> Outcome<Proven> {
+        let proof = giving_way::prove(|| self.candidate(source, inspections));
+        let (proven, giving_way) = proof.map_err(|error| ActivationError::Station(format!("no thread can be started: {error}")))?;
+        let (model, inspectors) = proven.map_err(|_| ActivationError::Station("the runtime panicked on this model".into()))??;
+        Ok(Proven {
+            model,
+            inspectors,
+            giving_way,
+        })
     }
 
-    fn candidate(
-        &self,
-        source: &Path,
-        inspections: &[InspectionIndex],
-        order: ProviderOrder,
-        copies: usize,
-    ) -> Result<Proven, ActivationError> {
-        let inspection = inspections[0];
+    /// The model in a package, and an inspector for each engine, none where it is loaded already.
+    fn candidate(&self, source: &Path, inspections: &[InspectionIndex]) -> Outcome<(ModelInForce, Vec<Inspector>)> {
         let package = Package::open(source)?;
         self.trust.check(&package)?;
         let identity = package.identity();
-        let replaced = &self.current.models[inspection];
-        if let Some(wanted) = replaced.kind.filter(|wanted| *wanted != package.manifest.kind) {
-            return Err(ActivationError::OtherKind {
-                package: source.into(),
-                found: package.manifest.kind,
-                inspection: self.inspections[inspection].name.clone(),
-                wanted,
-            });
+        for &inspection in inspections {
+            let replaced = &self.current.models[inspection];
+            if let Some(wanted) = replaced.kind.filter(|wanted| *wanted != package.manifest.kind) {
+                return Err(ActivationError::OtherKind {
+                    package: source.into(),
+                    found: package.manifest.kind,
+                    inspection: self.inspections[inspection].name.clone(),
+                    wanted,
+                });
+            }
         }
         let abilities = reading::abilities(&package.manifest);
         for place in inspections.iter().map(|index| &self.inspections[*index]) {
@@ -390,51 +443,50 @@ impl ModelLoader {
         let loaded = self.current.models.iter().find(|model| model.identity.sha256 == identity.sha256);
         if let Some(loaded) = loaded {
             // Another inspection has it, or this one: it is loaded and proven.
-            return Ok(Proven {
-                model: loaded.clone(),
-                inspectors: Vec::new(),
-            });
+            return Ok((loaded.clone(), Vec::new()));
         }
         let kind = Some(package.manifest.kind);
         let path = self.registry.keep(&package)?;
         drop(package);
         let make = |_| {
             Ok(Inspector::new(
-                Package::open(&path)?.activate(order).map_err(|error| error.of(source))?,
+                Package::open(&path)?.activate(self.order).map_err(|error| error.of(source))?,
             ))
         };
-        let inspectors = (0..copies).map(make).collect::<Result<_, ActivationError>>()?;
-        Ok(Proven {
-            model: ModelInForce { identity, kind, path },
-            inspectors,
-        })
+        let inspectors = (0..self.engines.len()).map(make).collect::<Outcome<_>>()?;
+        Ok((ModelInForce { identity, kind, path }, inspectors))
     }
 
-    /// The exchange itself. Whatever fails before the line knows leaves everything as it was.
-    fn put_in_force(&mut self, set: &Arc<ModelSet>, inspectors: Vec<Inspector>, inspection: usize) -> Result<(), ActivationError> {
+    /// The exchange itself; `note` makes it durable. Whatever fails before the line knows leaves everything as it was.
+    fn put_in_force(
+        &mut self,
+        set: &Arc<ModelSet>,
+        proven: Vec<Proven>,
+        inspection: &str,
+        note: impl FnOnce(&mut Self, KnownSet) -> Result<(), RegistryError>,
+    ) -> Outcome<()> {
         self.wait_for_parts_before()?;
-        let Place { name, configured, .. } = self.inspections[inspection].clone();
         // It may have gone online meanwhile.
-        self.check_moment(&name)?;
-        let sha256 = &set.models[inspection].identity.sha256;
-        let mut inspectors = inspectors.into_iter();
+        self.check_moment(inspection)?;
+        let threads: Vec<_> = proven.iter().map(|proven| Arc::clone(&proven.giving_way)).collect();
+        let of = |proven: Proven| (proven.model.identity.sha256, proven.inspectors.into_iter());
+        let mut inspectors: Vec<_> = proven.into_iter().map(of).collect();
         for engine in &self.engines {
+            let one_of_each = inspectors.iter_mut();
             let delivery = Delivery {
                 set: Arc::downgrade(set),
-                loaded: inspectors.next().map(|inspector| (sha256.clone(), inspector)).into_iter().collect(),
+                loaded: one_of_each
+                    .filter_map(|(sha256, inspectors)| Some((sha256.clone(), inspectors.next()?)))
+                    .collect(),
             };
             let sent = engine.send(delivery);
             sent.map_err(|_| ActivationError::Station("an engine does not take the model".into()))?;
         }
-        let activated = Activated {
-            // The way back leads back again.
-            previous: Some(self.current.models[inspection].identity.sha256.clone()),
-            inspection: name,
-            configured,
-            current: sha256.clone(),
-        };
-        self.registry.activate(activated, set.known())?;
+        note(self, set.known())?;
         self.known.add(set.known());
+        for threads in &threads {
+            threads.end();
+        }
         let (taken, told) = sync_channel(1);
         let sent = self.line.send(LineInput::ModelsExchanged(Arc::clone(set), taken));
         if sent.is_err() || told.recv_timeout(TAKEN_MAX).is_err() {
@@ -484,12 +536,38 @@ impl ModelLoader {
         }));
     }
 
-    fn tell(&self, request: &ActivationRequest, outcome: &Result<Exchanged, ActivationError>) {
-        let ActivationRequest { inspection, wanted, by } = request;
-        let package = match wanted {
-            Wanted::Package(package) => package.display().to_string(),
-            Wanted::Previous => "the one before".into(),
+    /// The beginning of what the journal will say of a wish.
+    fn wished_for(&self, inspection: &str, wish: Wish, by: &str, index: Option<InspectionIndex>) -> ModelChange {
+        let meant = match &wish {
+            Wish::Package(package) | Wish::Configuration(package) => Some(package.clone()),
+            Wish::Previous => index.and_then(|index| {
+                let Place { name, configured, .. } = &self.inspections[index];
+                let previous = self.registry.activated(name, configured)?.previous.as_ref()?;
+                Some(self.registry.path_of(previous))
+            }),
         };
+        let meant = meant.and_then(|package| models::in_force(package).ok());
+        ModelChange {
+            wish,
+            came_of_it: CameOfIt::NotNow,
+            inspection: inspection.to_owned(),
+            by: by.to_owned(),
+            from: index.map(|index| self.current.models[index].identity.clone()),
+            to: meant.filter(|model| model.kind.is_some()).map(|model| model.identity),
+            from_checksum: self.current.config_checksum,
+            to_checksum: self.current.config_checksum,
+            reason: String::new(),
+            asked_unix_ns: flow::unix_now_ns(),
+        }
+    }
+
+    /// Tells everybody what came of a wish: log, metrics, journal.
+    fn tell(&self, mut change: ModelChange, outcome: Result<&Exchanged, &ActivationError>) {
+        let package = match &change.wish {
+            Wish::Package(package) | Wish::Configuration(package) => package.display().to_string(),
+            Wish::Previous => "the one before".into(),
+        };
+        let (inspection, by) = (&change.inspection, &change.by);
         match outcome {
             Ok(exchanged) => {
                 let Exchanged { model, previous, .. } = exchanged;
@@ -507,18 +585,31 @@ impl ModelLoader {
                     changed = exchanged.changed,
                     "model activated"
                 );
+                change.came_of_it = if exchanged.changed {
+                    CameOfIt::Exchanged
+                } else {
+                    CameOfIt::Unchanged
+                };
+                change.to = Some(model.clone());
+                change.to_checksum = exchanged.config_checksum;
             }
             Err(error) => {
                 self.metrics
                     .model_asked(if error.refuses_package() { "refused" } else { "not_now" });
+                change.reason = error.told();
                 tracing::warn!(
                     inspection,
                     package,
                     by,
-                    error = error.told(),
+                    error = change.reason,
                     "model not activated: nothing changed"
                 );
+                change.came_of_it = error.came_of_it();
             }
+        }
+        let sent = self.desk.upgrade().is_some_and(|desk| desk.record(change));
+        if !sent {
+            self.metrics.record_dropped();
         }
     }
 }

@@ -196,6 +196,7 @@ mod tests {
         }
     }
 
+    #[allow(clippy::unnecessary_wraps, reason = "as a search answers")]
     fn shifted(dx_px: f64) -> Result<Pose, NotUpright> {
         Ok(Pose { dx_px, ..Pose::default() })
     }
@@ -232,7 +233,7 @@ mod tests {
 
     #[test]
     fn who_comes_second_waits_for_the_first() {
-        let (finder, frame) = (finder(Duration::from_secs(60)), frame());
+        let (finder, frame) = (finder(Duration::from_mins(1)), frame());
         let (searching, is_searching) = channel();
         let (go_on, may_go_on) = channel();
         thread::scope(|scope| {
@@ -255,7 +256,7 @@ mod tests {
     fn whose_time_is_up_searches_by_itself() {
         let frame = frame();
         // The first does not end before the second has told, so waiting for it would never end.
-        for (typical, begin_by) in [(Duration::from_secs(60), Nanos::default()), (Duration::from_millis(1), NEVER)] {
+        for (typical, begin_by) in [(Duration::from_mins(1), Nanos::default()), (Duration::from_millis(1), NEVER)] {
             let finder = finder(typical);
             let inner = || finder.once(&frame, begin_by, || shifted(2.0));
             let outer = finder.once(&frame, NEVER, || {
@@ -268,7 +269,7 @@ mod tests {
 
     #[test]
     fn a_search_that_panics_leaves_the_frame_to_the_next() {
-        let (finder, frame) = (finder(Duration::from_secs(60)), frame());
+        let (finder, frame) = (finder(Duration::from_mins(1)), frame());
         let attempt = catch_unwind(AssertUnwindSafe(|| finder.once(&frame, NEVER, || panic!("of the test"))));
         assert!(attempt.is_err());
         assert_eq!(finder.once(&frame, NEVER, || shifted(1.0)), shifted(1.0));

@@ -125,6 +125,7 @@ fn entry(recorded: Recorded, context: &RecordContext) -> Option<Entry> {
             cycle_id,
             what,
         } => (convert::disposition(plc_session, cycle_id, what), Vec::new()),
+        Recorded::ModelChange(change) => (convert::model_change(&change), Vec::new()),
         Recorded::Probe(probe) => {
             probe.crosses(Stage::Recorder, flow::now());
             return None;

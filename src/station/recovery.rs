@@ -149,6 +149,8 @@ mod tests {
                 ..Counts::default()
             },
             config_checksum: 0,
+            defect_code: 0,
+            severity: None,
         });
         Kept {
             opened,

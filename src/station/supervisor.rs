@@ -4,10 +4,10 @@ use std::io::Write;
 use std::time::Duration;
 
 use super::build::{self, Control, Ended, StationError};
+use super::configuration::Configuration;
 use super::memory;
 use super::reporter::ReportFormat;
 use super::watchdog::Watchdog;
-use crate::config::station::StationConfig;
 use crate::flow::{self, NothingReceived, Receiver, Sender};
 use crate::telemetry::systemd;
 
@@ -22,7 +22,7 @@ const STEADY: Duration = Duration::from_mins(1);
 /// # Errors
 /// When the station cannot be set up, or has nothing to inspect with.
 pub fn run(
-    config: &StationConfig,
+    configuration: &Configuration,
     format: ReportFormat,
     output: impl Fn() -> Box<dyn Write + Send>,
     control: &Sender<Control>,
@@ -33,7 +33,7 @@ pub fn run(
     let mut failures = 0;
     loop {
         let started = flow::now();
-        let station = build::start(config, format, output(), control, failures > 0)?;
+        let station = build::start(configuration, format, output(), control, failures > 0)?;
         let stop_max = station.stop_max();
         watchdog.running(station.probes(), station.deadline());
         let Ended::Failed(stage) = station.run(happened, &|| watchdog.between_lives(stop_max))? else {

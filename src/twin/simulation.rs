@@ -425,6 +425,8 @@ impl Simulation {
 fn decided(record: &PartRecord) -> Decided {
     let after = |at: Nanos| at.since(record.triggered_ns).as_micros() as u32;
     Decided {
+        defect_code: record.defect_code,
+        severity: record.severity,
         outcome: Outcome {
             verdict: record.verdict,
             reason: record.reason,

@@ -93,6 +93,7 @@ impl GreyImage {
     }
 
     /// A part of the picture; of ranges that reach beyond it, what lies inside.
+    #[must_use]
     pub fn cropped(&self, columns: Range<usize>, rows: Range<usize>) -> Self {
         let (right, bottom) = (columns.end.min(self.width), rows.end.min(self.height));
         let (left, top) = (columns.start.min(right), rows.start.min(bottom));

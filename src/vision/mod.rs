@@ -12,6 +12,7 @@
 //! | `findings.rs` | an anomaly map becomes findings |
 //! | `reading.rs` | a model's outputs become a score, a verdict, findings |
 //! | `tiling.rs` | large pictures in tiles, and what was seen in them as one again |
+//! | `giving_way.rs` | threads that prove a model beside those that judge parts |
 //! | `inspector.rs` | the whole way for one image, timed |
 //! | `overlay.rs` | the picture that people look at |
 //! | `encode.rs` | pixels become an image file |
@@ -27,6 +28,7 @@ pub mod detect;
 pub mod encode;
 pub mod engine_cache;
 pub mod findings;
+pub mod giving_way;
 pub mod grey;
 pub mod inspector;
 pub mod locator;

@@ -2,18 +2,24 @@
 
 #![allow(unsafe_code, reason = "asking the library for its version, which the crate keeps to itself")]
 
+mod binding;
+
 use std::env;
 use std::ffi::CStr;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, OnceLock, PoisonError};
+use std::thread::JoinHandle;
 
-use ort::environment::Environment;
+use ort::environment::{Environment, ThreadManager};
 use ort::ep::{CPU, CUDA, ExecutionProvider as _, ExecutionProviderDispatch, TensorRT};
 use ort::session::builder::GraphOptimizationLevel;
 use ort::session::{HasSelectedOutputs, OutputSelector, RunOptions, Session};
 use ort::value::{Outlet, TensorElementType, TensorRef, ValueType};
 
+use binding::Binding;
+
 use super::engine_cache::{self, EngineKey};
+use super::giving_way::{self, Maker};
 use super::preprocess::TensorValues;
 use super::providers::Attempt;
 use super::{ElementType, Engine, EngineError, EngineOptions, OutputTensor, Port, Provider};
@@ -143,6 +149,32 @@ pub struct OrtEngine {
     provider: Provider,
     inputs: Vec<Port>,
     outputs: Vec<Port>,
+    /// In which memory inputs and outputs are bound; `None`: they are not.
+    bind_in: Option<Memory>,
+    binding: Option<Binding>,
+}
+
+/// What memory is bound to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Memory {
+    /// That a GPU reads and writes by itself.
+    Pinned,
+    /// Any. Only tests bind it: measured, it is no faster than to let the runtime's arena hand out the same memory each time.
+    #[cfg_attr(not(test), expect(dead_code, reason = "the way of a GPU, run where there is none"))]
+    Ordinary,
+}
+
+/// In which memory a provider's inputs and outputs are bound.
+fn memory_of(provider: Provider) -> Option<Memory> {
+    match provider {
+        Provider::Cpu => None,
+        Provider::Cuda | Provider::TensorRt => Some(Memory::Pinned),
+    }
+}
+
+/// The shape of a port, where all of it is known.
+fn fixed_shape(port: &Port) -> Option<Vec<i64>> {
+    port.shape.iter().map(|length| i64::try_from((*length)?).ok()).collect()
 }
 
 impl OrtEngine {
@@ -191,6 +223,7 @@ impl OrtEngine {
         })?;
         self.asked_for = Some(options.with_outputs(selected));
         self.outputs = kept;
+        self.binding = None;
         Ok(())
     }
 
@@ -226,7 +259,28 @@ impl OrtEngine {
             provider,
             inputs,
             outputs,
+            bind_in: memory_of(provider),
+            binding: None,
         })
+    }
+
+    /// Whether inputs and outputs are bound for this shape; they are now, where they should be and can. Where they cannot, the runtime goes on
+    /// without, which is slower and right.
+    fn is_bound(&mut self, shape: &[usize], values: TensorValues<'_>) -> bool {
+        let Some(memory) = self.bind_in else { return false };
+        if self.binding.as_ref().is_some_and(|binding| binding.fits(shape, values)) {
+            return true;
+        }
+        // The memory of before goes first.
+        self.binding = None;
+        match Binding::new(&self.session, memory, (shape, values), &self.outputs) {
+            Ok(binding) => self.binding = Some(binding),
+            Err(error) => {
+                tracing::warn!(%error, model = self.model, provider = %self.provider, "memory of inputs and outputs cannot be bound: it is allocated for each part");
+                self.bind_in = None;
+            }
+        }
+        self.binding.is_some()
     }
 }
 
@@ -334,10 +388,28 @@ fn session_builder(environment: &Environment, setup: &Setup<'_>) -> ort::Result<
         .with_optimization_level(GraphOptimizationLevel::All)?
         .with_intra_threads(threads)?
         .with_intra_op_spinning(false)?;
+    if let Some(maker) = giving_way::maker().filter(|_| threads > 1) {
+        builder = builder.with_thread_manager(SessionThreads(maker))?;
+    }
     for (name, length) in setup.pinned {
         builder = builder.with_dimension_override(name, i64::try_from(*length).unwrap_or(i64::MAX))?;
     }
     Ok(builder.with_execution_providers([dispatch(setup)])?)
+}
+
+/// Makes the threads of a session that is proven beside a running line.
+struct SessionThreads(Maker);
+
+impl ThreadManager for SessionThreads {
+    type Thread = JoinHandle<()>;
+
+    fn create(&self, work: impl FnOnce() + Send + 'static) -> ort::Result<Self::Thread> {
+        self.0.start(work).map_err(|error| ort::Error::new(error.to_string()))
+    }
+
+    fn join(thread: Self::Thread) -> ort::Result<()> {
+        thread.join().map_err(|_| ort::Error::new("a thread of a session panicked"))
+    }
 }
 
 /// A provider that cannot be had is an error: a station must never run slower than it was proven without anybody knowing.
@@ -391,6 +463,17 @@ fn element_type(ty: TensorElementType) -> Option<ElementType> {
     }
 }
 
+fn ort_element_type(element: ElementType) -> TensorElementType {
+    match element {
+        ElementType::U8 => TensorElementType::Uint8,
+        ElementType::F32 => TensorElementType::Float32,
+        ElementType::F16 => TensorElementType::Float16,
+        ElementType::I64 => TensorElementType::Int64,
+        ElementType::I32 => TensorElementType::Int32,
+        ElementType::Bool => TensorElementType::Bool,
+    }
+}
+
 impl Engine for OrtEngine {
     fn provider(&self) -> Provider {
         self.provider
@@ -405,12 +488,16 @@ impl Engine for OrtEngine {
     }
 
     fn run(&mut self, shape: &[usize], values: TensorValues<'_>) -> Result<Vec<OutputTensor>, EngineError> {
+        let is_bound = self.is_bound(shape, values);
         let (model, provider) = (&self.model, self.provider);
         let failed = |error: ort::Error| EngineError::Run {
             model: model.clone(),
             provider,
             reason: error.to_string(),
         };
+        if is_bound && let Some(binding) = &mut self.binding {
+            return binding.run(&mut self.session, values).map_err(failed);
+        }
         let inputs = match values {
             TensorValues::U8(values) => ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?],
             TensorValues::F32(values) => ort::inputs![TensorRef::from_array_view((shape, values)).map_err(failed)?],
@@ -470,19 +557,4 @@ fn extract(value: &ort::value::ValueRef<'_>) -> ort::Result<(Vec<usize>, Vec<f32
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn versions_of_tensorrt_are_read_as_they_are_written() {
-        assert_eq!(tensorrt_version_of(8_601), "8.6.1");
-        assert_eq!(tensorrt_version_of(100_300), "10.3.0");
-        assert_eq!(tensorrt_version_of(101_305), "10.13.5");
-    }
-
-    #[test]
-    fn the_library_is_looked_for_where_packages_and_builds_put_it() {
-        let expected = ["/usr/bin/libonnxruntime.so", "/usr/lib/takt/libonnxruntime.so"].map(PathBuf::from);
-        assert_eq!(with_program(Path::new("/usr/bin/takt")), expected);
-    }
-}
+mod tests;

@@ -1,8 +1,8 @@
 //! A record as programs, spreadsheets and people read it.
 //!
 //! Keys in JSON are the fields of `record.proto`, with these words: `verdict` is `ok`, `not_ok` or `not_decidable` (also for a value that this
-//! version does not know), `reason` a name of `part/reason.rs` or a number, `kind` is `part`, `late_findings`, `disposition` or `lost`; hashes and
-//! checksums are hexadecimal; `hash` is the SHA-256 of the record's bytes. What is missing is null.
+//! version does not know), `reason` a name of `part/reason.rs` or a number, `kind` is `part`, `late_findings`, `disposition`, `model_change` or
+//! `lost`; hashes and checksums are hexadecimal; `hash` is the SHA-256 of the record's bytes. What is missing is null.
 
 use prost::Message;
 use serde_json::{Value, json};
@@ -10,7 +10,7 @@ use serde_json::{Value, json};
 use super::csv::Field;
 use super::text::{bar, cell, plain};
 use super::when::{date_and_time, rfc3339};
-use crate::cli::shortest;
+use crate::cli::{model_history, shortest};
 use crate::journal::record_table;
 use crate::part::{Reason, Severity, Verdict};
 use crate::rpc::convert;
@@ -167,6 +167,14 @@ impl Recorded {
                 "stages": late.stages.map(stages_json),
                 "views": views_json(&late.views),
             }),
+            Some(Body::Disposition(proto::Disposition {
+                model_change: Some(change),
+                ..
+            })) => {
+                let mut body = model_history::json(change);
+                body["kind"] = "model_change".into();
+                body
+            }
             Some(Body::Disposition(disposition)) => json!({
                 "kind": "disposition",
                 "cycle_id": disposition.cycle_id,
@@ -198,6 +206,12 @@ impl Recorded {
                 page.line("for part", &late.part_sequence.to_string());
                 views_page(&mut page, &late.views);
             }
+            Some(Body::Disposition(proto::Disposition {
+                model_change: Some(change),
+                ..
+            })) => model_history::lines(change)
+                .iter()
+                .for_each(|(about, said)| page.line(about, &plain(said))),
             Some(Body::Disposition(disposition)) => {
                 page.line(
                     "disposition",

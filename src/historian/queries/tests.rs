@@ -842,6 +842,7 @@ fn a_record_is_found_with_what_else_is_known_of_its_part() {
             cycle_id,
             plc_session,
             kind: 2,
+            ..Default::default()
         })
     };
     let more = [
