@@ -257,7 +257,7 @@ fn every_wish_for_a_model_is_recorded_and_reaches_the_historian() {
     drop(running);
 }
 
-/// Policy and niceness of the threads that sessions started (proc_pid_stat(5): fields 19 and 41).
+/// Policy and niceness of the threads that sessions started (`proc_pid_stat(5)`: fields 19 and 41).
 fn session_threads(process: u32) -> Vec<(i64, i64)> {
     let tasks = fs::read_dir(format!("/proc/{process}/task"))
         .unwrap()
