@@ -110,24 +110,3 @@ fn a_dimension_that_is_pinned_is_known_and_no_other_number_is_taken() {
     assert!(engine.run(&[2, 3], TensorValues::F32(&[1.0; 6])).is_ok());
     assert!(engine.run(&[1, 3], TensorValues::F32(&[1.0; 3])).is_err());
 }
-
-/// Not a test of speed: it prints what a run takes bound and not, in turn, for docs/models.md.
-#[test]
-#[ignore = "prints figures: cargo test --release --lib bound_and_not -- --ignored --nocapture"]
-fn bound_and_not() {
-    let (rows, rounds) = (20_000, 2_000);
-    let values = vec![1.5_f32; rows * 3];
-    let mut engines = [engine(Some(rows), Some(Memory::Ordinary)), engine(Some(rows), None)];
-    let mut spent = [Vec::new(), Vec::new()];
-    for _ in 0..rounds {
-        for (engine, spent) in engines.iter_mut().zip(&mut spent) {
-            let start = std::time::Instant::now();
-            engine.run(&[rows, 3], TensorValues::F32(&values)).unwrap();
-            spent.push(start.elapsed());
-        }
-    }
-    for (name, mut spent) in ["bound", "not bound"].into_iter().zip(spent) {
-        spent.sort();
-        println!("{name}: median {:?} of {rounds}", spent[rounds / 2]);
-    }
-}
