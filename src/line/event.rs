@@ -1,5 +1,6 @@
 //! What happens to the line, and what must happen next.
 
+use super::gate::GateEvent;
 use super::image::PlcImage;
 use crate::part::{CycleId, Disposition, Nanos, PartRecord, Tag, Verdict, View};
 
@@ -81,6 +82,8 @@ pub enum Event {
     Provider(ProviderStanding),
     /// Whether the clock on the wall can be right.
     ClockPlausible(bool),
+    /// The station's own gate did or saw something.
+    Gate(GateEvent),
     /// The station is to stop: no new parts; the open ones run to their outcome.
     Stop,
     /// The station stops now: what is open is not decidable.

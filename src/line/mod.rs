@@ -16,6 +16,7 @@
 //! | `results.rs` | outcomes as they are shown: single or window |
 //! | `tags.rs` | what rides along with a part |
 //! | `error_code.rs` | ErrorCode: numbers, words, remedies |
+//! | `gate.rs` | what the station's own gate and the alarms mean to it |
 //!
 //! Promises kept here: every trigger ends in exactly one outcome; a verdict belongs to the cycle ID it was measured for; Accept is shown for
 //! a fresh Ok only, before its deadline.
@@ -25,6 +26,7 @@ mod correlation;
 mod edge;
 pub mod error_code;
 pub mod event;
+pub mod gate;
 mod handshake;
 mod heartbeat;
 pub mod history;
@@ -155,6 +157,7 @@ pub struct Line {
     stopping: bool,
     errors: BTreeSet<ErrorCode>,
     surroundings: Surroundings,
+    gate: gate::GateStanding,
     /// The trigger taken last.
     latest: Option<Sequence>,
     latest_acquisition: u32,
@@ -202,6 +205,7 @@ impl Line {
             stopping: false,
             errors: memory.stage_restarted.then_some(ErrorCode::StageRestarted).into_iter().collect(),
             surroundings: Surroundings::default(),
+            gate: gate::GateStanding::default(),
             latest: None,
             latest_acquisition: 0,
             slots_full_since: None,
@@ -402,6 +406,7 @@ impl Line {
             Event::Provider(standing) => self.surroundings.provider = standing,
             Event::HistorianRefuses(refuses) => self.surroundings.historian_refuses = refuses,
             Event::ClockPlausible(plausible) => self.surroundings.clock_implausible = !plausible,
+            Event::Gate(event) => self.hear_gate(event),
             Event::Stop => self.stopping = true,
             Event::Abort => {
                 self.stopping = true;
@@ -433,6 +438,7 @@ impl Line {
         }
         if clear_error {
             self.errors.retain(|error| !error.is_latched());
+            self.clear_alarms();
         }
         if let Some((cycle_id, disposition)) = disposition {
             self.pending.dispositions.push((self.plc.session, cycle_id, disposition));
@@ -751,6 +757,7 @@ impl Line {
         let result_id = self.next_result;
         self.next_result = self.next_result.wrapping_add(1).max(1);
         self.count(&part.opened, outcome);
+        self.watch(&part.opened, outcome);
         let shown = Shown {
             cycle_id: part.opened.cycle_id,
             result_id,
@@ -911,6 +918,7 @@ impl Line {
                 self.plc.buffered && self.plc.image.is(control::ONLINE) && self.config.result_mode == ResultMode::Single,
             ),
             (ErrorCode::RecipeUnknown, self.lacks_recipe()),
+            (ErrorCode::GateFailing, self.gate.failing),
             (ErrorCode::NumbersExhausted, self.ids_left() == 0),
         ];
         let caused = causes.into_iter().filter(|(_, is_there)| *is_there).map(|(error, _)| error);
@@ -942,6 +950,8 @@ impl Line {
             busy: !self.ledger.open.is_empty(),
             error: self.active_errors().any(|error| error.level() == Level::Error),
             warning: self.active_errors().any(|error| error.level() == Level::Warning),
+            stop_request: self.active_errors().any(ErrorCode::requests_stop),
+            gate_fire_cycle_id: self.gate.acts_on.map_or(0, CycleId::get),
             remaining_buffers: u16::from(self.config.result_mode == ResultMode::Single && self.ledger.open.is_empty()),
             error_code: lowest.map_or(0, ErrorCode::code),
             heartbeat: self.heartbeat,

@@ -1,6 +1,7 @@
 //! The line on the bench: a PLC, cameras and an engine in words, and time as a number.
 
 mod frames;
+mod gate;
 mod oracle;
 mod recipes;
 mod rules;
