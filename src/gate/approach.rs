@@ -47,6 +47,8 @@ struct Thing {
     from: i64,
     /// Mark of its end; of a part whose length nobody saw, as long as parts may be.
     to: i64,
+    /// Mark of its end as the sensor saw it.
+    end: Option<i64>,
     /// Which part it is, where that can be only one.
     id: Option<PartId>,
     stage: Stage,
@@ -149,7 +151,7 @@ impl Approach {
         let is_expected = parts
             .iter()
             .any(|part| part.next_gate == self.gate && part.seen == 0 && part.holds(mark));
-        let is_known = self.things.iter().any(|thing| thing.covers(mark, now.slack));
+        let is_known = self.things.iter().any(|thing| thing.comes_again(mark, now.slack));
         if position < now.farthest && is_known && !is_expected {
             // The belt went back, and this comes by once more.
             self.at_sensor = None;
@@ -175,6 +177,7 @@ impl Approach {
         let thing = Thing {
             from: mark,
             to: mark + self.plan.part_length,
+            end: None,
             id: id.filter(|_| known == 1),
             stage: Stage::Approaching,
             to_confirm: false,
@@ -186,14 +189,22 @@ impl Approach {
     /// The sensor is free again, at `position`.
     pub(super) fn clear(&mut self, position: i64) {
         self.lengthen(position);
+        let mark = position - self.plan.sensor;
+        if let Some(thing) = self.thing_at_sensor() {
+            thing.end = Some(mark);
+        }
         self.at_sensor = None;
+    }
+
+    fn thing_at_sensor(&mut self) -> Option<&mut Thing> {
+        let from = self.at_sensor?;
+        self.things.iter_mut().find(|thing| thing.from == from)
     }
 
     /// What is at the sensor is at least so long.
     fn lengthen(&mut self, position: i64) {
         let mark = position - self.plan.sensor;
-        let at_sensor = self.at_sensor;
-        if let Some(thing) = self.things.iter_mut().find(|thing| Some(thing.from) == at_sensor) {
+        if let Some(thing) = self.thing_at_sensor() {
             thing.to = thing.to.max(mark);
         }
     }
@@ -263,6 +274,7 @@ impl Approach {
         let thing = Thing {
             from,
             to: to + self.plan.part_length,
+            end: None,
             id: None,
             stage: Stage::Approaching,
             to_confirm: false,
@@ -433,9 +445,12 @@ impl Part {
 }
 
 impl Thing {
-    /// Whether this mark is a place of it.
-    fn covers(&self, mark: i64, slack: i64) -> bool {
-        (self.from - slack..=self.to + slack).contains(&mark)
+    /// Whether what came at this mark is this once more, of a belt that went back: its front, or its end. What is through or rejected does
+    /// not come again, or as something that nobody knows.
+    fn comes_again(&self, mark: i64, slack: i64) -> bool {
+        let is_near = |place: i64| (mark - place).abs() <= slack;
+        matches!(self.stage, Stage::Approaching | Stage::Passing(_) | Stage::Rejecting(_))
+            && (is_near(self.from) || is_near(self.end.unwrap_or(self.to)))
     }
 
     /// How much of the belt is free between two things; negative where they overlap.

@@ -8,6 +8,7 @@ use std::sync::mpsc::SyncSender;
 
 use super::departures::{Departures, Left};
 use super::engines::EngineJob;
+use super::gate_thread::GateLink;
 use super::models::ModelSet;
 use super::probe::{Probe, Stage};
 use super::recovery;
@@ -18,6 +19,7 @@ use crate::journal::evidence::{Evidence, FramePlaces, Why, is_sampled};
 use crate::journal::numbers::{BLOCK, Numbers};
 use crate::line::Line;
 use crate::line::event::{CameraIndex, Commit, Event, FrameId, Inspected, InspectionIndex, Job, ProviderStanding, RecordsKept, Sequence};
+use crate::line::gate::GateEvent;
 use crate::line::image::Counts;
 use crate::part::{CycleId, Disposition, Nanos, PartRecord, Verdict};
 use crate::plc::{PlcEvent, Shown, grpc};
@@ -55,6 +57,8 @@ pub enum LineInput {
     HistorianRefuses(bool),
     /// On which provider the models run.
     Provider(ProviderStanding),
+    /// The station's own gate did or saw something.
+    Gate(GateEvent),
     /// No new parts; open ones run to their outcome, then the thread ends.
     Stop,
     /// Open parts are not decidable; the thread ends.
@@ -154,6 +158,8 @@ pub struct LineThread {
     pub controllers: Controllers,
     /// Cameras that are asked for an exposure with each part: those whose exposure the PLC's edge causes.
     pub exposing: Vec<Arc<dyn Camera>>,
+    /// The station's own gate; `None`: the PLC moves it.
+    pub gate: Option<GateLink>,
 }
 
 /// What line controllers wait for.
@@ -257,7 +263,12 @@ impl LineThread {
             }
             Some(LineInput::Plc(PlcEvent::Connected)) => Event::PlcConnected,
             Some(LineInput::Plc(PlcEvent::Lost)) => Event::PlcLost,
-            Some(LineInput::Plc(PlcEvent::Wrote { at, image, written })) => Event::PlcWrote { at, image, written },
+            Some(LineInput::Plc(PlcEvent::Wrote { at, image, written })) => {
+                if let Some(gate) = &mut self.gate {
+                    gate.heard(&image);
+                }
+                Event::PlcWrote { at, image, written }
+            }
             Some(LineInput::Capture(camera, capture)) => self.capture_event(state, camera, capture),
             Some(LineInput::Inspected {
                 part,
@@ -293,6 +304,7 @@ impl LineThread {
             Some(LineInput::RecordsKept(kept)) => Event::RecordsKept(kept),
             Some(LineInput::HistorianRefuses(refuses)) => Event::HistorianRefuses(refuses),
             Some(LineInput::Provider(standing)) => Event::Provider(standing),
+            Some(LineInput::Gate(event)) => Event::Gate(event),
             Some(LineInput::Stop) => {
                 state.stopping = true;
                 Event::Stop
@@ -366,6 +378,10 @@ impl LineThread {
             self.black_box.write_opened(opened, unix(opened.triggered_at));
         }
         self.keep_and_show(state, &mut commit);
+        if let Some(gate) = &mut self.gate {
+            gate.opened(&commit.opened);
+            gate.shown(&commit.decided, self.line.image());
+        }
         if commit.opened.iter().any(|opened| opened.acquisition_id != 0) {
             self.exposing.iter().for_each(|camera| camera.trigger());
         }

@@ -14,6 +14,7 @@
 //! | `build.rs` | configuration becomes a running station, and is taken down again |
 //! | `line_thread.rs` | drives the line: clock in, black box, image, jobs and records out |
 //! | `engines.rs` | worker threads that own the models |
+//! | `gate_thread.rs` | the station's own gate: edges in, tracker, outputs |
 //! | `models.rs` | which models are in force, and by which a part is judged |
 //! | `model_loader.rs` | other models while the station runs: proven beside, exchanged between two parts |
 //! | `located.rs` | inspections whose region goes with the part |
@@ -32,6 +33,7 @@ pub mod build;
 pub mod departures;
 pub mod engines;
 pub mod forwarding;
+pub mod gate_thread;
 pub mod line_thread;
 pub mod located;
 pub mod memory;
