@@ -49,6 +49,10 @@ struct Thing {
     to: i64,
     /// Mark of its end as the sensor saw it.
     end: Option<i64>,
+    /// The farthest that the belt was since.
+    farthest: i64,
+    /// Whether the belt took it back before the sensor since.
+    went_back: bool,
     /// Which part it is, where that can be only one.
     id: Option<PartId>,
     stage: Stage,
@@ -62,8 +66,6 @@ pub(super) struct Now {
     pub(super) at: Nanos,
     /// Where the belt is.
     pub(super) position: i64,
-    /// The farthest it was before this event.
-    pub(super) farthest: i64,
     /// How far off readings may be, counts.
     pub(super) slack: i64,
     /// Whether gates must not move.
@@ -151,8 +153,8 @@ impl Approach {
         let is_expected = parts
             .iter()
             .any(|part| part.next_gate == self.gate && part.seen == 0 && part.holds(mark));
-        let is_known = self.things.iter().any(|thing| thing.comes_again(mark, now.slack));
-        if position < now.farthest && is_known && !is_expected {
+        let is_known = self.things.iter().any(|thing| thing.comes_again(position, mark, now.slack));
+        if is_known && !is_expected {
             // The belt went back, and this comes by once more.
             self.at_sensor = None;
             return;
@@ -178,6 +180,8 @@ impl Approach {
             from: mark,
             to: mark + self.plan.part_length,
             end: None,
+            farthest: position,
+            went_back: false,
             id: id.filter(|_| known == 1),
             stage: Stage::Approaching,
             to_confirm: false,
@@ -224,6 +228,10 @@ impl Approach {
     pub(super) fn settle(&mut self, now: Now, parts: &mut Vec<Part>, reports: &mut Vec<Report>) {
         self.inhibited = now.inhibited;
         self.lengthen(now.position);
+        for thing in &mut self.things {
+            thing.farthest = thing.farthest.max(now.position);
+            thing.went_back |= now.position < thing.from + self.plan.sensor;
+        }
         self.end_windows(now, parts, reports);
         for index in 0..self.things.len() {
             match self.things[index].stage {
@@ -275,6 +283,8 @@ impl Approach {
             from,
             to: to + self.plan.part_length,
             end: None,
+            farthest: i64::MIN,
+            went_back: false,
             id: None,
             stage: Stage::Approaching,
             to_confirm: false,
@@ -447,10 +457,10 @@ impl Part {
 impl Thing {
     /// Whether what came at this mark is this once more, of a belt that went back: its front, or its end. What is through or rejected does
     /// not come again, or as something that nobody knows.
-    fn comes_again(&self, mark: i64, slack: i64) -> bool {
+    fn comes_again(&self, position: i64, mark: i64, slack: i64) -> bool {
         let is_near = |place: i64| (mark - place).abs() <= slack;
         matches!(self.stage, Stage::Approaching | Stage::Passing(_) | Stage::Rejecting(_))
-            && (is_near(self.from) || is_near(self.end.unwrap_or(self.to)))
+            && ((self.went_back && is_near(self.from)) || (position < self.farthest && is_near(self.end.unwrap_or(self.to))))
     }
 
     /// How much of the belt is free between two things; negative where they overlap.

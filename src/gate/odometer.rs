@@ -18,8 +18,6 @@ pub(super) struct Odometer {
     reading: Option<u32>,
     /// `None` before the first reading.
     position: Option<i64>,
-    /// The farthest position there was.
-    farthest: i64,
     /// When it was looked at last.
     at: Nanos,
     /// Billionths of a count: what top speed allowed and the belt did not go, at most `slack` counts; in place of an encoder, the fraction.
@@ -36,7 +34,6 @@ impl Odometer {
             slack,
             reading: None,
             position: (travel == Travel::Time).then_some(0),
-            farthest: 0,
             at: Nanos(0),
             spare: if travel == Travel::Time {
                 0
@@ -50,11 +47,6 @@ impl Odometer {
     /// Where the belt is; `None` before anybody said.
     pub(super) fn position(&self) -> Option<i64> {
         self.position
-    }
-
-    /// The farthest it was.
-    pub(super) fn farthest(&self) -> i64 {
-        self.farthest
     }
 
     /// Lets time pass: without an encoder the belt goes on, if it runs.
@@ -85,7 +77,6 @@ impl Odometer {
         self.at = self.at.max(now);
         let (Some(before), Some(_)) = (before, self.position) else {
             self.position = Some(i64::from(reading));
-            self.farthest = i64::from(reading);
             return Ok(());
         };
         let step = wrapped(before, reading, modulus);
@@ -117,7 +108,6 @@ impl Odometer {
     fn go(&mut self, counts: i64) {
         if let Some(position) = &mut self.position {
             *position = position.saturating_add(counts);
-            self.farthest = self.farthest.max(*position);
         }
     }
 }
@@ -149,7 +139,7 @@ mod tests {
         odometer.read(Nanos::from_millis(10), 3).unwrap();
         assert_eq!(odometer.position(), Some(4099));
         odometer.read(Nanos::from_millis(20), 4094).unwrap();
-        assert_eq!((odometer.position(), odometer.farthest()), (Some(4094), 4099));
+        assert_eq!(odometer.position(), Some(4094));
         assert_eq!(odometer.position_at(Some(1)), Some(4097));
         assert_eq!(odometer.position_at(Some(4096)), None, "no such reading");
     }

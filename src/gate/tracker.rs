@@ -45,7 +45,6 @@ impl Tracker {
 
     /// Takes in what happened at `at`, which never goes back, and says what there is to say.
     pub fn handle(&mut self, at: Nanos, event: Event) -> Vec<Report> {
-        let farthest = self.odometer.farthest();
         self.odometer.pass_time(at);
         match event {
             Event::Tick => {}
@@ -64,7 +63,7 @@ impl Tracker {
                     part.grade = Some(grade);
                 }
             }
-            Event::PartSeen { gate, reading } => self.see(at, farthest, gate, reading),
+            Event::PartSeen { gate, reading } => self.see(at, gate, reading),
             Event::PartGone { gate } => {
                 if let (Some(approach), Some(position)) = (self.gates.get_mut(gate), self.odometer.position()) {
                     approach.clear(position);
@@ -79,7 +78,7 @@ impl Tracker {
             Event::Void => self.doubt_all(RejectCause::SessionEnded),
         }
         self.begin();
-        self.settle(at, farthest);
+        self.settle(at);
         std::mem::take(&mut self.reports)
     }
 
@@ -121,19 +120,18 @@ impl Tracker {
         }
     }
 
-    fn now(&self, at: Nanos, position: i64, farthest: i64) -> Now {
+    fn now(&self, at: Nanos, position: i64) -> Now {
         Now {
             at,
             position,
-            farthest,
             slack: self.slack,
             inhibited: self.inhibited,
         }
     }
 
-    fn settle(&mut self, at: Nanos, farthest: i64) {
+    fn settle(&mut self, at: Nanos) {
         let Some(position) = self.odometer.position() else { return };
-        let now = self.now(at, position, farthest);
+        let now = self.now(at, position);
         for part in self.parts.iter_mut().filter(|part| part.went_back(position)) {
             part.doubt.get_or_insert(RejectCause::Reversed);
         }
@@ -142,11 +140,11 @@ impl Tracker {
         }
     }
 
-    fn see(&mut self, at: Nanos, farthest: i64, gate: GateIndex, reading: Option<u32>) {
+    fn see(&mut self, at: Nanos, gate: GateIndex, reading: Option<u32>) {
         let (Some(here), Some(position)) = (self.odometer.position(), self.odometer.position_at(reading)) else {
             return;
         };
-        let now = self.now(at, here, farthest);
+        let now = self.now(at, here);
         if let Some(approach) = self.gates.get_mut(gate) {
             approach.see(position, now, &mut self.parts, &mut self.reports);
         }
