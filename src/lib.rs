@@ -6,6 +6,7 @@ pub mod config;
 pub mod doctor;
 pub mod evaluate;
 pub mod flow;
+pub mod gate;
 pub mod historian;
 pub mod journal;
 pub mod line;

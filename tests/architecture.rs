@@ -9,7 +9,16 @@ use syn::visit::{self, Visit};
 /// Files and folders of `src/` without runtime, SDK, clock and I/O.
 const PURE: &[&str] = &[
     "config/changes.rs",
+    "config/gate_timing.rs",
     "config/timing.rs",
+    "gate/alarms.rs",
+    "gate/approach.rs",
+    "gate/config.rs",
+    "gate/mod.rs",
+    "gate/odometer.rs",
+    "gate/quadrature.rs",
+    "gate/tracker.rs",
+    "gate/wiring.rs",
     "part/",
     "doctor/mod.rs",
     "doctor/findings/mod.rs",
@@ -110,6 +119,7 @@ const SDKS: &[(&str, &[&str])] = &[
     ("gstreamer_video", &["capture/gstreamer.rs", "twin/camera.rs"]),
     ("v4l", &["capture/v4l.rs", "capture/v4l/device.rs", "capture/v4l/kernel.rs"]),
     ("aravis", &["capture/aravis.rs", "twin/"]),
+    ("gpiocdev", &["gate/gpio.rs"]),
     ("libloading", &["vision/ort.rs"]),
     ("libc", &["flow/clock.rs", "station/memory.rs", "vision/giving_way.rs"]),
     ("memmap2", &["capture/v4l/device.rs", "journal/black_box.rs"]),
@@ -145,6 +155,7 @@ const ADAPTERS: &[&str] = &[
     "crate::capture::survey",
     "crate::capture::v4l",
     "crate::capture::folder",
+    "crate::gate::gpio",
     "crate::twin::camera",
 ];
 

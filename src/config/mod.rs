@@ -16,6 +16,7 @@
 //! | `locator.rs` | what finds parts in frames |
 //! | `recipe.rs`, `recipe_file.rs` | its recipes: their types, their tables |
 //! | `consistency.rs` | what must fit together between the tables of a station |
+//! | `gate_file.rs`, `gate_timing.rs` | `[reject]`, `[[gate]]`, `[alarms]`; whether a gate of the station's own tells parts apart, in time |
 //! | `changes.rs` | what differs between two configurations, and what of it takes a restart; pure |
 //! | `timing.rs` | whether a verdict is at the gate before its part, and how fast parts may come; pure |
 //! | `twin.rs` | `line.toml`: the virtual line around a station |
@@ -25,6 +26,8 @@
 
 pub mod changes;
 mod consistency;
+pub mod gate_file;
+pub mod gate_timing;
 pub mod historian;
 pub mod locator;
 pub mod models;

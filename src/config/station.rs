@@ -6,6 +6,7 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use super::gate_file::GateConfig;
 use super::locator::LocatorConfig;
 pub use super::models::ModelsConfig;
 use super::reader::{ConfigErrors, Document};
@@ -15,6 +16,7 @@ use super::station_file;
 use super::timing::{GateTiming, Pace, ms, time_to_outcome};
 pub use crate::capture::CameraClock;
 pub use crate::capture::v4l::{ControlSetting, DeviceSettings};
+use crate::gate::alarms::AlarmLimits;
 use crate::line::config::{LineConfig, RecipePlan, ResultMode, SerialMode, TriggerSource};
 use crate::line::event::CameraIndex;
 use crate::line::tags::TagPlan;
@@ -73,6 +75,10 @@ pub struct StationConfig {
     pub grpc: Option<GrpcConfig>,
     /// What rides along with every part.
     pub tags: Vec<TagPlan>,
+    /// Gates that the station moves itself; `None`: the PLC moves them.
+    pub gate: Option<GateConfig>,
+    /// When the line is asked to stop.
+    pub alarms: AlarmLimits,
 }
 
 /// Who gives the cycles.

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::consistency;
+use super::gate_file;
 use super::locator;
 use super::models;
 use super::reader::{Answer, Document, Table};
@@ -84,6 +85,12 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
         Ok(Vec::new())
     };
 
+    let gate = gate_file::read(root, folder);
+    let alarms = root.table_or_defaults("alarms", gate_file::read_alarms);
+    if let (Ok(Some(gate)), Ok(plc), Ok(trigger), Ok(timing)) = (&gate, &plc, &trigger, &timing) {
+        gate_file::check(root, gate, plc, trigger, timing);
+    }
+
     if let (Ok(plc), Ok(timing)) = (&plc, &timing) {
         consistency::check_gate(root, plc, timing);
         if let (Ok(trigger), Ok(result)) = (&trigger, &result) {
@@ -126,6 +133,8 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
         historian: historian?,
         grpc: grpc?,
         tags: tags?,
+        gate: gate?,
+        alarms: alarms?,
         document: document.clone(),
         id,
         state_directory,

@@ -86,8 +86,20 @@ error_codes! {
     StageRestarted = 60, "stage_restarted", Warning, true, "see the log and report it, then ClearError";
     /// Models run on another provider than the first one, which cannot be had: slower, perhaps.
     ProviderStandsIn = 61, "provider_stands_in", Warning, false, "see the log; mend the GPU's driver or library, then restart the station";
+    /// Inputs or outputs of the station's own gate do not work; it rejects everything, as far as it can be moved.
+    GateFailing = 62, "gate_failing", Error, false, "see the log; check the GPIO chips and lines named in [reject] and [[gate]]; takt bench gpio tries them";
+    /// The encoder's step was longer than the belt can have gone; everything on the belt is rejected.
+    EncoderJump = 63, "encoder_jump", Error, true, "check the encoder, its cable and shield, and top_speed_mm_s, then ClearError";
+    /// What was to be ejected was not, as far as the confirmation says.
+    PartNotEjected = 64, "part_not_ejected", Error, true, "look for the part behind the gate, check the ejector and its sensor, then ClearError";
+    /// Parts were triggered and did not come to the gate, too many in a row.
+    PartsMissing = 65, "parts_missing", Error, true, "check the gate's part sensor and the distances in [[gate]], then ClearError";
     /// A part was seen that nobody announced.
     FrameWithoutTrigger = 70, "frame_without_trigger", Warning, true, "check the PLC's part sensor, then ClearError";
+    /// A part came to the gate that nobody announced, and was rejected.
+    PartUntracked = 71, "part_untracked", Warning, true, "check the PLC's part sensor, the distances in [[gate]] and the belt, then ClearError";
+    /// Something was ejected that the gate had not rejected.
+    EjectedUnasked = 72, "ejected_unasked", Warning, true, "check the gate and the sensor that confirms ejections, then ClearError";
     /// The journal has little space left and nothing more can be removed.
     JournalNearlyFull = 80, "journal_nearly_full", Warning, false, "connect the historian, or raise journal.quota_mib";
     /// The historian refuses this station's records.
@@ -96,9 +108,21 @@ error_codes! {
     ClockNotSet = 82, "clock_not_set", Warning, false, "check what sets the clock, and the clock's battery; takt doctor tells what there is";
     /// A command has an unknown number, or cannot be executed now.
     CommandRefused = 83, "command_refused", Warning, true, "see the log and docs/plc: some commands need that no part is open; then ClearError";
+    /// Too many parts in a row were not Ok.
+    ConsecutiveRejects = 90, "consecutive_rejects", Warning, true, "look at the parts and at what makes them, then ClearError";
+    /// Too large a share of the latest parts was not Ok.
+    RejectRate = 91, "reject_rate", Warning, true, "look at the parts and at what makes them, then ClearError";
 }
 
 impl ErrorCode {
+    /// Whether the line must stop: StopRequest.
+    pub fn requests_stop(self) -> bool {
+        matches!(
+            self,
+            Self::GateFailing | Self::PartNotEjected | Self::PartsMissing | Self::ConsecutiveRejects | Self::RejectRate
+        )
+    }
+
     /// The number on the wire; 0 there means none.
     pub fn code(self) -> u16 {
         self as u16

@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::commands::Command;
+use super::gate::GateEvent;
 use super::image::PlcImage;
 use crate::part::{CycleId, Disposition, Nanos, PartRecord, Tag, View};
 
@@ -91,6 +92,8 @@ pub enum Event {
     },
     /// Whether the clock on the wall can be right.
     ClockPlausible(bool),
+    /// The station's own gate did or saw something.
+    Gate(GateEvent),
     /// The station is to stop: no new parts; the open ones run to their outcome.
     Stop,
     /// The station stops now: what is open is not decidable.

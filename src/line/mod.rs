@@ -22,6 +22,7 @@
 //! | `readiness.rs` | whether a part may come, and the image that says so |
 //! | `tags.rs` | what rides along with a part |
 //! | `error_code.rs` | ErrorCode: numbers, words, remedies |
+//! | `gate.rs` | what the station's own gate and the alarms mean to it |
 //!
 //! Promises kept here: every trigger ends in exactly one outcome; a verdict belongs to the cycle ID it was measured for; Accept is shown for
 //! a fresh Ok only, before its deadline.
@@ -34,6 +35,7 @@ mod edge;
 pub mod error_code;
 pub mod event;
 mod frames;
+pub mod gate;
 mod handshake;
 mod heartbeat;
 pub mod history;
@@ -180,6 +182,7 @@ pub struct Line {
     stopping: bool,
     errors: BTreeSet<ErrorCode>,
     surroundings: Surroundings,
+    gate: gate::GateStanding,
     /// The trigger taken last.
     latest: Option<Sequence>,
     latest_acquisition: u32,
@@ -234,6 +237,7 @@ impl Line {
             stopping: false,
             errors: memory.stage_restarted.then_some(ErrorCode::StageRestarted).into_iter().collect(),
             surroundings: Surroundings::default(),
+            gate: gate::GateStanding::default(),
             latest: None,
             latest_acquisition: 0,
             withheld: None,
@@ -447,6 +451,7 @@ impl Line {
             Event::HistorianRefuses(refuses) => self.surroundings.historian_refuses = refuses,
             Event::ClockPlausible(plausible) => self.surroundings.clock_implausible = !plausible,
             Event::CommandFinished { command, succeeded } => self.finish(command, succeeded),
+            Event::Gate(event) => self.hear_gate(event),
             Event::Stop => self.stopping = true,
             Event::Abort => {
                 self.stopping = true;

@@ -55,6 +55,7 @@ impl Line {
         let result_id = self.next_result;
         self.next_result = self.next_result.wrapping_add(1).max(1);
         self.count(&part.opened, outcome);
+        self.watch(&part.opened, outcome);
         let shown = Shown {
             cycle_id: part.opened.cycle_id,
             result_id,

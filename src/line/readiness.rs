@@ -8,7 +8,7 @@ use super::event::{Note, ProviderStanding, Withheld};
 use super::handshake::Answer;
 use super::image::{BUFFERS, StationImage, StationMode, WINDOW_SLOTS, control};
 use super::ledger::OpenPart;
-use crate::part::Nanos;
+use crate::part::{CycleId, Nanos};
 
 impl Line {
     /// Result slots there are. One of several is kept for an edge that was on its way when TriggerReady fell.
@@ -90,6 +90,7 @@ impl Line {
                 self.plc.buffered && self.plc.image.is(control::ONLINE) && self.config.result_mode == ResultMode::Window,
             ),
             (ErrorCode::RecipeUnknown, self.lacks_recipe()),
+            (ErrorCode::GateFailing, self.gate.failing),
             (ErrorCode::NumbersExhausted, self.ids_left() == 0),
         ];
         let caused = causes.into_iter().filter(|(_, is_there)| *is_there).map(|(error, _)| error);
@@ -122,6 +123,8 @@ impl Line {
             simulated: self.config.simulated,
             error: self.active_errors().any(|error| error.level() == Level::Error),
             warning: self.active_errors().any(|error| error.level() == Level::Warning),
+            stop_request: self.active_errors().any(ErrorCode::requests_stop),
+            gate_fire_cycle_id: self.gate.acts_on.map_or(0, CycleId::get),
             remaining_buffers: self.remaining_buffers(now),
             error_code: lowest.map_or(0, ErrorCode::code),
             heartbeat: self.heartbeat,

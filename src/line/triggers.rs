@@ -40,6 +40,7 @@ impl Line {
         }
         if clear_error {
             self.errors.retain(|error| !error.is_latched());
+            self.clear_alarms();
         }
         if let Some((cycle_id, disposition)) = disposition {
             self.pending.dispositions.push((self.plc.session, cycle_id, disposition));

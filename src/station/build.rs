@@ -14,6 +14,7 @@ use super::configuration::Configuration;
 use super::departures::Departures;
 use super::engines::{self, EngineJob, EngineStartError, InspectionPlan, ModelPorts, WorkerState};
 use super::forwarding::{self, HistorianError};
+use super::gate_thread;
 use super::line_thread::{Controllers, LineInput, LineThread, Recorded, Report};
 use super::model_desk::ModelDesk;
 use super::model_loader::{ModelLoader, Surroundings};
@@ -29,6 +30,7 @@ use crate::capture::v4l::{V4lCamera, V4lSettings};
 use crate::capture::{Camera, CameraError, CaptureSink};
 use crate::config::station::{CameraSource, CycleSource, EngineConfig, RecipeConfig, StationConfig};
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
+use crate::gate::gpio::GpioError;
 use crate::journal::black_box::{BlackBox, BlackBoxError};
 use crate::journal::database::{Journal, JournalError};
 use crate::journal::evidence::FramePlaces;
@@ -99,6 +101,9 @@ pub enum StationError {
     /// The PLC cannot be served.
     #[error(transparent)]
     Plc(#[from] PlcError),
+    /// The station's own gate cannot be moved.
+    #[error(transparent)]
+    Gpio(#[from] GpioError),
     /// Metrics cannot be offered.
     #[error(transparent)]
     Endpoint(#[from] EndpointError),
@@ -244,7 +249,7 @@ pub fn start(
     let deadline = line_config.deadline;
     let exposes = matches!(line_config.trigger_source, TriggerSource::Plc { .. });
     let stage_restarted = restarted;
-    let line = Line::new(line_config, Memory { stage_restarted, ..memory }, flow::now());
+    let line = Line::new(line_config, Memory { stage_restarted, ..memory }, flow::now()).with_alarms(config.alarms);
 
     let (inputs, line_inputs) = bounded("line/inputs", INPUTS_MAX, WhenFull::Block);
     let (jobs, engine_jobs) = bounded("engine/jobs", JOBS_MAX, WhenFull::DropNewest);
@@ -261,6 +266,12 @@ pub fn start(
         threads.push(("metrics", endpoint::start(address, Arc::clone(&metrics), stop.clone())?));
     }
     let cameras = cameras(config, &inputs)?;
+    let gate = config
+        .gate
+        .as_ref()
+        .map(|gate| gate_thread::start(gate, inputs.clone(), &stop, control));
+    let (gate, gate_threads) = gate.transpose()?.unzip();
+    threads.extend(gate_threads.into_iter().flatten());
     let plc = modbus(config, &shown, &inputs, control)?;
     if let Some(plc) = &plc {
         let _ = reports.send(Report::Listening(plc.address()));
@@ -325,6 +336,7 @@ pub fn start(
         places: FramePlaces::default(),
         controllers,
         exposing: if exposes { cameras.clone() } else { Vec::new() },
+        gate,
     };
     Ok(Station {
         line: spawn_line(line_thread, shown, control)?,

@@ -9,6 +9,7 @@ use std::sync::mpsc::SyncSender;
 use super::commands::{GoodPart, Order, Orders};
 use super::departures::{Departures, Left};
 use super::engines::EngineJob;
+use super::gate_thread::GateLink;
 use super::models::ModelSet;
 use super::probe::{Probe, Stage};
 use super::recovery;
@@ -20,6 +21,7 @@ use crate::journal::numbers::{BLOCK, Numbers};
 use crate::line::Line;
 use crate::line::commands::Command;
 use crate::line::event::{CameraIndex, Commit, Event, FrameId, Inspected, InspectionIndex, Job, ProviderStanding, RecordsKept, Sequence};
+use crate::line::gate::GateEvent;
 use crate::line::image::Counts;
 use crate::model::activation::ModelChange;
 use crate::part::{CycleId, Disposition, Nanos, PartRecord, Verdict};
@@ -60,6 +62,8 @@ pub enum LineInput {
     Provider(ProviderStanding),
     /// A command that was handed out is executed, or could not be.
     CommandFinished(Command, bool),
+    /// The station's own gate did or saw something.
+    Gate(GateEvent),
     /// No new parts; open ones run to their outcome, then the thread ends.
     Stop,
     /// Open parts are not decidable; the thread ends.
@@ -163,6 +167,8 @@ pub struct LineThread {
     pub controllers: Controllers,
     /// Cameras that are asked for an exposure with each part: those whose exposure the PLC's edge causes.
     pub exposing: Vec<Arc<dyn Camera>>,
+    /// The station's own gate; `None`: the PLC moves it.
+    pub gate: Option<GateLink>,
 }
 
 /// What line controllers wait for.
@@ -273,7 +279,12 @@ impl LineThread {
             }
             Some(LineInput::Plc(PlcEvent::Connected)) => Event::PlcConnected,
             Some(LineInput::Plc(PlcEvent::Lost)) => Event::PlcLost,
-            Some(LineInput::Plc(PlcEvent::Wrote { at, image, written })) => Event::PlcWrote { at, image, written },
+            Some(LineInput::Plc(PlcEvent::Wrote { at, image, written })) => {
+                if let Some(gate) = &mut self.gate {
+                    gate.heard(&image);
+                }
+                Event::PlcWrote { at, image, written }
+            }
             Some(LineInput::Capture(camera, capture)) => self.capture_event(state, camera, capture),
             Some(LineInput::Inspected {
                 part,
@@ -310,6 +321,7 @@ impl LineThread {
             Some(LineInput::HistorianRefuses(refuses)) => Event::HistorianRefuses(refuses),
             Some(LineInput::Provider(standing)) => Event::Provider(standing),
             Some(LineInput::CommandFinished(command, succeeded)) => Event::CommandFinished { command, succeeded },
+            Some(LineInput::Gate(event)) => Event::Gate(event),
             Some(LineInput::Stop) => {
                 state.stopping = true;
                 Event::Stop
@@ -394,6 +406,10 @@ impl LineThread {
             self.black_box.write_opened(opened, unix(opened.triggered_at));
         }
         self.keep_and_show(state, &mut commit);
+        if let Some(gate) = &mut self.gate {
+            gate.opened(&commit.opened);
+            gate.shown(&commit.decided, self.line.image());
+        }
         if commit.opened.iter().any(|opened| opened.acquisition_id != 0) {
             self.exposing.iter().for_each(|camera| camera.trigger());
         }

@@ -15,6 +15,7 @@
 //! | `configuration.rs` | the configuration in force, and how one that was read again reaches the station |
 //! | `line_thread.rs` | drives the line: clock in, black box, image, jobs and records out |
 //! | `engines.rs` | worker threads that own the models |
+//! | `gate_thread.rs` | the station's own gate: edges in, tracker, outputs |
 //! | `models.rs` | which models are in force, and by which a part is judged |
 //! | `model_desk.rs` | where other models are asked for |
 //! | `model_loader.rs` | other models while the station runs: proven beside, exchanged between two parts |
@@ -36,6 +37,7 @@ pub mod configuration;
 pub mod departures;
 pub mod engines;
 pub mod forwarding;
+pub mod gate_thread;
 pub mod line_thread;
 pub mod located;
 pub mod memory;

@@ -2,6 +2,7 @@
 
 mod commands;
 mod frames;
+mod gate;
 mod oracle;
 mod recipes;
 mod rules;
