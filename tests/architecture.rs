@@ -26,6 +26,8 @@ const PURE: &[&str] = &[
     "historian/rollups.rs",
     "line/",
     "model/quantise/",
+    "plc/code/",
+    "plc/map.rs",
     "plc/signals.rs",
     "plc/modbus/frame.rs",
     "plc/modbus/registers.rs",

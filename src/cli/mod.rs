@@ -20,6 +20,7 @@ mod model;
 mod model_activation;
 mod page;
 mod pki;
+mod plc;
 mod progress;
 mod quantise;
 mod query;
@@ -75,6 +76,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Make certificates for a plant that has no authority of its own
     Pki(pki::PkiArgs),
+    /// What a PLC needs to know: register map, codes, source of its side of the handshake
+    Plc(plc::PlcArgs),
     /// Run a virtual line around a station, and judge whether the station keeps its promises
     Twin(twin::TwinArgs),
     /// Prove what a station recorded
@@ -177,6 +180,7 @@ fn run(command: Command, log: &Log) -> anyhow::Result<Exit> {
         Command::Historian(args) => historian::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Pki(args) => pki::run(&args),
+        Command::Plc(args) => plc::run(&args),
         Command::Twin(args) => twin::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Doctor(args) => doctor::run(&args),
