@@ -3,9 +3,11 @@
 
 use std::fs;
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use takt::config::timing::{GateTiming, Pace};
+use takt::line::config::ResultMode;
 use takt::line::image::{PlcImage, StationImage, StationMode, control};
 use takt::part::{Reason, Verdict};
 use takt::plc::code::{Codes, Target, sources};
@@ -633,4 +635,49 @@ fn the_codes_in_the_documents_are_those_of_the_program() {
         kept == printed,
         "docs/plc/codes.md is old: takt plc codes --format md > docs/plc/codes.md"
     );
+}
+
+#[test]
+fn the_worked_example_of_the_timing_is_the_arithmetic_that_validates_stations() {
+    let document = include_str!("../docs/plc/README.md");
+    let ms = Duration::from_millis;
+    let timing = GateTiming {
+        poll: ms(10),
+        scan: ms(10),
+        deadline: ms(200),
+        gate_actuation: ms(20),
+        margin: ms(10),
+        trigger_to_gate: ms(400),
+    };
+    let pace = Pace {
+        handshake: timing.handshake(),
+        part_interval_min: ms(1),
+        result_mode: ResultMode::Single,
+        outcome: timing.deadline,
+        accept_hold: ms(1000),
+    };
+    let mut rows: Vec<(&str, Duration)> = timing.terms().iter().map(|term| (term.name, term.time)).collect();
+    rows.push(("sum", timing.needed()));
+    rows.push(("trigger_to_gate_ms", timing.trigger_to_gate));
+    rows.push(("slack", timing.slack().unwrap()));
+    rows.extend([pace.limits()[0], pace.result_limit()].map(|limit| (limit.meaning, limit.interval)));
+    for (name, time) in rows {
+        let row = format!("| {name} | {} |\n", time.as_millis());
+        assert!(document.contains(&row), "docs/plc/README.md should hold {row}");
+    }
+    let rate = format!("here {} parts per second in single mode", pace.trigger_rate_hz_max());
+    assert!(document.contains(&rate), "{rate}");
+}
+
+#[test]
+fn numbers_in_the_protos_are_those_of_the_codes() {
+    let proto = include_str!("../proto/takt/v1/record.proto");
+    let tables = Codes::all();
+    for (signal, prefix) in [("Verdict", "VERDICT"), ("Disposition", "DISPOSITION_KIND")] {
+        let table = tables.iter().find(|table| table.signal == signal).unwrap();
+        for code in table.codes.iter().filter(|code| code.number != 0) {
+            let line = format!("  {prefix}_{} = {};", code.constant(), code.number);
+            assert!(proto.contains(&line), "record.proto should hold {line}");
+        }
+    }
 }
