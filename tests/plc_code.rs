@@ -575,7 +575,10 @@ impl Line {
                 return;
             }
         }
-        panic!("it never came: {:?}", self.plc.said);
+        let read = self.client.read(4, 0, BLOCK as u16);
+        let mut shown = [0; signals::STATION_REGISTERS];
+        shown[..BLOCK].copy_from_slice(&read);
+        panic!("it never came: {:?}, {:?}", self.plc.said, signals::station_image(&shown));
     }
 
     /// A part from its sensor to its result; whether it may pass.
