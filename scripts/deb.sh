@@ -114,7 +114,7 @@ put_documents() {
     for file in "$root"/systemd/examples/*; do
         if [[ -e $file ]]; then put 644 "$file" "$doc/examples/systemd/${file##*/}"; fi
     done
-    for file in "$root"/docs/*.md; do put 644 "$file" "$doc/${file##*/}"; done
+    for file in "$root"/docs/*.md "$root"/docs/plc/*.md; do put 644 "$file" "$doc/${file#"$root/docs/"}"; done
     put 644 "$packaging/lintian-overrides" usr/share/lintian/overrides/takt
 }
 

@@ -35,6 +35,8 @@ const PURE: &[&str] = &[
     "historian/rollups.rs",
     "line/",
     "model/quantise/",
+    "plc/code/",
+    "plc/map.rs",
     "plc/signals.rs",
     "plc/modbus/frame.rs",
     "plc/modbus/registers.rs",

@@ -21,6 +21,8 @@
 //! | `line_controller.rs` | line controllers that speak gRPC, ours and a foreign one: cycles in, results out, whatever happens to the connection |
 //! | `security.rs` | who is let in over TLS, what those are told who are not, and what OpenSSL and Python say of the certificates |
 //! | `foreign.rs` | a PLC program of another make gets its parts judged |
+//! | `plc_code.rs` | the register map, and the generated PLC program run against a station |
+//! | `structured_text.rs` | a controller that runs structured text as it is written |
 //! | `station.rs` | the station as a process: what it shows, records, survives and refuses |
 //! | `service.rs` | the station as a service: ready, well, read again, stood in for; its units |
 //! | `recipes.rs` | several recipes, cameras and inspections: the right ones judge, and what is not known passes nothing |
@@ -55,6 +57,7 @@ mod package;
 mod parity;
 mod parts;
 mod played_line;
+mod plc_code;
 mod power_loss;
 mod program;
 mod providers;
@@ -65,6 +68,7 @@ mod security;
 mod service;
 mod skip;
 mod station;
+mod structured_text;
 mod teach;
 mod twin;
 mod v4l2_bindings;

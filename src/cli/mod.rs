@@ -21,6 +21,7 @@ mod model_activation;
 mod model_history;
 mod page;
 mod pki;
+mod plc;
 mod progress;
 mod quantise;
 mod query;
@@ -76,6 +77,8 @@ enum Command {
     Bench(bench::BenchArgs),
     /// Make certificates for a plant that has no authority of its own
     Pki(pki::PkiArgs),
+    /// What a PLC needs to know: register map, codes, source of its side of the handshake
+    Plc(plc::PlcArgs),
     /// Run a virtual line around a station, and judge whether the station keeps its promises
     Twin(twin::TwinArgs),
     /// Prove what a station recorded
@@ -178,6 +181,7 @@ fn run(command: Command, log: &Log) -> anyhow::Result<Exit> {
         Command::Historian(args) => historian::run(&args),
         Command::Bench(args) => bench::run(&args),
         Command::Pki(args) => pki::run(&args),
+        Command::Plc(args) => plc::run(&args),
         Command::Twin(args) => twin::run(&args),
         Command::Journal(args) => journal::run(&args),
         Command::Doctor(args) => doctor::run(&args),

@@ -3,11 +3,15 @@
 //! | file | what it holds |
 //! |---|---|
 //! | `mod.rs` | what a PLC does, and the image that it is shown |
+//! | `code/` | the PLC's side as source for its engineering tool, from one definition; pure |
+//! | `map.rs` | the register map as documents; pure |
 //! | `signals.rs` | every signal: name, width, place, meaning, field; pure |
 //! | `grpc.rs` | the handshake played for a line controller that speaks gRPC; pure |
 //! | `modbus/` | adapter to Modbus TCP, with the station as server |
 
+pub mod code;
 pub mod grpc;
+pub mod map;
 pub mod modbus;
 pub mod signals;
 

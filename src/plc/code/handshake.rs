@@ -1,0 +1,572 @@
+//! The PLC's side of the handshake, scan by scan, as `docs/plc/` describes it: what every target's source says.
+
+use super::syntax::{
+    Expression, FALSE, Index, Place, Preset, Statement, TRUE, element, expired, note, number, plc, run, say, set, set_element, station,
+    var, when,
+};
+use super::variables::PART_TIMERS;
+use super::{BEAT_MS, NO_SLOT, SLOTS};
+use crate::part::{CycleId, Verdict};
+use crate::plc::signals::{MAP_MAGIC, MAP_VERSION};
+
+/// One scan.
+pub(super) fn scan() -> Vec<Statement> {
+    [
+        pulses(),
+        sessions(),
+        heartbeats(),
+        restarts(),
+        part_timers(),
+        results(),
+        parts(),
+        triggers(),
+        serial(),
+        commands(),
+        levels(),
+    ]
+    .concat()
+}
+
+fn each_slot(body: Vec<Statement>) -> Statement {
+    Statement::Each {
+        variable: "Slot",
+        last: SLOTS - 1,
+        body,
+    }
+}
+
+fn copy_serial(to: Place, from: &'static str) -> Statement {
+    Statement::CopySerial { to, from }
+}
+
+/// A rising edge of an input, which is kept under another name.
+fn rises(input: &'static str, before: &'static str) -> Expression {
+    var(input) & !var(before)
+}
+
+fn pulses() -> Vec<Statement> {
+    vec![
+        note("What lasts for one scan."),
+        set("RejectAll", FALSE),
+        set("MissedPart", FALSE),
+        set("ResultNew", FALSE),
+        when(
+            var("ClearError"),
+            ["FaultAck", "FaultResult", "FaultClear", "FaultCommand", "FaultUser", "FaultPart"]
+                .map(|fault| set(fault, FALSE))
+                .to_vec(),
+        ),
+    ]
+}
+
+/// The number of a session after this one; 0 is left out.
+fn session_after(before: Expression) -> Statement {
+    when(
+        before.clone().at_least(number(u32::from(u16::MAX))),
+        vec![say("PlcSession", number(1))],
+    )
+    .otherwise(vec![say("PlcSession", before + number(1))])
+}
+
+fn sessions() -> Vec<Statement> {
+    let map_is_right = station("MapMagic").is(number(MAP_MAGIC)) & station("MapVersion").is(number(u32::from(MAP_VERSION)));
+    vec![
+        note("A session of its own for every start of this PLC. Until it has one it says PlcSession 0, and the station takes no trigger."),
+        when(
+            var("FirstScan"),
+            vec![
+                set("Initialised", FALSE),
+                say("PlcSession", number(0)),
+                say("Trigger", FALSE),
+                say("ResultAck", FALSE),
+                say("ExecuteCommand", FALSE),
+                say("SetUserData", FALSE),
+                set("TriggerStep", number(0)),
+                set("ResultStep", number(0)),
+                set("UserStep", number(0)),
+                set("CommandStep", number(0)),
+                set("CommandBusy", FALSE),
+                set("BeatSeen", FALSE),
+                set("BeatChanges", number(0)),
+                set("LastBootId", number(0)),
+                set("NextCycleId", number(1)),
+                set("RejectAll", TRUE),
+            ],
+        ),
+        set(
+            "FaultMap",
+            var("LinkOk") & station("MapMagic").is_not(number(0)) & !map_is_right.clone(),
+        ),
+        when(
+            !var("Initialised") & var("LinkOk") & map_is_right,
+            vec![
+                when(
+                    station("EchoPlcSession").is_not(number(0)),
+                    vec![set("SessionKept", station("EchoPlcSession"))],
+                ),
+                session_after(var("SessionKept")),
+                set("SessionKept", plc("PlcSession")),
+                set("Initialised", TRUE),
+            ],
+        )
+        .or_when(
+            var("Initialised") & rises("NewSession", "SessionBefore"),
+            vec![
+                session_after(plc("PlcSession")),
+                set("SessionKept", plc("PlcSession")),
+                set("RejectAll", TRUE),
+            ],
+        ),
+        set("SessionBefore", var("NewSession")),
+        set("InSession", var("Initialised") & station("EchoPlcSession").is(plc("PlcSession"))),
+    ]
+}
+
+fn heartbeats() -> Vec<Statement> {
+    vec![
+        note("Both sides count. The station lives after two changes, until its number stands for AliveTime."),
+        Statement::Run {
+            timer: "T_beat",
+            enable: !var("BeatDue"),
+            preset: Preset::Milliseconds(BEAT_MS),
+        },
+        set("BeatDue", expired("T_beat")),
+        when(
+            var("BeatDue"),
+            vec![
+                when(
+                    plc("Heartbeat").at_least(number(u32::from(u16::MAX))),
+                    vec![say("Heartbeat", number(0))],
+                )
+                .otherwise(vec![say("Heartbeat", plc("Heartbeat") + number(1))]),
+            ],
+        ),
+        set(
+            "BeatChanged",
+            var("LinkOk") & var("BeatSeen") & station("Heartbeat").is_not(var("LastBeat")),
+        ),
+        run("T_alive", var("BeatSeen") & !var("BeatChanged"), "AliveTime"),
+        when(
+            var("BeatChanged") & var("BeatChanges").below(number(2)),
+            vec![set("BeatChanges", var("BeatChanges") + number(1))],
+        ),
+        when(expired("T_alive"), vec![set("BeatChanges", number(0))]),
+        when(var("LinkOk"), vec![set("LastBeat", station("Heartbeat")), set("BeatSeen", TRUE)]),
+        set(
+            "StationAlive",
+            var("LinkOk") & var("BeatChanges").at_least(number(2)) & !var("FaultMap"),
+        ),
+    ]
+}
+
+fn restarts() -> Vec<Statement> {
+    vec![
+        note("A station that started anew knows nothing of the parts before."),
+        when(
+            var("LinkOk") & station("BootId").is_not(var("LastBootId")),
+            vec![
+                when(var("LastBootId").is_not(number(0)), vec![set("RejectAll", TRUE)]),
+                set("LastBootId", station("BootId")),
+            ],
+        ),
+        when(
+            var("RejectAll"),
+            vec![
+                each_slot(vec![set_element("OpenCycleId", "Slot", number(0))]),
+                set("PartSlot", number(NO_SLOT)),
+                set("PassPart", FALSE),
+                when(
+                    var("Pending") | var("TriggerStep").is(number(1)) | var("TriggerStep").is(number(2)),
+                    vec![set("MissedPart", TRUE)],
+                ),
+                set("Pending", FALSE),
+                say("Trigger", FALSE),
+                when(var("TriggerStep").is_not(number(0)), vec![set("TriggerStep", number(3))]),
+                say("ResultAck", FALSE),
+                set("ResultStep", number(0)),
+            ],
+        ),
+    ]
+}
+
+fn part_timers() -> Vec<Statement> {
+    let mut statements = vec![note(
+        "Each part has a timer of its own from StartPart on. A slot is free once its timer has seen it empty.",
+    )];
+    for (slot, timer) in (0_u16..).zip(PART_TIMERS) {
+        let part = || Expression::Element("OpenCycleId", Index::Number(slot));
+        statements.push(run(timer, part().is_not(number(0)), "PartTime"));
+        statements.push(Statement::Assign(
+            Place::Element("SlotFree", Index::Number(slot)),
+            part().is(number(0)),
+        ));
+        statements.push(Statement::Assign(
+            Place::Element("SlotExpired", Index::Number(slot)),
+            expired(timer),
+        ));
+    }
+    statements.push(each_slot(vec![when(
+        element("SlotExpired", "Slot"),
+        vec![
+            set_element("OpenCycleId", "Slot", number(0)),
+            when(var("Slot").is(var("PartSlot")), vec![set("PartSlot", number(NO_SLOT))]),
+        ],
+    )]));
+    statements
+}
+
+/// Section 1 of the interface: the part may pass only if all of this holds, in one copy of what the station says.
+fn pass_rule() -> Expression {
+    var("StationAlive")
+        & station("ResultValid")
+        & station("Accept")
+        & station("Verdict").is(number(u32::from(Verdict::Ok.code())))
+        & station("EchoCycleId").is(element("OpenCycleId", "PartSlot"))
+        & station("ResultId").is(station("ResultIdTail"))
+        & !element("SlotExpired", "PartSlot")
+}
+
+fn results() -> Vec<Statement> {
+    let whole = station("ResultValid") & station("ResultId").is(station("ResultIdTail"));
+    let take = vec![
+        set("LastResultId", station("ResultId")),
+        set("ResultNew", TRUE),
+        set("ResultVerdict", station("Verdict")),
+        set("ResultReason", station("ReasonCode")),
+        set("ResultDefect", station("DefectCode")),
+        set("PartCycleId", station("EchoCycleId")),
+        note("The part before leaves its slot; this one is found by its number, or passes not."),
+        when(
+            var("PartSlot").below(number(NO_SLOT)),
+            vec![set_element("OpenCycleId", "PartSlot", number(0))],
+        ),
+        set("PartSlot", number(NO_SLOT)),
+        each_slot(vec![when(
+            element("OpenCycleId", "Slot").is(station("EchoCycleId")) & station("EchoCycleId").is_not(number(0)),
+            vec![set("PartSlot", var("Slot"))],
+        )]),
+        set("PassPart", FALSE),
+        when(var("PartSlot").below(number(NO_SLOT)), vec![set("PassPart", pass_rule())]),
+        say("AckResultId", station("ResultId")),
+        say("ResultAck", TRUE),
+        set("ResultStep", number(1)),
+    ];
+    vec![
+        note("A result is taken once, from one whole copy, and acknowledged. PassPart stands until the part's timer runs out."),
+        run("T_release", var("ResultStep").is(number(1)), "ClearTime"),
+        when(
+            !var("StationAlive") | !var("InSession") | var("PartSlot").at_least(number(NO_SLOT)),
+            vec![set("PassPart", FALSE)],
+        ),
+        Statement::Case(
+            "ResultStep",
+            vec![
+                (
+                    0,
+                    "waiting",
+                    vec![when(
+                        var("StationAlive") & var("InSession") & whole & station("ResultId").is_not(var("LastResultId")),
+                        take,
+                    )],
+                ),
+                (
+                    1,
+                    "ResultAck is 1: the station takes the result back",
+                    vec![
+                        when(
+                            !station("ResultValid") | station("ResultId").is_not(plc("AckResultId")),
+                            vec![say("ResultAck", FALSE), set("ResultStep", number(0))],
+                        )
+                        .or_when(
+                            expired("T_release"),
+                            vec![set("FaultClear", TRUE), say("ResultAck", FALSE), set("ResultStep", number(0))],
+                        ),
+                    ],
+                ),
+            ],
+        ),
+        note("Parts whose result is still to come."),
+        set("OpenParts", number(0)),
+        each_slot(vec![when(
+            element("OpenCycleId", "Slot").is_not(number(0)) & var("Slot").is_not(var("PartSlot")),
+            vec![set("OpenParts", var("OpenParts") + number(1))],
+        )]),
+        run("T_result", var("OpenParts").is_not(number(0)) & !var("ResultNew"), "ResultTime"),
+        when(expired("T_result"), vec![set("FaultResult", TRUE)]),
+    ]
+}
+
+fn parts() -> Vec<Statement> {
+    vec![
+        note("A part arrives. Only one can wait for its trigger."),
+        when(
+            rises("StartPart", "StartBefore"),
+            vec![
+                when(
+                    var("Pending") | !var("Enable"),
+                    vec![set("MissedPart", TRUE), set("FaultPart", var("FaultPart") | var("Pending"))],
+                )
+                .otherwise(vec![
+                    set("Pending", TRUE),
+                    set("PendingEncoder", var("Encoder")),
+                    copy_serial(Place::Variable("PendingSerial"), "Serial"),
+                ]),
+            ],
+        ),
+        set("StartBefore", var("StartPart")),
+    ]
+}
+
+/// The part that is to be triggered is a reject, and its number is free again.
+fn give_up(step: u32) -> Vec<Statement> {
+    vec![
+        set("MissedPart", TRUE),
+        set("AckRestart", TRUE),
+        when(
+            element("OpenCycleId", "TriggerSlot").is(plc("CycleId")),
+            vec![set_element("OpenCycleId", "TriggerSlot", number(0))],
+        ),
+        set("TriggerStep", number(step)),
+    ]
+}
+
+fn triggers() -> Vec<Statement> {
+    let answered = station("TriggerAck") | station("MissedTrigger");
+    let can_prepare = var("Pending") & var("StationAlive") & var("InSession") & plc("Online") & var("UserStep").is(number(0));
+    let prepare = vec![
+        set("TriggerSlot", number(NO_SLOT)),
+        each_slot(vec![when(
+            element("SlotFree", "Slot") & element("OpenCycleId", "Slot").is(number(0)),
+            vec![set("TriggerSlot", var("Slot"))],
+        )]),
+        when(
+            var("TriggerSlot").below(number(NO_SLOT)),
+            vec![
+                set_element("OpenCycleId", "TriggerSlot", var("NextCycleId")),
+                say("CycleId", var("NextCycleId")),
+                say("Encoder", var("PendingEncoder")),
+                copy_serial(Place::Plc("Serial"), "PendingSerial"),
+                say("TestPart", var("TestPart")),
+                say("CycleIdTail", var("NextCycleId")),
+                set("Pending", FALSE),
+                set("TriggerStep", number(1)),
+            ],
+        ),
+    ];
+    let raise = vec![
+        say("Trigger", TRUE),
+        set("StartedCycleId", plc("CycleId")),
+        when(
+            var("NextCycleId").at_least(number(CycleId::LAST.get())),
+            vec![set("NextCycleId", number(1))],
+        )
+        .otherwise(vec![set("NextCycleId", var("NextCycleId") + number(1))]),
+        set("TriggerStep", number(2)),
+    ];
+    let mut lower = vec![say("Trigger", FALSE)];
+    lower.extend(give_up(3));
+    let mut unanswered = vec![set("FaultAck", TRUE)];
+    unanswered.extend(lower.clone());
+    let mut never_ready = vec![set("FaultAck", TRUE)];
+    never_ready.extend(give_up(0));
+    vec![
+        note("CycleId to CycleIdTail first, Trigger at the earliest one scan later; all is held until the answer, then Trigger falls."),
+        run(
+            "T_ack",
+            (var("Pending") | var("TriggerStep").is(number(1)) | var("TriggerStep").is(number(2))) & !var("AckRestart"),
+            "AckTime",
+        ),
+        set("AckRestart", FALSE),
+        run("T_clear", var("TriggerStep").is(number(3)), "ClearTime"),
+        Statement::Case(
+            "TriggerStep",
+            vec![
+                (
+                    0,
+                    "idle",
+                    vec![
+                        when(
+                            var("Pending") & expired("T_ack"),
+                            vec![
+                                set("FaultAck", TRUE),
+                                set("MissedPart", TRUE),
+                                set("Pending", FALSE),
+                                set("AckRestart", TRUE),
+                            ],
+                        )
+                        .or_when(can_prepare, prepare),
+                    ],
+                ),
+                (
+                    1,
+                    "the block is written",
+                    vec![
+                        when(
+                            expired("T_ack") | element("OpenCycleId", "TriggerSlot").is_not(plc("CycleId")),
+                            never_ready,
+                        )
+                        .or_when(var("StationAlive") & station("TriggerReady") & !answered.clone(), raise),
+                    ],
+                ),
+                (
+                    2,
+                    "Trigger is 1",
+                    vec![
+                        when(
+                            station("TriggerAck") & station("EchoTriggerId").is(plc("CycleId")),
+                            vec![say("Trigger", FALSE), set("AckRestart", TRUE), set("TriggerStep", number(3))],
+                        )
+                        .or_when(station("MissedTrigger") & station("EchoTriggerId").is(plc("CycleId")), lower)
+                        .or_when(expired("T_ack"), unanswered),
+                    ],
+                ),
+                (
+                    3,
+                    "Trigger is 0 again: both answers fall",
+                    vec![
+                        when(!answered, vec![set("TriggerStep", number(0))])
+                            .or_when(expired("T_clear"), vec![set("FaultClear", TRUE), set("TriggerStep", number(0))]),
+                    ],
+                ),
+            ],
+        ),
+    ]
+}
+
+fn serial() -> Vec<Statement> {
+    let latch = vec![
+        set("SerialLatched", FALSE),
+        copy_serial(Place::Plc("Serial"), "Serial"),
+        set("UserStep", number(1)),
+    ];
+    vec![
+        note("Serial mode latched: the number is latched before the part is triggered."),
+        run("T_user", var("UserStep").at_least(number(2)), "UserTime"),
+        Statement::Case(
+            "UserStep",
+            vec![
+                (
+                    0,
+                    "idle",
+                    vec![when(
+                        rises("LatchSerial", "LatchBefore") & (var("TriggerStep").is(number(0)) | var("TriggerStep").is(number(3))),
+                        latch,
+                    )],
+                ),
+                (1, "Serial is written", vec![say("SetUserData", TRUE), set("UserStep", number(2))]),
+                (
+                    2,
+                    "SetUserData is 1",
+                    vec![
+                        when(
+                            station("UserDataAck"),
+                            vec![set("SerialLatched", TRUE), say("SetUserData", FALSE), set("UserStep", number(3))],
+                        )
+                        .or_when(
+                            expired("T_user"),
+                            vec![set("FaultUser", TRUE), say("SetUserData", FALSE), set("UserStep", number(3))],
+                        ),
+                    ],
+                ),
+                (
+                    3,
+                    "SetUserData is 0 again",
+                    vec![when(!station("UserDataAck") | expired("T_user"), vec![set("UserStep", number(0))])],
+                ),
+            ],
+        ),
+        set("LatchBefore", var("LatchSerial")),
+    ]
+}
+
+fn commands() -> Vec<Statement> {
+    let start = vec![
+        set("CommandDone", FALSE),
+        set("CommandFailed", FALSE),
+        set("CommandBusy", TRUE),
+        say("Command", var("Command")),
+        set("CommandStep", number(1)),
+    ];
+    let end = |done: bool, failed: bool| {
+        vec![
+            set("CommandDone", Expression::Bool(done)),
+            set("CommandFailed", Expression::Bool(failed)),
+            say("ExecuteCommand", FALSE),
+            set("CommandStep", number(3)),
+        ]
+    };
+    let mut timed_out = vec![set("FaultCommand", TRUE)];
+    timed_out.extend(end(false, true));
+    vec![
+        note("One command at a time: Command first, ExecuteCommand one scan later, held until it is done or has failed."),
+        run("T_cmd", var("CommandStep").is(number(2)), "CommandTime"),
+        Statement::Case(
+            "CommandStep",
+            vec![
+                (
+                    0,
+                    "idle",
+                    vec![when(rises("ExecuteCommand", "ExecuteBefore") & var("InSession"), start)],
+                ),
+                (
+                    1,
+                    "Command is written",
+                    vec![say("ExecuteCommand", TRUE), set("CommandStep", number(2))],
+                ),
+                (
+                    2,
+                    "ExecuteCommand is 1",
+                    vec![
+                        when(station("CommandDone"), end(true, false))
+                            .or_when(station("CommandFailed"), end(false, true))
+                            .or_when(expired("T_cmd"), timed_out),
+                    ],
+                ),
+                (
+                    3,
+                    "ExecuteCommand is 0 again",
+                    vec![when(
+                        !station("CommandDone") & !station("CommandFailed"),
+                        vec![set("CommandBusy", FALSE), set("CommandStep", number(0))],
+                    )],
+                ),
+            ],
+        ),
+        set("ExecuteBefore", var("ExecuteCommand")),
+    ]
+}
+
+fn levels() -> Vec<Statement> {
+    let is_held = var("TriggerStep").is(number(1)) | var("TriggerStep").is(number(2));
+    vec![
+        note("What is said all the time. The recipe changes between two triggers, the result mode while offline."),
+        when(!plc("Online"), vec![say("BufferEnable", var("BufferEnable"))]),
+        say("Online", var("Enable") & var("Initialised") & !var("NewSession")),
+        say("TriggerEnable", plc("Online")),
+        when(!is_held.clone(), vec![say("RecipeNumber", var("RecipeNumber"))]),
+        say("Bypass", var("Bypass")),
+        say("GateInhibit", var("GateInhibit")),
+        say("ClearError", var("ClearError")),
+        say("DispositionCycleId", var("DispositionCycleId")),
+        say("Disposition", var("Disposition")),
+        set(
+            "RecipeBusy",
+            var("RecipeNumber").is_not(number(0)) & station("RecipeReady").is_not(var("RecipeNumber")),
+        ),
+        set("StopLine", station("StopRequest")),
+        set(
+            "Ready",
+            var("StationAlive")
+                & var("InSession")
+                & station("TriggerReady")
+                & !var("RecipeBusy")
+                & !var("Pending")
+                & var("TriggerStep").is(number(0))
+                & var("UserStep").is(number(0)),
+        ),
+        set(
+            "MayMove",
+            var("StationAlive") & station("ExposureComplete") & !var("Pending") & !is_held,
+        ),
+    ]
+}

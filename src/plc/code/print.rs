@@ -1,0 +1,184 @@
+//! Statements as structured text. What IEC 61131-3, SCL and Logix share is here; how each spells the rest is its [`Dialect`].
+
+use std::fmt::Write;
+
+use super::syntax::{Comparison, Expression, Index, Place, Preset, Statement};
+use crate::plc::signals::MAP_MAGIC;
+
+/// Columns after which a condition goes on in the next line.
+const WIDTH: usize = 120;
+
+/// How a target spells what the targets spell differently.
+pub(super) trait Dialect {
+    /// A variable of the block.
+    fn variable(&self, name: &str) -> String;
+    /// A signal of the copy of what the station says.
+    fn station(&self, signal: &str) -> String;
+    /// A signal of what the PLC says.
+    fn plc(&self, signal: &str) -> String;
+    /// True or false.
+    fn boolean(&self, value: bool) -> &'static str;
+    /// Whether a timer has run out.
+    fn expired(&self, timer: &str) -> String;
+    /// Lets a timer run: one statement, or several on a line each.
+    fn run(&self, timer: &str, enable: &str, preset: Preset) -> Vec<String>;
+    /// Copies a serial number.
+    fn copy_serial(&self, to: &str, from: &str) -> String;
+    /// Words for people.
+    fn comment(&self, words: &str) -> String;
+}
+
+/// The statements, indented by so many levels of three spaces.
+pub(super) fn statements(dialect: &impl Dialect, statements: &[Statement], level: usize) -> String {
+    let mut printer = Printer {
+        dialect,
+        text: String::new(),
+    };
+    printer.all(statements, level);
+    printer.text
+}
+
+struct Printer<'a, D> {
+    dialect: &'a D,
+    text: String,
+}
+
+impl<D: Dialect> Printer<'_, D> {
+    fn line(&mut self, level: usize, line: &str) {
+        let _ = writeln!(self.text, "{:indent$}{line}", "", indent = 3 * level);
+    }
+
+    /// `before` condition `after`, on as many lines as it takes.
+    fn long(&mut self, level: usize, before: &str, condition: &Expression, after: &str) {
+        let line = format!("{before}{}{after}", self.expression(condition));
+        let (all, word) = match condition {
+            Expression::And(all) => (all, "AND"),
+            Expression::Or(any) => (any, "OR"),
+            _ => return self.line(level, &line),
+        };
+        if 3 * level + line.len() <= WIDTH {
+            return self.line(level, &line);
+        }
+        let operands: Vec<String> = all.iter().map(|operand| self.operand(operand)).collect();
+        for (index, operand) in operands.iter().enumerate() {
+            let last = index + 1 == operands.len();
+            let end = if last { after } else { "" };
+            match index {
+                0 => self.line(level, &format!("{before}{operand}")),
+                _ => self.line(level + 1, &format!("{word} {operand}{end}")),
+            }
+        }
+    }
+
+    fn all(&mut self, statements: &[Statement], level: usize) {
+        for statement in statements {
+            self.statement(statement, level);
+        }
+    }
+
+    fn statement(&mut self, statement: &Statement, level: usize) {
+        match statement {
+            Statement::Comment(words) => {
+                self.text.push('\n');
+                let comment = self.dialect.comment(words);
+                self.line(level, &comment);
+            }
+            Statement::Assign(place, value) => {
+                let before = format!("{} := ", self.place(*place));
+                self.long(level, &before, value, ";");
+            }
+            Statement::CopySerial { to, from } => {
+                let copy = self.dialect.copy_serial(&self.place(*to), &self.dialect.variable(from));
+                self.line(level, &copy);
+            }
+            Statement::Run { timer, enable, preset } => {
+                for line in self.dialect.run(timer, &self.expression(enable), *preset) {
+                    self.line(level, &line);
+                }
+            }
+            Statement::If { branches, otherwise } => {
+                for (index, (condition, body)) in branches.iter().enumerate() {
+                    let word = if index == 0 { "IF " } else { "ELSIF " };
+                    self.long(level, word, condition, " THEN");
+                    self.all(body, level + 1);
+                }
+                if !otherwise.is_empty() {
+                    self.line(level, "ELSE");
+                    self.all(otherwise, level + 1);
+                }
+                self.line(level, "END_IF;");
+            }
+            Statement::Case(variable, cases) => {
+                let head = format!("CASE {} OF", self.dialect.variable(variable));
+                self.line(level, &head);
+                for (value, meaning, body) in cases {
+                    let label = format!("{value}: {}", self.dialect.comment(meaning));
+                    self.line(level + 1, &label);
+                    self.all(body, level + 2);
+                }
+                self.line(level, "END_CASE;");
+            }
+            Statement::Each { variable, last, body } => {
+                let head = format!("FOR {} := 0 TO {last} DO", self.dialect.variable(variable));
+                self.line(level, &head);
+                self.all(body, level + 1);
+                self.line(level, "END_FOR;");
+            }
+        }
+    }
+
+    fn place(&self, place: Place) -> String {
+        match place {
+            Place::Variable(name) => self.dialect.variable(name),
+            Place::Plc(signal) => self.dialect.plc(signal),
+            Place::Element(array, index) => self.element(array, index),
+        }
+    }
+
+    fn element(&self, array: &str, index: Index) -> String {
+        let index = match index {
+            Index::Number(number) => number.to_string(),
+            Index::Variable(name) => self.dialect.variable(name),
+        };
+        format!("{}[{index}]", self.dialect.variable(array))
+    }
+
+    fn expression(&self, expression: &Expression) -> String {
+        let joined = |all: &[Expression], word: &str| {
+            let operands: Vec<String> = all.iter().map(|operand| self.operand(operand)).collect();
+            operands.join(word)
+        };
+        match expression {
+            Expression::Bool(value) => self.dialect.boolean(*value).to_owned(),
+            Expression::Number(MAP_MAGIC) => format!("16#{MAP_MAGIC:08X}"),
+            Expression::Number(number) => number.to_string(),
+            Expression::Variable(name) => self.dialect.variable(name),
+            Expression::Station(signal) => self.dialect.station(signal),
+            Expression::Plc(signal) => self.dialect.plc(signal),
+            Expression::Element(array, index) => self.element(array, *index),
+            Expression::Expired(timer) => self.dialect.expired(timer),
+            Expression::Not(operand) => format!("NOT {}", self.operand(operand)),
+            Expression::And(all) => joined(all, " AND "),
+            Expression::Or(any) => joined(any, " OR "),
+            Expression::Compare(comparison, left, right) => {
+                let sign = match comparison {
+                    Comparison::Equal => "=",
+                    Comparison::Unequal => "<>",
+                    Comparison::Less => "<",
+                    Comparison::AtLeast => ">=",
+                };
+                format!("{} {sign} {}", self.operand(left), self.operand(right))
+            }
+            Expression::Add(left, right) => format!("{} + {}", self.operand(left), self.operand(right)),
+        }
+    }
+
+    /// An expression within another: in parentheses unless it is one word, so that no precedence need be known.
+    fn operand(&self, operand: &Expression) -> String {
+        let text = self.expression(operand);
+        match operand {
+            Expression::And(_) | Expression::Or(_) | Expression::Compare(..) | Expression::Add(..) => format!("({text})"),
+            _ => text,
+        }
+    }
+}
