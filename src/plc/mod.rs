@@ -5,8 +5,10 @@
 //! | `mod.rs` | what a PLC does, and the image that it is shown |
 //! | `signals.rs` | every signal: name, width, place, meaning, field; pure |
 //! | `grpc.rs` | the handshake played for a line controller that speaks gRPC; pure |
-//! | `modbus/` | adapter to Modbus TCP, with the station as server |
+//! | `delivery.rs` | which results reached a PLC that the station writes to; pure |
+//! | `modbus/` | adapter to Modbus TCP, with the station as server or as client |
 
+pub mod delivery;
 pub mod grpc;
 pub mod modbus;
 pub mod signals;
