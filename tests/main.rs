@@ -21,6 +21,8 @@
 //! | `line_controller.rs` | line controllers that speak gRPC, ours and a foreign one: cycles in, results out, whatever happens to the connection |
 //! | `security.rs` | who is let in over TLS, what those are told who are not, and what OpenSSL and Python say of the certificates |
 //! | `foreign.rs` | a PLC program of another make gets its parts judged |
+//! | `contract.rs`, `contract_peers.rs` | the sequences of the PLC interface on every wire, with the station as a process |
+//! | `polled.rs` | a PLC that is the Modbus server: a foreign one with restarts and dropped links, and one that refuses, lags and lies |
 //! | `station.rs` | the station as a process: what it shows, records, survives and refuses |
 //! | `service.rs` | the station as a service: ready, well, read again, stood in for; its units |
 //! | `recipes.rs` | several recipes, cameras and inspections: the right ones judge, and what is not known passes nothing |
@@ -39,6 +41,8 @@ mod bad_input;
 mod capture;
 mod cell;
 mod config;
+mod contract;
+mod contract_peers;
 mod docs;
 mod doctor;
 mod engine;
@@ -53,6 +57,7 @@ mod package;
 mod parity;
 mod parts;
 mod played_line;
+mod polled;
 mod power_loss;
 mod program;
 mod providers;

@@ -432,6 +432,7 @@ impl Kept {
             },
             views: Vec::new(),
             tags: Vec::new(),
+            delivery: None,
         }
     }
 

@@ -7,8 +7,6 @@
 use std::collections::VecDeque;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use crate::line::image::{StationImage, WindowSlot};
 use crate::part::{Nanos, Verdict};
 
@@ -20,16 +18,6 @@ pub const REPEAT_MAX: Duration = Duration::from_secs(1);
 
 /// Good results that were confirmed and may still stand in an image: the sixteen of the window, and as many of before.
 const CONFIRMED_MAX: usize = 32;
-
-/// How a result left the station, on a wire on which the station writes.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Delivery {
-    /// The PLC confirmed the write, an Ok before its deadline; or it acknowledged the result.
-    Confirmed,
-    /// It was written, or was to be, and nobody knows whether the PLC has it.
-    Unconfirmed,
-}
 
 /// A result that an image is about to show.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -231,7 +219,11 @@ fn passing(image: &StationImage) -> impl Iterator<Item = u32> + '_ {
 /// Whether an image shows a result, as whatever.
 fn shows(image: &StationImage, result_id: u32) -> bool {
     let single = image.result_valid && image.result_id == result_id;
-    single || image.window.iter().any(|slot| slot.cycle_id.is_some() && slot.result_id == result_id)
+    single
+        || image
+            .window
+            .iter()
+            .any(|slot| slot.cycle_id.is_some() && slot.result_id == result_id)
 }
 
 /// The newest result that an image knows of.
@@ -244,4 +236,221 @@ fn newest(image: &StationImage) -> Option<u32> {
 /// Whether one result came after another; they wrap.
 fn is_after(result_id: u32, other: u32) -> bool {
     result_id.wrapping_sub(other).cast_signed() > 0
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::part::CycleId;
+
+    const ALLOWANCE: Duration = Duration::from_millis(50);
+
+    fn at(millis: u64) -> Nanos {
+        Nanos::from_millis(millis)
+    }
+
+    fn offer(result_id: u32, passes: bool) -> Offer {
+        Offer {
+            result_id,
+            passes,
+            deadline: at(200),
+            offered_at: at(100),
+        }
+    }
+
+    fn showing(result_id: u32, passes: bool) -> StationImage {
+        StationImage {
+            result_valid: true,
+            accept: passes,
+            result_id,
+            verdict: Some(if passes { Verdict::Ok } else { Verdict::NotOk }),
+            ..StationImage::default()
+        }
+    }
+
+    fn windowed(results: &[(u32, bool)]) -> StationImage {
+        let mut image = StationImage::default();
+        for (result_id, passes) in results {
+            image.window[*result_id as usize % 16] = WindowSlot {
+                cycle_id: CycleId::new(*result_id),
+                result_id: *result_id,
+                verdict: if *passes { 1 } else { 2 },
+                defect_code: 0,
+            };
+        }
+        image
+    }
+
+    fn became(result_id: u32, fate: Fate) -> Delivered {
+        Delivered { result_id, fate }
+    }
+
+    #[test]
+    fn an_ok_is_sent_while_it_can_be_there_before_its_deadline() {
+        let image = showing(7, true);
+        let mut deliveries = Deliveries::new();
+        deliveries.offer(offer(7, true));
+        assert_eq!(deliveries.may_send(&image, at(150), ALLOWANCE), Ok(()), "at the last moment");
+        let mut too_late = deliveries.clone();
+        let a_moment_later = at(150) + Duration::from_nanos(1);
+        assert_eq!(
+            too_late.may_send(&image, a_moment_later, ALLOWANCE),
+            Err(vec![became(7, Fate::Late)])
+        );
+        assert_eq!(too_late.expires_at(ALLOWANCE), None, "told once");
+        // A write that began is not late but unknown, and may not be begun again either.
+        deliveries.begin(&image);
+        assert_eq!(
+            deliveries.may_send(&image, a_moment_later, ALLOWANCE),
+            Err(vec![became(7, Fate::Unconfirmed)])
+        );
+        assert_eq!(
+            deliveries.may_send(&showing(8, true), at(1), ALLOWANCE),
+            Err(vec![became(8, Fate::Unconfirmed)]),
+            "one that was never offered"
+        );
+    }
+
+    #[test]
+    fn what_is_confirmed_in_time_stays_good() {
+        let image = showing(7, true);
+        let mut deliveries = Deliveries::new();
+        deliveries.offer(offer(7, true));
+        deliveries.begin(&image);
+        assert_eq!(deliveries.confirm(&image, at(200)), [became(7, Fate::Confirmed)]);
+        assert_eq!(
+            deliveries.may_send(&image, at(900), ALLOWANCE),
+            Ok(()),
+            "after its deadline, the same again"
+        );
+
+        deliveries.offer(offer(8, true));
+        deliveries.begin(&showing(8, true));
+        assert_eq!(
+            deliveries.confirm(&showing(8, true), at(201)),
+            [became(8, Fate::Unconfirmed)],
+            "too late to be sure"
+        );
+        assert_eq!(deliveries.acknowledged(8), None);
+    }
+
+    #[test]
+    fn what_passes_nothing_is_repeated_for_a_while() {
+        let image = showing(7, false);
+        let mut deliveries = Deliveries::new();
+        deliveries.offer(offer(7, false));
+        assert_eq!(deliveries.may_send(&image, at(900), ALLOWANCE), Ok(()));
+        assert_eq!(deliveries.expire(at(1100), ALLOWANCE), []);
+        assert_eq!(deliveries.expires_at(ALLOWANCE), Some(at(1100) + Duration::from_nanos(1)));
+        assert_eq!(deliveries.clone().confirm(&image, at(1100)), [became(7, Fate::Confirmed)]);
+        assert_eq!(deliveries.expire(at(1101), ALLOWANCE), [became(7, Fate::Unconfirmed)]);
+    }
+
+    #[test]
+    fn an_acknowledgement_confirms_what_was_begun() {
+        let mut deliveries = Deliveries::new();
+        deliveries.offer(offer(7, true));
+        assert_eq!(deliveries.acknowledged(7), None, "nobody can have seen it");
+        deliveries.begin(&showing(7, true));
+        assert_eq!(deliveries.acknowledged(7), Some(became(7, Fate::Confirmed)));
+    }
+
+    #[test]
+    fn what_a_newer_image_does_not_show_was_overtaken() {
+        let mut deliveries = Deliveries::new();
+        for result_id in [u32::MAX, 1, 2] {
+            deliveries.offer(offer(result_id, true));
+        }
+        let confirmed = deliveries.confirm(&showing(1, true), at(150));
+        assert_eq!(
+            confirmed,
+            [became(u32::MAX, Fate::Unconfirmed), became(1, Fate::Confirmed)],
+            "2 is still to come"
+        );
+        let confirmed = deliveries.confirm(&windowed(&[(2, true), (3, false)]), at(150));
+        assert_eq!(confirmed, [became(2, Fate::Confirmed)]);
+    }
+
+    #[test]
+    fn an_ok_that_was_too_late_is_offered_again_as_what_it_is() {
+        let mut deliveries = Deliveries::new();
+        deliveries.offer(offer(7, true));
+        assert_eq!(deliveries.expire(at(151), ALLOWANCE), [became(7, Fate::Late)]);
+        deliveries.offer(offer(7, false));
+        assert_eq!(deliveries.may_send(&showing(7, false), at(160), ALLOWANCE), Ok(()));
+        assert_eq!(deliveries.confirm(&showing(7, false), at(170)), [became(7, Fate::Confirmed)]);
+    }
+
+    #[test]
+    fn there_is_room_for_so_many() {
+        let mut deliveries = Deliveries::new();
+        for result_id in 1..=WAITING_MAX as u32 {
+            assert_eq!(deliveries.offer(offer(result_id, false)), None);
+        }
+        assert_eq!(deliveries.offer(offer(1000, true)), Some(became(1, Fate::Unconfirmed)));
+    }
+
+    #[derive(Debug, Clone)]
+    enum Step {
+        Offer(bool),
+        /// The newest image is sent, and confirmed or not.
+        Send(bool),
+        Wait(u64),
+        Acknowledge,
+    }
+
+    fn step() -> impl Strategy<Value = Step> {
+        prop_oneof![
+            any::<bool>().prop_map(Step::Offer),
+            any::<bool>().prop_map(Step::Send),
+            (1..80_u64).prop_map(Step::Wait),
+            Just(Step::Acknowledge),
+        ]
+    }
+
+    proptest! {
+        /// Whatever happens: each result has one fate in the end, no Ok is first sent without time to arrive, none that was given up is sent as good.
+        #[test]
+        fn every_result_has_one_fate(steps in proptest::collection::vec(step(), 1..60)) {
+            let mut deliveries = Deliveries::new();
+            let mut fates: Vec<Delivered> = Vec::new();
+            let (mut now, mut newest, mut passes, mut deadline) = (at(1000), 0, false, at(0));
+            for step in steps {
+                match step {
+                    Step::Wait(millis) => {
+                        now = now + Duration::from_millis(millis);
+                        fates.extend(deliveries.expire(now, ALLOWANCE));
+                    }
+                    Step::Offer(ok) => {
+                        (newest, passes, deadline) = (newest + 1, ok, now + Duration::from_millis(100));
+                        fates.extend(deliveries.offer(Offer { result_id: newest, passes, deadline, offered_at: now }));
+                    }
+                    Step::Send(confirms) if newest != 0 => {
+                        // The line does as it is told.
+                        let confirmed = fates.contains(&became(newest, Fate::Confirmed));
+                        let is_over = fates.iter().any(|told| told.result_id == newest) && !confirmed;
+                        let image = showing(newest, passes && !is_over);
+                        match deliveries.may_send(&image, now, ALLOWANCE) {
+                            Err(late) => fates.extend(late),
+                            Ok(()) => {
+                                prop_assert!(!image.accept || confirmed || now + ALLOWANCE <= deadline);
+                                deliveries.begin(&image);
+                                if confirms {
+                                    fates.extend(deliveries.confirm(&image, now));
+                                }
+                            }
+                        }
+                    }
+                    Step::Send(_) => {}
+                    Step::Acknowledge => fates.extend(deliveries.acknowledged(newest)),
+                }
+            }
+            fates.extend(deliveries.expire(now + 2 * REPEAT_MAX, ALLOWANCE));
+            let mut told: Vec<u32> = fates.iter().map(|told| told.result_id).collect();
+            told.sort_unstable();
+            prop_assert_eq!(told, (1..=newest).collect::<Vec<_>>());
+        }
+    }
 }

@@ -20,11 +20,11 @@ use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+use super::PlcError;
 use super::exchange::{self, Layout, Registers};
 use super::frame::{self, FRAME_MAX, Garbage, Span};
 use super::reply::{Ask, Unfit};
 use super::seldom::Seldom;
-use super::PlcError;
 use crate::flow::now;
 use crate::line::image::{PlcImage, StationImage, control};
 use crate::plc::delivery::{Delivered, Deliveries, Offer, WAITING_MAX};
@@ -296,7 +296,11 @@ impl Client {
         if took > self.config.poll
             && let Some(unsaid) = self.slow.due(now())
         {
-            warn!(unsaid, "the PLC takes {took:?} to answer, which is longer than poll_ms {:?}; raise it, or lighten the PLC's communication", self.config.poll);
+            warn!(
+                unsaid,
+                "the PLC takes {took:?} to answer, which is longer than poll_ms {:?}; raise it, or lighten the PLC's communication",
+                self.config.poll
+            );
         }
         loop {
             self.show(link).await?;
@@ -342,7 +346,9 @@ impl Client {
                 image,
                 written: u16::MAX,
             });
-            let acknowledged = image.is(control::RESULT_ACK).then(|| self.deliveries.acknowledged(image.ack_result_id));
+            let acknowledged = image
+                .is(control::RESULT_ACK)
+                .then(|| self.deliveries.acknowledged(image.ack_result_id));
             acknowledged.flatten().into_iter().for_each(&self.delivered);
         }
         Ok(())
@@ -363,7 +369,9 @@ impl Client {
         let ask = Ask::write(self.next_transaction(), self.config.unit_id, start, words);
         let asked = || {
             let last = u32::from(start) + words.len() as u32 - 1;
-            format!("to take holding registers {start} to {last}; the PLC's program must have them, or plc.write_base must be where they begin")
+            format!(
+                "to take holding registers {start} to {last}; the PLC's program must have them, or plc.write_base must be where they begin"
+            )
         };
         let begun = now();
         self.exchange(link, &ask, &asked).await?;
@@ -461,7 +469,8 @@ impl Client {
         {
             warn!(
                 unsaid,
-                "writes to the PLC take up to {slowest:?}, longer than plc_write_ms_max {:?}; results must be ready so much earlier, so raise it", self.config.write_max
+                "writes to the PLC take up to {slowest:?}, longer than plc_write_ms_max {:?}; results must be ready so much earlier, so raise it",
+                self.config.write_max
             );
         }
         slowest.max(self.config.write_max)
@@ -476,7 +485,11 @@ async fn answered(stream: &mut TcpStream, ask: &Ask) -> Result<Result<Vec<u16>, 
     loop {
         if let Some(frame) = frame::first(&received[..filled])? {
             // More than the one answer belongs to no request.
-            return Ok(if frame.len() == filled { ask.reply(&frame) } else { Err(Unfit::Foreign) });
+            return Ok(if frame.len() == filled {
+                ask.reply(&frame)
+            } else {
+                Err(Unfit::Foreign)
+            });
         }
         match stream.read(&mut received[filled..]).await? {
             0 => return Err(End::Closed),

@@ -79,7 +79,11 @@ pub(super) fn plc_image(block: &[u16], tags: Option<&[u16]>) -> PlcImage {
     let mut registers = [0; PLC_REGISTERS];
     registers.iter_mut().zip(block).for_each(|(register, read)| *register = *read);
     let mut image = signals::plc_image(&registers);
-    image.tags.iter_mut().zip(tags.unwrap_or_default()).for_each(|(tag, read)| *tag = *read);
+    image
+        .tags
+        .iter_mut()
+        .zip(tags.unwrap_or_default())
+        .for_each(|(tag, read)| *tag = *read);
     image
 }
 
@@ -266,22 +270,45 @@ mod tests {
     }
 
     fn firsts(writes: &[Write]) -> Vec<(usize, usize, u16)> {
-        writes.iter().map(|write| (write.first, write.words.len(), write.words[0])).collect()
+        writes
+            .iter()
+            .map(|write| (write.first, write.words.len(), write.words[0]))
+            .collect()
     }
 
     #[test]
     fn data_come_before_the_bits_that_vouch_for_them() {
-        let (none, ok) = (StationImage { result_valid: false, accept: false, ..shown(0, Verdict::Ok) }, shown(41, Verdict::Ok));
+        let (none, ok) = (
+            StationImage {
+                result_valid: false,
+                accept: false,
+                ..shown(0, Verdict::Ok)
+            },
+            shown(41, Verdict::Ok),
+        );
         let (none, ok) = (registers(&none, 5), registers(&ok, 5));
         assert_eq!(firsts(&writes(Some(&none), &ok, false)), [(0, 44, 0), (0, 44, 1 << 7 | 1 << 13)]);
         let bad = registers(&shown(42, Verdict::NotOk), 5);
         let replaced = writes(Some(&ok), &bad, false);
         assert_eq!(firsts(&replaced), [(0, 44, 0), (0, 44, 0), (0, 44, 1 << 7)]);
         assert_eq!(replaced.iter().map(|write| write.raises).collect::<Vec<_>>(), [false, false, true]);
-        let alive = registers(&StationImage { heartbeat: 1, ..shown(42, Verdict::NotOk) }, 5);
-        assert_eq!(firsts(&writes(Some(&bad), &alive, false)), [(0, 44, 1 << 7)], "one write while nothing else changes");
+        let alive = registers(
+            &StationImage {
+                heartbeat: 1,
+                ..shown(42, Verdict::NotOk)
+            },
+            5,
+        );
+        assert_eq!(
+            firsts(&writes(Some(&bad), &alive, false)),
+            [(0, 44, 1 << 7)],
+            "one write while nothing else changes"
+        );
         assert_eq!(writes(Some(&bad), &bad, false), []);
-        assert_eq!(firsts(&writes(None, &ok, false)), [(0, 1, 0), (0, 44, 0), (0, 44, 1 << 7 | 1 << 13)]);
+        assert_eq!(
+            firsts(&writes(None, &ok, false)),
+            [(0, 1, 0), (0, 44, 0), (0, 44, 1 << 7 | 1 << 13)]
+        );
     }
 
     #[test]
@@ -326,7 +353,11 @@ mod tests {
     fn acted_on(image: &StationImage) -> (Option<(u32, u32)>, Option<(u32, bool)>, Vec<Option<(u32, u32)>>) {
         let is_ok = image.accept && image.result_valid && image.verdict == Some(Verdict::Ok);
         let answered = (image.trigger_ack || image.missed_trigger).then_some((image.echo_trigger_id, image.trigger_ack));
-        let slot = |slot: &WindowSlot| slot.cycle_id.filter(|_| slot.verdict == 1).map(|cycle| (cycle.get(), slot.result_id));
+        let slot = |slot: &WindowSlot| {
+            slot.cycle_id
+                .filter(|_| slot.verdict == 1)
+                .map(|cycle| (cycle.get(), slot.result_id))
+        };
         (
             is_ok.then_some((image.echo_cycle_id, image.result_id)),
             answered,
@@ -346,29 +377,23 @@ mod tests {
             for (image, breaks, at) in images {
                 let next = registers(&image, 0);
                 said.push(acted_on(&station_image(&next)));
-                let mut carried = 0;
-                'exchange: {
-                    for write in writes(known.as_ref(), &next, true) {
-                        for (index, word) in write.words.iter().enumerate() {
-                            if breaks && carried == at {
-                                break 'exchange;
-                            }
-                            plc[write.first + index] = *word;
-                            carried += 1;
-                            let (single, answer, window) = acted_on(&station_image(&plc));
-                            prop_assert!(single.is_none() || said.iter().any(|said| said.0 == single), "{single:?}");
-                            prop_assert!(answer.is_none() || said.iter().any(|said| said.1 == answer), "{answer:?}");
-                            for (slot, acted) in window.iter().enumerate() {
-                                prop_assert!(acted.is_none() || said.iter().any(|said| said.2[slot] == *acted), "{acted:?}");
-                            }
-                        }
+                let writes = writes(known.as_ref(), &next, true);
+                let carried = writes.iter().flat_map(|write| (write.first..).zip(write.words.clone()));
+                let limit = if breaks { at } else { usize::MAX };
+                for (register, word) in carried.take(limit) {
+                    plc[register] = word;
+                    let (single, answer, window) = acted_on(&station_image(&plc));
+                    prop_assert!(single.is_none() || said.iter().any(|said| said.0 == single), "{single:?}");
+                    prop_assert!(answer.is_none() || said.iter().any(|said| said.1 == answer), "{answer:?}");
+                    for (slot, acted) in window.iter().enumerate() {
+                        prop_assert!(acted.is_none() || said.iter().any(|said| said.2[slot] == *acted), "{acted:?}");
                     }
+                }
+                known = (!breaks).then_some(next);
+                if !breaks {
                     prop_assert_eq!(&plc[BLOCK], &next[BLOCK]);
                     prop_assert_eq!(&plc[WINDOW], &next[WINDOW]);
-                    known = Some(next);
-                    continue;
                 }
-                known = None;
             }
         }
     }

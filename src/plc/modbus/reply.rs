@@ -152,17 +152,41 @@ mod tests {
     fn a_reply_is_taken_only_where_everything_fits() {
         let ask = Ask::read(9, 3, SPAN);
         assert_eq!(reply_to(&ask, &framed(9, 3, &[3, 4, 0x12, 0x34, 0, 1])), Ok(vec![0x1234, 1]));
-        assert_eq!(reply_to(&ask, &framed(8, 3, &[3, 4, 0, 0, 0, 0])), Err(Unfit::Foreign), "of another transaction");
-        assert_eq!(reply_to(&ask, &framed(9, 4, &[3, 4, 0, 0, 0, 0])), Err(Unfit::Foreign), "of another unit");
-        assert_eq!(reply_to(&ask, &framed(9, 3, &[4, 4, 0, 0, 0, 0])), Err(Unfit::Foreign), "of another function");
+        assert_eq!(
+            reply_to(&ask, &framed(8, 3, &[3, 4, 0, 0, 0, 0])),
+            Err(Unfit::Foreign),
+            "of another transaction"
+        );
+        assert_eq!(
+            reply_to(&ask, &framed(9, 4, &[3, 4, 0, 0, 0, 0])),
+            Err(Unfit::Foreign),
+            "of another unit"
+        );
+        assert_eq!(
+            reply_to(&ask, &framed(9, 3, &[4, 4, 0, 0, 0, 0])),
+            Err(Unfit::Foreign),
+            "of another function"
+        );
         assert_eq!(reply_to(&ask, &framed(9, 3, &[3, 2, 0, 0])), Err(Unfit::Short));
         assert_eq!(reply_to(&ask, &framed(9, 3, &[3, 4, 0, 0])), Err(Unfit::Short));
         assert_eq!(reply_to(&ask, &framed(9, 3, &[0x83, 2])), Err(Unfit::Exception(2)));
-        assert_eq!(reply_to(&ask, &framed(9, 3, &[0x90, 2])), Err(Unfit::Foreign), "an exception of another function");
+        assert_eq!(
+            reply_to(&ask, &framed(9, 3, &[0x90, 2])),
+            Err(Unfit::Foreign),
+            "an exception of another function"
+        );
         let write = Ask::write(9, 3, 400, &[1, 2]);
         assert_eq!(reply_to(&write, &framed(9, 3, &[16, 1, 144, 0, 2])), Ok(Vec::new()));
-        assert_eq!(reply_to(&write, &framed(9, 3, &[16, 1, 144, 0, 1])), Err(Unfit::Short), "half of it");
-        assert_eq!(reply_to(&write, &framed(9, 3, &[16, 1, 145, 0, 2])), Err(Unfit::Short), "somewhere else");
+        assert_eq!(
+            reply_to(&write, &framed(9, 3, &[16, 1, 144, 0, 1])),
+            Err(Unfit::Short),
+            "half of it"
+        );
+        assert_eq!(
+            reply_to(&write, &framed(9, 3, &[16, 1, 145, 0, 2])),
+            Err(Unfit::Short),
+            "somewhere else"
+        );
     }
 
     proptest! {
