@@ -94,7 +94,9 @@ impl Wire {
                 ("writers = [\"127.0.0.1\"]", "[plc]\ncycle_source = \"grpc\""),
             ],
         };
-        Cell::new(&[of_wire, changes].concat())
+        // Accept stays, however slow the machine is.
+        let of_all = [("mode = \"single\"", "mode = \"single\"\naccept_hold_ms = 60000")];
+        Cell::new(&[of_wire, &of_all, changes].concat())
     }
 
     pub(crate) fn connect(self, cell: &Cell) -> Box<dyn Peer> {

@@ -356,7 +356,9 @@ impl Reads {
             tags: false,
             silence_max: SILENCE_MAX,
         };
-        let station = ModbusServer::start(&config, Arc::clone(&cell.shown), move |event| drop(sender.send(event)))?;
+        let station = ModbusServer::start(&config, Arc::clone(&cell.shown), move |event| {
+            let _ = sender.send(event);
+        })?;
         let bare = PlcServer::start(LOOPBACK, PlcMemory::default())?;
         Ok(Self {
             cell,
@@ -419,7 +421,9 @@ impl Polled {
             response_timeout: PATIENCE,
             write_max: Duration::from_millis(50),
         };
-        let events = move |event| drop(sender.send(event));
+        let events = move |event| {
+            let _ = sender.send(event);
+        };
         let (station, results) = ModbusClient::start(config, Arc::clone(&cell.shown), events, |_| {})?;
         cell.results = Some(results);
         let bare = PlcServer::start(LOOPBACK, PlcMemory::default())?;

@@ -150,11 +150,17 @@ pub(super) fn writes(known: Option<&Registers>, next: &Registers, has_window: bo
             raises: false,
         }));
     }
+    if known.is_none() {
+        // A BootId that changed first of all: the PLC knows that it is another run before it sees a result of it.
+        push(&mut writes, &BLOCK, known, next, &status_changes(known, next));
+    }
     if has_window {
-        // First: nothing in the other block speaks of a result of the window.
+        // Before the other block, which says nothing of the window: a result is not kept waiting.
         push(&mut writes, &WINDOW, known, next, &window_changes(known, next));
     }
-    push(&mut writes, &BLOCK, known, next, &status_changes(known, next));
+    if known.is_some() {
+        push(&mut writes, &BLOCK, known, next, &status_changes(known, next));
+    }
     writes
 }
 
