@@ -120,6 +120,18 @@ pub(crate) fn start(at: SocketAddr, options: &[&str]) -> Option<Child> {
     Some(command(at, options)?.stdout(Stdio::piped()).spawn().unwrap())
 }
 
+/// Starts the foreign PLC that is the server at this address, with these options.
+pub(crate) fn start_server(at: SocketAddr, options: &[&str]) -> Option<Child> {
+    let plc = plc_master().map(|command| {
+        // The same Python, packages and environment; the other program.
+        let mut server = Command::new(command.get_program());
+        server.arg(folder().join("plc_server.py"));
+        server.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        server
+    });
+    Some(given(plc, at, options)?.stdout(Stdio::piped()).spawn().unwrap())
+}
+
 /// What it says, line by line; ends with it.
 pub(crate) fn lines(master: &mut Child) -> mpsc::Receiver<Value> {
     let stdout = BufReader::new(master.stdout.take().unwrap());
@@ -139,7 +151,12 @@ fn master(at: SocketAddr, options: &[&str]) -> Option<thread::JoinHandle<Output>
 }
 
 fn command(at: SocketAddr, options: &[&str]) -> Option<Command> {
-    let mut command = match plc_master() {
+    given(plc_master(), at, options)
+}
+
+/// A program of this PLC with its options.
+fn given(program: Result<Command, String>, at: SocketAddr, options: &[&str]) -> Option<Command> {
+    let mut command = match program {
         Ok(command) => command,
         Err(reason) => {
             skip("foreign", &reason);

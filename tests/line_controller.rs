@@ -392,6 +392,7 @@ fn record(result_id: u32) -> takt::part::PartRecord {
         defect_code: 0,
         severity: None,
         tags: Vec::new(),
+        delivery: None,
         station: "press-1".into(),
         epoch: 4,
         sequence: u64::from(result_id),

@@ -23,6 +23,8 @@
 //! | `foreign.rs` | a PLC program of another make gets its parts judged |
 //! | `plc_code.rs` | the register map, and the generated PLC program run against a station |
 //! | `structured_text.rs` | a controller that runs structured text as it is written |
+//! | `contract.rs`, `contract_peers.rs` | the sequences of the PLC interface on every wire, with the station as a process |
+//! | `polled.rs` | a PLC that is the Modbus server: a foreign one with restarts and dropped links, and one that refuses, lags and lies |
 //! | `station.rs` | the station as a process: what it shows, records, survives and refuses |
 //! | `service.rs` | the station as a service: ready, well, read again, stood in for; its units |
 //! | `recipes.rs` | several recipes, cameras and inspections: the right ones judge, and what is not known passes nothing |
@@ -41,6 +43,8 @@ mod bad_input;
 mod capture;
 mod cell;
 mod config;
+mod contract;
+mod contract_peers;
 mod docs;
 mod doctor;
 mod engine;
@@ -58,6 +62,7 @@ mod parity;
 mod parts;
 mod played_line;
 mod plc_code;
+mod polled;
 mod power_loss;
 mod program;
 mod providers;

@@ -279,9 +279,9 @@ fn a_model_that_does_not_prove_itself_stops_the_station() {
 }
 
 /// Verdict by session and cycle ID.
-type Verdicts = BTreeMap<(u64, u64), String>;
+pub(crate) type Verdicts = BTreeMap<(u64, u64), String>;
 
-fn verdict_of(line: &Value) -> ((u64, u64), String) {
+pub(crate) fn verdict_of(line: &Value) -> ((u64, u64), String) {
     let number = |name: &str| line[name].as_u64().unwrap();
     (
         (number("plc_session"), number("cycle_id")),
@@ -290,7 +290,7 @@ fn verdict_of(line: &Value) -> ((u64, u64), String) {
 }
 
 /// The station's records, each once: what it tells again after a restart must be the same.
-fn recorded(lines: &[Value]) -> Verdicts {
+pub(crate) fn recorded(lines: &[Value]) -> Verdicts {
     let mut by_sequence: BTreeMap<u64, ((u64, u64), String)> = BTreeMap::new();
     for record in parts_of(lines).into_iter().filter(|record| record["late_findings"] == false) {
         let told = verdict_of(record);

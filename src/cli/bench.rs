@@ -8,6 +8,7 @@ use serde::Serialize;
 
 use super::bench_cameras::{self, CamerasArgs};
 use super::bench_offline::{self, OfflineArgs};
+use super::bench_plc::{self, PlcArgs};
 use super::bench_record::{self, RecordArgs};
 use super::bench_station::{self, StationArgs};
 use super::table::table;
@@ -37,6 +38,8 @@ enum BenchCommand {
     Cameras(CamerasArgs),
     /// What the station adds to the engine's time, on the wire, with a virtual line around it
     Station(StationArgs),
+    /// From a decided verdict to a PLC of another make that can read it, beside that peer's own round trip
+    Plc(PlcArgs),
     /// Weeks without a historian, as fast as the disk allows, then everything is sent at once
     Offline(OfflineArgs),
     /// What records cost beside bare SQLite, and whether a busy disk reaches the verdicts
@@ -92,6 +95,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
         BenchCommand::Vision(args) => run_vision(args),
         BenchCommand::Cameras(args) => bench_cameras::run(args),
         BenchCommand::Station(args) => bench_station::run(args),
+        BenchCommand::Plc(args) => bench_plc::run(args),
         BenchCommand::Offline(args) => bench_offline::run(args),
         BenchCommand::Record(args) => bench_record::run(args),
     }

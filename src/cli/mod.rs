@@ -3,6 +3,7 @@
 mod bench;
 mod bench_cameras;
 mod bench_offline;
+mod bench_plc;
 mod bench_record;
 mod bench_station;
 mod calibrate;

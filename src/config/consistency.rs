@@ -29,6 +29,46 @@ pub(super) fn check_gate(root: &Table<'_>, plc: &PlcConfig, timing: &TimingConfi
     root.refuse_at("timing.trigger_to_gate_ms", "[timing]", reason);
 }
 
+/// What a station that polls its PLC reads and writes there is apart, and a result can be there in time.
+pub(super) fn check_polled(root: &Table<'_>, plc: &PlcConfig, result: &ResultConfig, has_tags: bool) {
+    let Some(polled) = plc.polled() else { return };
+    let layout = polled.layout(result.mode, has_tags);
+    let (read, write) = layout.extents();
+    if read.start < write.end && write.start < read.end {
+        let reason = format!(
+            "write_base {} leaves no room: the station reads holding registers {} to {} and writes {} to {}; set them apart",
+            polled.write_base,
+            read.start,
+            read.end - 1,
+            write.start,
+            write.end - 1
+        );
+        root.refuse_at("plc.write_base", "[plc]", reason);
+    }
+    for (key, extent) in [("read_base", read), ("write_base", write)] {
+        if extent.end > 1 << 16 {
+            let reason = format!(
+                "{key} {} is too high: registers end at 65535, and {} are needed",
+                extent.start,
+                extent.end - extent.start
+            );
+            root.refuse_at(&format!("plc.{key}"), "[plc]", reason);
+        }
+    }
+}
+
+/// A result can be written to the PLC before it is due.
+pub(super) fn check_write(root: &Table<'_>, plc: &PlcConfig, timing: &TimingConfig) {
+    let Some(polled) = plc.polled().filter(|polled| polled.write_max >= timing.deadline) else {
+        return;
+    };
+    let (write, deadline) = (ms(polled.write_max), ms(timing.deadline));
+    let reason = format!(
+        "plc_write_ms_max {write} is not shorter than deadline_ms {deadline}, and no Ok could ever be sent; allow more time, or less for a write"
+    );
+    root.refuse_at("plc.plc_write_ms_max", "[plc]", reason);
+}
+
 /// In window mode a slot is free for every part.
 pub(super) fn check_slots(root: &Table<'_>, plc: &PlcConfig, trigger: &TriggerConfig, result: &ResultConfig, timing: &TimingConfig) {
     let pace = pace(plc, trigger, result, timing);

@@ -19,7 +19,8 @@ pub use crate::capture::v4l::{ControlSetting, DeviceSettings};
 use crate::gate::alarms::AlarmLimits;
 use crate::line::config::{LineConfig, RecipePlan, ResultMode, SerialMode, TriggerSource};
 use crate::line::event::CameraIndex;
-use crate::line::tags::TagPlan;
+use crate::line::tags::{TagPlan, TagSource};
+use crate::plc::modbus::Layout;
 use crate::recipe::Rules;
 use crate::recipe::measure::Scale;
 use crate::vision::EngineOptions;
@@ -91,8 +92,27 @@ pub enum CycleSource {
         /// Who may write: at least one address, canonical (no IPv4 inside IPv6), none twice.
         writers: Vec<IpAddr>,
     },
+    /// A PLC that is a Modbus TCP server, which this station polls.
+    PolledModbus(PolledPlc),
     /// A line controller at the gRPC service.
     Grpc,
+}
+
+/// A PLC that the station polls.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PolledPlc {
+    /// Where it listens.
+    pub connect: SocketAddr,
+    /// Its unit ID.
+    pub unit_id: u8,
+    /// Its first holding register that the station reads.
+    pub read_base: u16,
+    /// Its first holding register that the station writes.
+    pub write_base: u16,
+    /// How long an answer may take.
+    pub response_timeout: Duration,
+    /// How long the write of a result takes at most.
+    pub write_max: Duration,
 }
 
 /// The PLC, or the line controller in its place.
@@ -117,7 +137,27 @@ impl PlcConfig {
     pub fn listen(&self) -> Option<SocketAddr> {
         match &self.cycle_source {
             CycleSource::Modbus { listen, .. } => Some(*listen),
-            CycleSource::Grpc => None,
+            CycleSource::PolledModbus(_) | CycleSource::Grpc => None,
+        }
+    }
+
+    /// The PLC that the station polls; `None` where it polls none.
+    pub fn polled(&self) -> Option<PolledPlc> {
+        match self.cycle_source {
+            CycleSource::PolledModbus(polled) => Some(polled),
+            CycleSource::Modbus { .. } | CycleSource::Grpc => None,
+        }
+    }
+}
+
+impl PolledPlc {
+    /// Where its registers are, with results of this mode.
+    pub fn layout(&self, mode: ResultMode, has_tags: bool) -> Layout {
+        Layout {
+            read_base: self.read_base,
+            write_base: self.write_base,
+            has_window: mode == ResultMode::Window,
+            has_tags,
         }
     }
 }
@@ -267,6 +307,11 @@ impl StationConfig {
         self.recipes.iter().flat_map(|recipe| &recipe.inspections)
     }
 
+    /// Whether the PLC has registers for tags that ride along with parts.
+    pub fn has_tag_registers(&self) -> bool {
+        reads_tags(&self.tags)
+    }
+
     /// Whether verdicts are in time; they are.
     pub fn gate_timing(&self) -> GateTiming {
         gate_timing(&self.plc, &self.timing)
@@ -283,6 +328,12 @@ impl StationConfig {
         if let Some(listen) = self.plc.listen().filter(|listen| !is_loopback(*listen)) {
             warnings.push(format!(
                 "Modbus on {listen} cannot be secured: whoever takes the address of a writer can write; keep that network to the PLC and this station"
+            ));
+        }
+        if let Some(plc) = self.plc.polled().filter(|plc| !is_loopback(plc.connect)) {
+            warnings.push(format!(
+                "Modbus to {} cannot be secured: whoever takes the address of the PLC can trigger parts; keep that network to the PLC and this station",
+                plc.connect
             ));
         }
         if let Some(listen) = self.metrics.filter(|listen| !is_loopback(*listen)) {
@@ -313,6 +364,11 @@ fn cameras_of(recipe: &RecipeConfig) -> (u16, Vec<CameraIndex>) {
     (recipe.number, cameras.collect())
 }
 
+/// Whether a tag comes from the PLC's registers.
+pub(super) fn reads_tags(tags: &[TagPlan]) -> bool {
+    tags.iter().any(|tag| !matches!(tag.source, TagSource::Fixed(_)))
+}
+
 /// Whether the station keeps to itself what cannot be secured.
 pub(super) fn is_loopback(address: SocketAddr) -> bool {
     address.ip().to_canonical().is_loopback()
@@ -322,6 +378,7 @@ pub(super) fn gate_timing(plc: &PlcConfig, timing: &TimingConfig) -> GateTiming 
     GateTiming {
         poll: plc.poll,
         scan: plc.scan,
+        exchange: plc.polled().map(|polled| polled.write_max),
         deadline: timing.deadline,
         gate_actuation: timing.gate_actuation,
         margin: timing.margin,

@@ -13,13 +13,11 @@ use super::reader::{Answer, Document, Table};
 use super::recipe_file::{self, Context};
 use super::record_file;
 use super::station::{
-    CameraClock, CameraConfig, CameraSource, CycleSource, DeviceSettings, EngineConfig, JournalConfig, ModelCheck, PlcConfig, ResultConfig,
-    StampPlace, StationConfig, TimingConfig, TriggerConfig, is_loopback,
+    CameraClock, CameraConfig, CameraSource, CycleSource, DeviceSettings, EngineConfig, JournalConfig, ModelCheck, PlcConfig, PolledPlc,
+    ResultConfig, StampPlace, StationConfig, TimingConfig, TriggerConfig, is_loopback, reads_tags,
 };
 use super::timing::ms;
-use super::value::{
-    also, controls, description, flag, log_filter, machine, millis, name, number, one_of, only, path, socket, whole, whole_u32,
-};
+use super::value::{also, controls, description, flag, log_filter, machine, millis, name, number, one_of, path, socket, whole, whole_u32};
 use crate::capture::PixelFormat;
 use crate::line::config::{ResultMode, SerialMode, TriggerSource};
 use crate::model::manifest::sha256_hex;
@@ -96,6 +94,12 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
         if let (Ok(trigger), Ok(result)) = (&trigger, &result) {
             consistency::check_slots(root, plc, trigger, result, timing);
         }
+    }
+    if let (Ok(plc), Ok(timing)) = (&plc, &timing) {
+        consistency::check_write(root, plc, timing);
+    }
+    if let (Ok(plc), Ok(result), Ok(tags)) = (&plc, &result, &tags) {
+        consistency::check_polled(root, plc, result, reads_tags(tags));
     }
     if let (Ok(trigger), Ok(cameras)) = (&trigger, &cameras) {
         consistency::check_exposures(root, trigger, cameras);
@@ -208,20 +212,64 @@ fn read_cycle_source(table: &mut Table<'_>) -> Answer<CycleSource> {
     let kinds = also(one_of([("modbus", false), ("grpc", true)]), &["s7", "opcua", "ethernet_ip"]);
     let is_grpc = table.or("cycle_source", false, kinds)?;
     if is_grpc {
-        let of_modbus = ["role", "listen", "insecure", "writers"];
-        let mut answer = Ok(CycleSource::Grpc);
-        for key in of_modbus.into_iter().filter(|key| table.has(key)) {
-            answer = Err(table.refuse(key, format!("{key} is for the cycle_source \"modbus\"; remove it")));
-        }
-        return answer;
+        let of_modbus = ["role"].iter().chain(&OF_SERVER).chain(&OF_CLIENT);
+        refuse_keys(table, of_modbus, "the cycle_source \"modbus\"")?;
+        return Ok(CycleSource::Grpc);
     }
-    let role = table.or("role", (), only("server", &["client"]));
+    let role = table.or("role", false, one_of([("server", false), ("client", true)]));
+    if role == Ok(true) {
+        let foreign = refuse_keys(table, &OF_SERVER, "the role \"server\"");
+        let polled = read_polled(table);
+        foreign?;
+        return Ok(CycleSource::PolledModbus(polled?));
+    }
+    let foreign = refuse_keys(table, &OF_CLIENT, "the role \"client\"");
     let listen = read_listen(table, "Modbus cannot be secured");
     let writers = table.list("writers", WRITERS_MAX, machine);
     role?;
+    foreign?;
     Ok(CycleSource::Modbus {
         listen: listen?,
         writers: writers?,
+    })
+}
+
+/// Keys of `[plc]` for a station that is the Modbus server, and for one that is the client.
+const OF_SERVER: [&str; 3] = ["listen", "insecure", "writers"];
+const OF_CLIENT: [&str; 6] = [
+    "connect",
+    "unit_id",
+    "read_base",
+    "write_base",
+    "response_timeout_ms",
+    "plc_write_ms_max",
+];
+
+fn refuse_keys<'a>(table: &mut Table<'_>, keys: impl IntoIterator<Item = &'a &'a str>, whose: &str) -> Answer<()> {
+    let mut answer = Ok(());
+    for key in keys {
+        if table.has(key) {
+            answer = Err(table.refuse(key, format!("{key} is for {whose}; remove it")));
+        }
+    }
+    answer
+}
+
+/// A PLC that the station polls. Its registers are where the station's own would be, unless said otherwise: 0 and up, 1000 and up.
+fn read_polled(table: &mut Table<'_>) -> Answer<PolledPlc> {
+    let connect = table.required("connect", socket);
+    let unit_id = table.or("unit_id", 1, whole_u32(0..=255)).map(|unit| unit as u8);
+    let read_base = table.or("read_base", 0, whole_u32(0..=65_535)).map(|base| base as u16);
+    let write_base = table.or("write_base", 1000, whole_u32(0..=65_535)).map(|base| base as u16);
+    let response_timeout = table.or("response_timeout_ms", Duration::from_millis(300), millis(10..=10_000));
+    let write_max = table.or("plc_write_ms_max", Duration::from_millis(50), millis(1..=1000));
+    Ok(PolledPlc {
+        connect: connect?,
+        unit_id: unit_id?,
+        read_base: read_base?,
+        write_base: write_base?,
+        response_timeout: response_timeout?,
+        write_max: write_max?,
     })
 }
 
@@ -620,7 +668,7 @@ model = "model"
                 ("id = \"least\"", "id = \"not least\""),
                 (
                     "writers = [\"127.0.0.1\"]",
-                    "writers = [\"10.0.0.1\", \"plc\", \"10.0.0.1\"]\nrole = \"client\"",
+                    "writers = [\"10.0.0.1\", \"plc\", \"10.0.0.1\"]\nrole = \"master\"",
                 ),
                 ("source = \"plc\"", "source = \"sensor\""),
                 ("folder = \"images\"", "folder = \"images\"\nexposure = 3"),
@@ -634,7 +682,7 @@ model = "model"
                 "3:6: failed to read [station]: id is \"not least\"; give 1 to 64 characters of A-Z a-z 0-9 . _ -",
                 "8:24: failed to read [plc]: writers has \"plc\"; give the IP address of a machine, like \"192.168.0.10\"",
                 "8:31: failed to read [plc]: writers has \"10.0.0.1\" twice; remove one",
-                "9:8: failed to read [plc]: role is \"client\"; give \"server\", \"client\" is not available yet",
+                "9:8: failed to read [plc]: role is \"master\"; give \"server\" or \"client\"",
                 "12:10: failed to read [trigger]: source is \"sensor\"; give \"plc\" or \"hardware\" or \"free_run\"",
                 "21:1: failed to read camera \"top\": unknown key \"exposure\"; remove it",
                 "23:10: failed to read [recipe]: number is 0; give a whole number from 1 to 65535",
@@ -870,6 +918,64 @@ model = "model"
         let warnings = read_text(&open).unwrap().warnings();
         assert_eq!(warnings.len(), 1, "{warnings:?}");
         assert!(warnings[0].starts_with("Modbus on 0.0.0.0:1502 cannot be secured"), "{warnings:?}");
+    }
+
+    /// LEAST with a PLC that is polled.
+    fn polled(keys: &str) -> String {
+        let text = edited(
+            LEAST,
+            "listen = \"127.0.0.1:1502\"",
+            &format!("role = \"client\"\nconnect = \"10.0.0.7:502\"{keys}"),
+        );
+        let text = edited(&text, "writers = [\"127.0.0.1\"]\n", "");
+        edited(&text, "trigger_to_gate_ms = 400", "trigger_to_gate_ms = 500")
+    }
+
+    #[test]
+    fn a_plc_may_be_polled() {
+        let station = read_text(&polled("")).unwrap();
+        let plc = station.plc.polled().unwrap();
+        assert_eq!((plc.connect.to_string().as_str(), plc.unit_id), ("10.0.0.7:502", 1));
+        assert_eq!((plc.read_base, plc.write_base), (0, 1000));
+        let millis = Duration::from_millis;
+        assert_eq!((plc.response_timeout, plc.write_max), (millis(300), millis(50)));
+        assert_eq!(
+            station.gate_timing().needed(),
+            millis(320),
+            "a reading takes plc_write_ms_max at most"
+        );
+        assert!(
+            station.warnings()[0].starts_with("Modbus to 10.0.0.7:502 cannot be secured"),
+            "{:?}",
+            station.warnings()
+        );
+    }
+
+    #[test]
+    fn a_plc_that_is_polled_has_room_and_time() {
+        refused(
+            &polled("\nlisten = \"127.0.0.1:1502\"\nread_base = 70000\nplc_write_ms_max = 200"),
+            &[],
+            &[
+                "9:1: failed to read [plc]: listen is for the role \"server\"; remove it",
+                "10:13: failed to read [plc]: read_base is 70000; give a whole number from 0 to 65535",
+            ],
+        );
+        refused(
+            &polled("\nread_base = 65530\nwrite_base = 65500\nplc_write_ms_max = 200"),
+            &[],
+            &[
+                "9:13: failed to read [plc]: read_base 65530 is too high: registers end at 65535, and 34 are needed",
+                "10:14: failed to read [plc]: write_base 65500 leaves no room: the station reads holding registers 65530 to 65563 and writes 65500 to 65543; set them apart",
+                "10:14: failed to read [plc]: write_base 65500 is too high: registers end at 65535, and 44 are needed",
+                "11:20: failed to read [plc]: plc_write_ms_max 200 is not shorter than deadline_ms 200, and no Ok could ever be sent; allow more time, or less for a write",
+            ],
+        );
+        refused(
+            LEAST,
+            &[("poll_ms", "unit_id = 3\npoll_ms")],
+            &["9:1: failed to read [plc]: unit_id is for the role \"client\"; remove it"],
+        );
     }
 
     #[test]

@@ -16,6 +16,8 @@ pub struct GateTiming {
     pub poll: Duration,
     /// One scan of the PLC's program.
     pub scan: Duration,
+    /// Where the station polls the PLC: how long an answer of the PLC takes at most.
+    pub exchange: Option<Duration>,
     /// From the trigger (hardware trigger: the exposure) to the image that shows the outcome, at most.
     pub deadline: Duration,
     /// From the PLC's output to a gate that stands.
@@ -41,10 +43,18 @@ impl GateTiming {
     /// The summands, in the order of the data path.
     pub fn terms(&self) -> [Term; 4] {
         [
-            Term {
-                name: "2 x (poll_ms + scan_ms)",
-                meaning: "the trigger reaches the station, the result reaches the PLC",
-                time: 2 * (self.poll + self.scan),
+            match self.exchange {
+                None => Term {
+                    name: "2 x (poll_ms + scan_ms)",
+                    meaning: "the trigger reaches the station, the result reaches the PLC",
+                    time: 2 * (self.poll + self.scan),
+                },
+                // The write of the result is part of deadline_ms; that of the trigger is a reading that takes its time.
+                Some(exchange) => Term {
+                    name: "2 x (poll_ms + scan_ms) + plc_write_ms_max",
+                    meaning: "the trigger is read by the station, the result is seen by the PLC",
+                    time: 2 * (self.poll + self.scan) + exchange,
+                },
             },
             Term {
                 name: "deadline_ms",
@@ -182,6 +192,7 @@ mod tests {
         GateTiming {
             poll: millis(10),
             scan: millis(5),
+            exchange: None,
             deadline: millis(200),
             gate_actuation: millis(20),
             margin: millis(10),
@@ -206,6 +217,11 @@ mod tests {
         assert_eq!(timing(259).slack(), None);
         assert_eq!(timing(260).slack(), Some(Duration::ZERO));
         assert_eq!(timing(400).slack(), Some(millis(140)));
+        let polled = GateTiming {
+            exchange: Some(millis(50)),
+            ..timing(310)
+        };
+        assert_eq!((polled.needed(), polled.slack()), (millis(310), Some(Duration::ZERO)));
     }
 
     #[test]

@@ -114,15 +114,6 @@ pub(super) fn also<T>(
     }
 }
 
-/// The one word that is available so far, out of those that have a meaning.
-pub(super) fn only(word: &'static str, not_yet: &'static [&'static str]) -> impl Fn(&DeValue<'_>) -> Result<(), String> {
-    move |value| match value.as_str() {
-        Some(given) if given == word => Ok(()),
-        Some(given) if not_yet.contains(&given) => Err(format!("{}, {} is not available yet", quoted(word), quoted(given))),
-        _ => Err(quoted(word)),
-    }
-}
-
 /// A name that fits into records, metrics and file names.
 pub(super) fn name(value: &DeValue<'_>) -> Result<String, String> {
     let fits = |name: &&str| {

@@ -272,7 +272,7 @@ pub fn ports(tree: &SystemTree, config: &StationConfig) -> Vec<Finding> {
     let (sockets, process) = (tree.sockets(), station_process(tree, config));
     let modbus = match &config.plc.cycle_source {
         CycleSource::Modbus { listen, writers } => Some(("Modbus", *listen, writers.clone())),
-        CycleSource::Grpc => None,
+        CycleSource::PolledModbus(_) | CycleSource::Grpc => None,
     };
     let grpc = config.grpc.as_ref().map(|grpc| ("gRPC", grpc.listen, Vec::<IpAddr>::new()));
     let facts = modbus.into_iter().chain(grpc).map(|(protocol, listen, writers)| {

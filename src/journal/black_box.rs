@@ -484,6 +484,7 @@ impl Kept {
             },
             views: Vec::new(),
             tags: Vec::new(),
+            delivery: None,
         }
     }
 

@@ -317,27 +317,39 @@ impl Line {
     /// What a commit shows as judged could not be swapped before its deadline ([`Commit::swap_before`]), and was not: it is late. Changes the
     /// records of the commit and the image; to be asked again, as of the moment just before the swap.
     pub fn overtaken(&mut self, commit: &mut Commit, now: Nanos) {
-        let late = Outcome::not_decidable(Reason::Deadline);
         let overtaken: Vec<u64> = commit.due.extract_if(.., |(_, due)| *due <= now).map(|(part, _)| part.0).collect();
         let is_overtaken = |record: &&mut PartRecord| !record.late_findings && overtaken.contains(&record.sequence);
         for record in commit.decided.iter_mut().filter(is_overtaken) {
-            let decided = Outcome {
-                verdict: record.verdict,
-                reason: record.reason,
-            };
-            if !record.test_part {
-                self.counts.take_back(decided);
-                self.counts.add(late);
-            }
-            record.measured = Some(decided);
-            (record.verdict, record.reason, record.defect_code, record.severity) = (late.verdict, late.reason, 0, None);
-            record.shown_ns = now;
-            record.stages.total_us = micros(now.since(record.triggered_ns));
-            self.single.overtake(record.result_id);
-            self.window.overtake(record.result_id);
+            self.make_late(record, now);
         }
         self.image = self.draw(now);
         commit.image_changed = true;
+    }
+
+    /// A result that is in the image was not written to the PLC, and would not be there before its deadline: it is late. Changes its record, and with
+    /// the next commit the image.
+    pub fn make_late(&mut self, record: &mut PartRecord, now: Nanos) {
+        let late = Outcome::not_decidable(Reason::Deadline);
+        let decided = Outcome {
+            verdict: record.verdict,
+            reason: record.reason,
+        };
+        if !record.test_part {
+            self.counts.take_back(decided);
+            self.counts.add(late);
+        }
+        record.measured = Some(decided);
+        (record.verdict, record.reason, record.defect_code, record.severity) = (late.verdict, late.reason, 0, None);
+        record.shown_ns = now;
+        record.stages.total_us = micros(now.since(record.triggered_ns));
+        self.single.overtake(record.result_id);
+        self.window.overtake(record.result_id);
+    }
+
+    /// A result must not be shown as good any more: whether the PLC has it is not known, and its deadline is over. The next commit shows it.
+    pub fn withdraw(&mut self, result_id: u32) {
+        self.single.withdraw_result(result_id);
+        self.window.withdraw_result(result_id);
     }
 
     /// When [`Self::advance`] must be called again at the latest, whatever happens.

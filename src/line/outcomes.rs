@@ -158,6 +158,7 @@ impl Line {
             stages: crate::part::StageTimes::default(),
             views: Vec::new(),
             tags: opened.tags.clone(),
+            delivery: None,
         }
     }
 

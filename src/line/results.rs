@@ -88,6 +88,12 @@ impl ResultRegisters {
         self.shown.iter_mut().for_each(|shown| shown.may_pass = false);
     }
 
+    /// The same, if it is this result.
+    pub(super) fn withdraw_result(&mut self, result_id: u32) {
+        let of = |shown: &&mut Shown| shown.result_id == result_id;
+        self.shown.iter_mut().filter(of).for_each(|shown| shown.may_pass = false);
+    }
+
     /// This result is late: its image was not swapped in time.
     pub(super) fn overtake(&mut self, result_id: u32) {
         self.shown
@@ -155,6 +161,12 @@ impl WindowResults {
     /// None of these parts must pass after all.
     pub(super) fn withdraw(&mut self) {
         self.slots.iter_mut().flatten().for_each(|shown| shown.may_pass = false);
+    }
+
+    /// The same of one result.
+    pub(super) fn withdraw_result(&mut self, result_id: u32) {
+        let of = |shown: &&mut Shown| shown.result_id == result_id;
+        self.slots.iter_mut().flatten().filter(of).for_each(|shown| shown.may_pass = false);
     }
 
     /// This result is late: its image was not swapped in time.

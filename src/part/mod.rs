@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 pub use cycle::CycleId;
 pub use nanos::Nanos;
 pub use reason::Reason;
-pub use record::{Disposition, ModelIdentity, Outcome, PartRecord, StageTimes, Tag, View};
+pub use record::{Delivery, Disposition, ModelIdentity, Outcome, PartRecord, StageTimes, Tag, View};
 pub use severity::Severity;
 
 /// The decision about a part. The values follow OPC 40100-1 (Machine Vision) evaluation states; `Undefined` (0) exists only on the wire.

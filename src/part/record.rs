@@ -105,6 +105,16 @@ pub struct Tag {
     pub value: String,
 }
 
+/// How a result left the station, on a wire on which the station writes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Delivery {
+    /// The PLC confirmed the write, an Ok before its deadline; or it acknowledged the result.
+    Confirmed,
+    /// It was written, or was to be, and nobody knows whether the PLC has it.
+    Unconfirmed,
+}
+
 /// What really happened to a part, as the PLC says.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Disposition {
@@ -188,4 +198,7 @@ pub struct PartRecord {
     /// What rode along with it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub tags: Vec<Tag>,
+    /// Whether the PLC has the result; `None` where none was shown, or where the PLC reads results itself.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub delivery: Option<Delivery>,
 }

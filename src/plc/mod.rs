@@ -7,9 +7,11 @@
 //! | `map.rs` | the register map as documents; pure |
 //! | `signals.rs` | every signal: name, width, place, meaning, field; pure |
 //! | `grpc.rs` | the handshake played for a line controller that speaks gRPC; pure |
-//! | `modbus/` | adapter to Modbus TCP, with the station as server |
+//! | `delivery.rs` | which results reached a PLC that the station writes to; pure |
+//! | `modbus/` | adapter to Modbus TCP, with the station as server or as client |
 
 pub mod code;
+pub mod delivery;
 pub mod grpc;
 pub mod map;
 pub mod modbus;

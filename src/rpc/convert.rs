@@ -3,7 +3,9 @@
 use super::proto::{self, record::Body};
 use crate::flow::ClockQuality;
 use crate::model::activation::{CameOfIt, ModelChange, Wish};
-use crate::part::{CycleId, Disposition, Finding, ModelIdentity, Nanos, Outcome, PartRecord, Reason, Severity, StageTimes, Verdict, View};
+use crate::part::{
+    CycleId, Delivery, Disposition, Finding, ModelIdentity, Nanos, Outcome, PartRecord, Reason, Severity, StageTimes, Verdict, View,
+};
 
 /// What every record of a station says alike.
 #[derive(Debug, Clone, PartialEq, Default)]
@@ -42,10 +44,11 @@ pub fn body(record: &PartRecord, context: &RecordContext, evidence_chosen: bool)
         verdict: record.verdict,
         reason: record.reason,
     };
-    let delivery = if record.result_id == 0 {
-        proto::Delivery::NotShown
-    } else {
-        proto::Delivery::Shown
+    let delivery = match record.delivery {
+        _ if record.result_id == 0 => proto::Delivery::NotShown,
+        None => proto::Delivery::Shown,
+        Some(Delivery::Confirmed) => proto::Delivery::Confirmed,
+        Some(Delivery::Unconfirmed) => proto::Delivery::Unconfirmed,
     };
     let title = context
         .recipes

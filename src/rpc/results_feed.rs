@@ -154,6 +154,7 @@ mod tests {
             defect_code: 0,
             severity: None,
             tags: Vec::new(),
+            delivery: None,
             station: "press-1".into(),
             epoch: 1,
             sequence: 100 + u64::from(result_id),

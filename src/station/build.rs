@@ -24,6 +24,7 @@ use super::probe::Probe;
 use super::recording::Keeping;
 use super::recovery::{self, Recovery};
 use super::reporter::{self, ReportFormat};
+use super::undelivered::Undelivered;
 use crate::capture::folder::FolderCamera;
 use crate::capture::gstreamer::{GstCamera, GstSettings};
 use crate::capture::v4l::{V4lCamera, V4lSettings};
@@ -39,12 +40,12 @@ use crate::journal::numbers::{Numbers, NumbersError};
 use crate::line::config::TriggerSource;
 use crate::line::event::ProviderStanding;
 use crate::line::image::StationImage;
-use crate::line::tags::TagSource;
 use crate::line::{Line, Memory};
 use crate::model::activation::ModelsLoading;
 use crate::model::registry::RegistryError;
 use crate::model::signature::SignatureError;
-use crate::part::PartRecord;
+use crate::part::{Delivery, PartRecord};
+use crate::plc::modbus::client::{ClientConfig, ModbusClient, ResultPort};
 use crate::plc::modbus::{ModbusConfig, ModbusServer, PlcError, SILENCE_MAX};
 use crate::plc::{PlcEvent, Shown};
 use crate::rpc::proto;
@@ -170,7 +171,7 @@ pub struct Station {
     inputs: Sender<LineInput>,
     threads: Vec<(&'static str, JoinHandle<()>)>,
     cameras: Vec<Arc<dyn Camera>>,
-    plc: Option<ModbusServer>,
+    plc: PlcWire,
     stop: CancellationToken,
     deadline: Duration,
     state_directory: PathBuf,
@@ -181,6 +182,16 @@ pub struct Station {
     engine: EngineConfig,
     /// Where other models are asked for; as long as it is there, they may be.
     desk: Arc<ModelDesk>,
+}
+
+/// How the PLC is spoken to; ends with it.
+enum PlcWire {
+    /// It polls this station.
+    Server(ModbusServer),
+    /// This station polls it.
+    Client(#[allow(dead_code, reason = "held for its end")] ModbusClient),
+    /// There is none.
+    None,
 }
 
 /// What an earlier life left, open for this one.
@@ -272,11 +283,11 @@ pub fn start(
         .map(|gate| gate_thread::start(gate, inputs.clone(), &stop, control));
     let (gate, gate_threads) = gate.transpose()?.unzip();
     threads.extend(gate_threads.into_iter().flatten());
-    let plc = modbus(config, &shown, &inputs, control)?;
-    if let Some(plc) = &plc {
+    let (plc, result_port) = modbus(config, &shown, &inputs, control)?;
+    if let PlcWire::Server(plc) = &plc {
         let _ = reports.send(Report::Listening(plc.address()));
     }
-    tell_again(unreported, &reports, &records);
+    tell_again(unreported, &plc, &reports, &records);
 
     let log: Arc<dyn RecordLog> = Arc::new(journal.reader()?);
     let keeping = Keeping {
@@ -335,6 +346,7 @@ pub fn start(
         ok_share: config.journal.ok_share,
         places: FramePlaces::default(),
         controllers,
+        undelivered: Undelivered::new(result_port),
         exposing: if exposes { cameras.clone() } else { Vec::new() },
         gate,
     };
@@ -364,8 +376,12 @@ fn commands(config: &StationConfig, line: &Sender<LineInput>, control: &Sender<C
 }
 
 /// Parts of an earlier life that may not have left it.
-fn tell_again(unreported: Vec<PartRecord>, reports: &Sender<Report>, records: &Sender<Recorded>) {
-    for record in unreported {
+fn tell_again(unreported: Vec<PartRecord>, plc: &PlcWire, reports: &Sender<Report>, records: &Sender<Recorded>) {
+    for mut record in unreported {
+        if matches!(plc, PlcWire::Client(_)) && record.result_id != 0 {
+            // Whoever knew better is gone.
+            record.delivery = Some(Delivery::Unconfirmed);
+        }
         let record = Arc::new(record);
         let _ = reports.send(Report::Part(Arc::clone(&record)));
         let _ = records.send(Recorded::again(record));
@@ -631,28 +647,45 @@ fn cameras(config: &StationConfig, inputs: &Sender<LineInput>) -> Result<Vec<Arc
     config.cameras.iter().enumerate().map(make).collect()
 }
 
-/// The server for a PLC that speaks Modbus TCP; `None` where cycles come another way.
+/// The wire to a PLC that speaks Modbus TCP, and where it takes results if the station writes them.
 fn modbus(
     config: &StationConfig,
     shown: &Shown,
     line: &Sender<LineInput>,
     control: &Sender<Control>,
-) -> Result<Option<ModbusServer>, PlcError> {
-    let CycleSource::Modbus { listen, writers } = &config.plc.cycle_source else {
-        return Ok(None);
-    };
-    let plc_config = ModbusConfig {
-        listen: *listen,
-        writers: writers.clone(),
-        tags: config.tags.iter().any(|tag| !matches!(tag.source, TagSource::Fixed(_))),
-        silence_max: SILENCE_MAX,
-    };
-    let (line, watch) = (line.clone(), StageWatch::new("plc", control));
+) -> Result<(PlcWire, Option<ResultPort>), PlcError> {
+    let (to_line, watch) = (line.clone(), StageWatch::new("plc", control));
     let events = move |event: PlcEvent| {
         let _ = &watch;
-        let _ = line.send(LineInput::Plc(event));
+        let _ = to_line.send(LineInput::Plc(event));
     };
-    ModbusServer::start(&plc_config, Arc::clone(shown), events).map(Some)
+    match &config.plc.cycle_source {
+        CycleSource::Modbus { listen, writers } => {
+            let plc_config = ModbusConfig {
+                listen: *listen,
+                writers: writers.clone(),
+                tags: config.has_tag_registers(),
+                silence_max: SILENCE_MAX,
+            };
+            let server = ModbusServer::start(&plc_config, Arc::clone(shown), events)?;
+            Ok((PlcWire::Server(server), None))
+        }
+        CycleSource::PolledModbus(polled) => {
+            let client_config = ClientConfig {
+                connect: polled.connect,
+                unit_id: polled.unit_id,
+                layout: polled.layout(config.result.mode, config.has_tag_registers()),
+                poll: config.plc.poll,
+                response_timeout: polled.response_timeout,
+                write_max: polled.write_max,
+            };
+            let line = line.clone();
+            let delivered = move |delivered| drop(line.send(LineInput::Delivered(delivered)));
+            let (client, port) = ModbusClient::start(client_config, Arc::clone(shown), events, delivered)?;
+            Ok((PlcWire::Client(client), Some(port)))
+        }
+        CycleSource::Grpc => Ok((PlcWire::None, None)),
+    }
 }
 
 /// The thread on which records go to the historian, where there is one.

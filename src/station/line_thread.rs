@@ -13,6 +13,7 @@ use super::gate_thread::GateLink;
 use super::models::ModelSet;
 use super::probe::{Probe, Stage};
 use super::recovery;
+use super::undelivered::{Undelivered, Waiting};
 use crate::capture::{Camera, Capture, Frame};
 use crate::flow::{self, NothingReceived, Receiver, Sender};
 use crate::journal::black_box::BlackBox;
@@ -24,7 +25,8 @@ use crate::line::event::{CameraIndex, Commit, Event, FrameId, Inspected, Inspect
 use crate::line::gate::GateEvent;
 use crate::line::image::Counts;
 use crate::model::activation::ModelChange;
-use crate::part::{CycleId, Disposition, Nanos, PartRecord, Verdict};
+use crate::part::{CycleId, Delivery, Disposition, Nanos, Outcome, PartRecord, Reason, Verdict};
+use crate::plc::delivery::{Delivered, Fate};
 use crate::plc::{PlcEvent, Shown, grpc};
 use crate::rpc::results_feed::ResultsFeed;
 use crate::rpc::station_service::ImageSwapped;
@@ -64,6 +66,8 @@ pub enum LineInput {
     CommandFinished(Command, bool),
     /// The station's own gate did or saw something.
     Gate(GateEvent),
+    /// What became of a result that was to be written to the PLC.
+    Delivered(Delivered),
     /// No new parts; open ones run to their outcome, then the thread ends.
     Stop,
     /// Open parts are not decidable; the thread ends.
@@ -165,6 +169,8 @@ pub struct LineThread {
     pub places: FramePlaces,
     /// Line controllers: rung after each swap, and given every outcome.
     pub controllers: Controllers,
+    /// Records whose results the PLC may not have yet.
+    pub undelivered: Undelivered,
     /// Cameras that are asked for an exposure with each part: those whose exposure the PLC's edge causes.
     pub exposing: Vec<Arc<dyn Camera>>,
     /// The station's own gate; `None`: the PLC moves it.
@@ -238,10 +244,12 @@ impl LineThread {
             self.line.advance(flow::now(), event);
             let commit = self.line.commit(flow::now());
             self.carry_out(&mut state, commit);
-            if state.stopping && self.line.is_drained() {
+            self.let_go(false);
+            if state.stopping && self.line.is_drained() && self.undelivered.is_empty() {
                 break;
             }
         }
+        self.let_go(true);
         (self.numbers_now(), self.black_box)
     }
 
@@ -322,12 +330,17 @@ impl LineThread {
             Some(LineInput::Provider(standing)) => Event::Provider(standing),
             Some(LineInput::CommandFinished(command, succeeded)) => Event::CommandFinished { command, succeeded },
             Some(LineInput::Gate(event)) => Event::Gate(event),
+            Some(LineInput::Delivered(delivered)) => {
+                self.settle(state, delivered);
+                Event::Tick
+            }
             Some(LineInput::Stop) => {
                 state.stopping = true;
                 Event::Stop
             }
             Some(LineInput::Abort) => {
                 state.stopping = true;
+                self.let_go(true);
                 Event::Abort
             }
         }
@@ -380,8 +393,10 @@ impl LineThread {
             let image = Arc::new(self.line.image().clone());
             let now = flow::now();
             if commit.swap_before().is_none_or(|limit| now < limit) {
+                self.undelivered.offer(&commit.decided, now);
                 self.shown.store(image);
                 self.controllers.swapped.ring();
+                self.undelivered.swapped();
                 return;
             }
             self.line.overtaken(commit, now);
@@ -435,15 +450,16 @@ impl LineThread {
         }
         for mut record in commit.decided {
             record.triggered_unix_ns = unix(record.triggered_ns);
-            self.metrics.part(&record);
-            self.controllers
-                .results
-                .publish(&record, grpc::is_passed(&record, self.line.image()));
             self.teach(state, &record);
+            let passed = grpc::is_passed(&record, self.line.image());
             let evidence = self.evidence(state, &record);
-            let record = Arc::new(record);
-            self.report(Report::Part(Arc::clone(&record)));
-            self.record(Recorded::Part { record, evidence });
+            let waiting = Waiting { record, evidence, passed };
+            let leaves = if self.undelivered.concerns(&waiting.record) {
+                self.undelivered.hold(waiting)
+            } else {
+                Some(waiting)
+            };
+            leaves.into_iter().for_each(|record| self.leave(record));
         }
         for (plc_session, cycle_id, what) in commit.dispositions {
             self.record(Recorded::Disposition {
@@ -483,6 +499,59 @@ impl LineThread {
         };
         if self.orders.send(Order::Learn(part)).is_err() {
             self.metrics.event("good_part_dropped", 1);
+        }
+    }
+
+    /// A record leaves: nothing of it changes any more.
+    fn leave(&self, waiting: Waiting) {
+        let Waiting { record, evidence, passed } = waiting;
+        self.metrics.part(&record);
+        self.controllers.results.publish(&record, passed);
+        let record = Arc::new(record);
+        self.report(Report::Part(Arc::clone(&record)));
+        self.record(Recorded::Part { record, evidence });
+    }
+
+    /// It is known what became of a result that was to be written to the PLC.
+    fn settle(&mut self, state: &mut State, Delivered { result_id, fate }: Delivered) {
+        let leaves = match fate {
+            Fate::Confirmed => self.undelivered.release(result_id, Delivery::Confirmed),
+            Fate::Unconfirmed => {
+                self.line.withdraw(result_id);
+                self.undelivered.release(result_id, Delivery::Unconfirmed)
+            }
+            Fate::Late => {
+                self.line.withdraw(result_id);
+                self.make_late(state, result_id);
+                None
+            }
+        };
+        leaves.into_iter().for_each(|record| self.leave(record));
+    }
+
+    /// An Ok that was never sent is late. Black box first, as with every outcome; then it is shown as what it is.
+    fn make_late(&mut self, state: &mut State, result_id: u32) {
+        let Some(record) = self.undelivered.record_of(result_id) else {
+            return;
+        };
+        if record.verdict != Verdict::Ok {
+            return;
+        }
+        let now = flow::now();
+        self.line.make_late(record, now);
+        if !record.test_part {
+            state.counts.take_back(Outcome::OK);
+            state.counts.add(Outcome::not_decidable(Reason::Deadline));
+        }
+        self.black_box.write_decided(record, &state.counts);
+        let late = record.clone();
+        self.undelivered.offer([&late], now);
+    }
+
+    /// Records that waited for too long, or all of them.
+    fn let_go(&mut self, all: bool) {
+        while let Some(waiting) = self.undelivered.overdue(flow::now(), all) {
+            self.leave(waiting);
         }
     }
 
@@ -553,5 +622,6 @@ impl LineThread {
     fn show(&self) {
         self.shown.store(Arc::new(self.line.image().clone()));
         self.controllers.swapped.ring();
+        self.undelivered.swapped();
     }
 }

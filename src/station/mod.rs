@@ -22,6 +22,7 @@
 //! | `located.rs`, `part_finder.rs` | inspections whose region goes with the part; parts found once per frame |
 //! | `reporter.rs` | what a station prints |
 //! | `departures.rs` | which parts have left: printed and recorded |
+//! | `undelivered.rs` | records whose results are on their way to a PLC that the station writes to |
 //! | `forwarding.rs` | the thread on which records go to the historian |
 //! | `recording.rs` | records on their way to the journal, and what becomes of them there |
 //! | `recovery.rs` | what an earlier life left |
@@ -51,4 +52,5 @@ pub mod recovery;
 pub mod reporter;
 pub mod stand_in;
 pub mod supervisor;
+pub mod undelivered;
 pub mod watchdog;

@@ -63,7 +63,7 @@ impl Places {
                 listen: *listen,
                 writers: writers.clone(),
             }),
-            CycleSource::Grpc => None,
+            CycleSource::PolledModbus(_) | CycleSource::Grpc => None,
         };
         Self {
             station: config.id.clone(),

@@ -11,6 +11,7 @@
 //! | `gate.rs` | the pass rule; pure |
 //! | `plc_thread.rs` | the PLC as it runs: scans, polls, faults |
 //! | `modbus.rs` | its side of Modbus TCP |
+//! | `foreign_peer.rs` | Modbus peers of another make, for measurements and tests |
 //! | `delivery.rs` | the order in which frames leave the camera; pure |
 //! | `camera_thread.rs` | frames made ahead of time and sent when they are due |
 //! | `camera.rs` | a camera whose frames go through shared memory |
@@ -31,6 +32,7 @@ mod camera_thread;
 mod child_process;
 pub mod delivery;
 pub mod facts;
+pub mod foreign_peer;
 pub mod gate;
 mod historian_side;
 mod modbus;

@@ -476,7 +476,7 @@ class Plc:
         }
 
 
-def options():
+def parser():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=502)
@@ -490,14 +490,18 @@ def options():
     parser.add_argument("--heartbeat-timeout-ms", type=int, default=1000, help="a station that stands still for longer is dead")
     parser.add_argument("--response-timeout-ms", type=int, default=300, help="after this time without an answer the connection is closed")
     parser.add_argument("--ready-timeout", type=float, default=30.0, help="seconds to wait for the station before giving up")
-    return parser.parse_args()
+    return parser
 
 
 def main():
     # A connection that fails is tried again; that is no news.
     logging.getLogger("pymodbus").setLevel(logging.CRITICAL)
     logging.getLogger("pymodbus.logging").setLevel(logging.CRITICAL)
-    plc = Plc(options())
+    return report(Plc(parser().parse_args()))
+
+
+def report(plc):
+    """Runs a program and says how it went."""
     try:
         plc.run()
     except Unusable as error:

@@ -10,7 +10,7 @@ pub(super) const FRAME_MAX: usize = 260;
 const HEADER: usize = 7;
 
 /// Set in the function of an answer that is an exception.
-const EXCEPTION: u8 = 0x80;
+pub(super) const EXCEPTION: u8 = 0x80;
 
 /// Most bits that can be read, most that can be written, and the same for registers: alone, and along with a reading.
 const READ_BITS_MAX: u16 = 2000;
@@ -31,6 +31,11 @@ impl Frame<'_> {
     /// How many bytes it takes.
     pub(super) fn len(&self) -> usize {
         HEADER + self.pdu.len()
+    }
+
+    /// The transaction and the unit that it says it belongs to.
+    pub(super) fn belongs_to(&self) -> (u16, u8) {
+        (word(self.header, 0), self.header[HEADER - 1])
     }
 
     /// Whether it asks for something to be written, well or badly.

@@ -1,4 +1,4 @@
-//! Adapter to Modbus TCP: the station is the server, the PLC asks and writes.
+//! Adapter to Modbus TCP: the station is the server, the PLC asks and writes; or, in `client.rs`, the other way round.
 //!
 //! One thread, `plc`, serves all connections, so writes reach the line in the order they were received. A request is answered from one image, and
 //! a write is applied whole and told as one event. What is written stays until the station starts again.
@@ -15,11 +15,17 @@
 //! | `mod.rs` | thread, connections, log, counters |
 //! | `frame.rs` | bytes: frames, requests, answers, exceptions; pure |
 //! | `registers.rs` | what is behind the addresses; pure |
+//! | `client.rs` | the other role: the station polls a PLC that is the server |
+//! | `exchange.rs` | what it reads there, and writes in which order; pure |
+//! | `reply.rs` | its requests, and which replies are taken for theirs; pure |
 //! | `writer.rs` | who may write; pure |
 //! | `seldom.rs` | how often a warning is said; pure |
 
+pub mod client;
+mod exchange;
 mod frame;
 mod registers;
+mod reply;
 mod seldom;
 mod writer;
 
@@ -40,6 +46,7 @@ use tokio::task::{AbortHandle, Id, JoinSet, LocalSet};
 use tokio::time::{sleep, timeout};
 use tracing::{debug, info, warn};
 
+pub use self::exchange::Layout;
 use self::frame::{Answer, FRAME_MAX, Frame, Garbage};
 use self::registers::Holding;
 use self::seldom::Seldom;

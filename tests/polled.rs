@@ -1,0 +1,251 @@
+//! A PLC that is the Modbus server, polled by the station: one of another make (`foreign/plc_server.py`, with pymodbus) with links that drop and restarts of
+//! either side, and one of ours that refuses, lags and lies.
+
+use std::io::{Read, Write};
+use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, Sender, channel};
+use std::thread;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use crate::cell::{Cell, Running, parts_of};
+use crate::station::{recorded, verdict_of};
+
+/// Parts of the run with the foreign PLC, unless `TAKT_FOREIGN_PARTS` says otherwise.
+const PARTS: usize = 100;
+
+/// A cell whose station polls the PLC at its address.
+fn polled(changes: &[(&str, &str)]) -> Cell {
+    let role = [
+        ("listen = ", "role = \"client\"\nplc_write_ms_max = 200\nconnect = "),
+        ("writers = [\"127.0.0.1\"]", ""),
+    ];
+    Cell::new(&[&role[..], changes].concat())
+}
+
+fn parts() -> usize {
+    std::env::var("TAKT_FOREIGN_PARTS").map_or(PARTS, |parts| parts.parse().unwrap())
+}
+
+/// What the PLC read is what was recorded; what it passed, the record calls good; what it got an answer to has its record.
+fn agree(said: &[Value], told: &[Value]) {
+    let recorded = recorded(told);
+    for part in said {
+        let (cycle, read) = verdict_of(part);
+        if read == "undefined" {
+            assert_ne!(part["pass"], true, "{part}");
+        } else {
+            assert_eq!(recorded.get(&cycle), Some(&read), "{part}");
+        }
+        assert!(part["answer"] == "none" || recorded.contains_key(&cycle), "{part}");
+    }
+}
+
+fn run_foreign(mode: &str) {
+    let parts = parts();
+    let result_mode = format!("mode = \"{mode}\"");
+    let window = [
+        ("mode = \"single\"", result_mode.as_str()),
+        ("part_interval_ms_min = 5000", "part_interval_ms_min = 500"),
+    ];
+    let cell = polled(&window);
+    let restart = (parts / 4).to_string();
+    let number = parts.to_string();
+    let arguments = [
+        "--parts",
+        &number,
+        "--mode",
+        mode,
+        "--poll-ms",
+        "5",
+        "--restart-after",
+        &restart,
+        "--drop-share",
+        "0.005",
+        // A trigger that is raised while there is no link is answered by nobody: its part is given up soon.
+        "--timer-ms",
+        "3000",
+    ];
+    let Some(mut plc) = crate::foreign::start_server(cell.plc, &[&arguments[..], &["--ready-timeout", "60"]].concat()) else {
+        return;
+    };
+    let running = cell.start();
+    let lines = crate::foreign::lines(&mut plc);
+    let mut said: Vec<Value> = lines.iter().take(parts * 6 / 10).collect();
+    let mut told = running.kill();
+    let (running, recovered) = cell.start_again();
+    told.extend(recovered);
+    said.extend(lines.iter());
+    assert!(plc.wait().unwrap().success(), "{:#?}", said.last());
+    let (code, rest, log) = running.stop();
+    assert_eq!(code, Some(0), "{log}");
+    told.extend(rest);
+    let summary = said.pop().unwrap();
+    assert_eq!(summary["violations"], Value::Array(Vec::new()), "{summary:#}");
+    assert_eq!(
+        (&summary["plc_restarts"], &summary["station_restarts"]),
+        (&1.into(), &1.into()),
+        "{summary:#}"
+    );
+    assert!(summary["dropped"].as_u64() > Some(0), "{summary:#}");
+    assert_eq!(said.len(), parts);
+    agree(&said, &told);
+    let passed = said.iter().filter(|part| part["pass"] == true).count();
+    assert!(passed > parts / 2, "{summary:#}");
+    // What is known of the deliveries: everything that was shown says so, and nearly everything was confirmed.
+    let shown: Vec<&Value> = parts_of(&told).into_iter().filter(|record| record["result_id"] != 0).collect();
+    assert!(shown.iter().all(|record| record["delivery"].is_string()), "{shown:#?}");
+    let confirmed = shown.iter().filter(|record| record["delivery"] == "confirmed").count();
+    assert!(confirmed > shown.len() * 8 / 10, "{confirmed} of {}", shown.len());
+    println!("{mode}: {summary}");
+}
+
+#[test]
+fn a_foreign_plc_that_is_polled_gets_its_results_one_by_one() {
+    run_foreign("single");
+}
+
+#[test]
+fn a_foreign_plc_that_is_polled_finds_its_results_in_the_window() {
+    run_foreign("window");
+}
+
+/// A PLC of ours, one request at a time: what arrives, and a way to answer it.
+struct Requests {
+    listener: TcpListener,
+}
+
+/// A request: transaction to function and data.
+struct Request {
+    header: [u8; 7],
+    pdu: Vec<u8>,
+}
+
+impl Request {
+    fn read(stream: &mut TcpStream) -> Option<Self> {
+        let mut header = [0; 7];
+        stream.read_exact(&mut header).ok()?;
+        let mut pdu = vec![0; usize::from(u16::from_be_bytes([header[4], header[5]])) - 1];
+        stream.read_exact(&mut pdu).ok()?;
+        Some(Self { header, pdu })
+    }
+
+    fn word(&self, index: usize) -> u16 {
+        u16::from_be_bytes([self.pdu[1 + 2 * index], self.pdu[2 + 2 * index]])
+    }
+
+    /// The answer that a PLC of zeros gives.
+    fn zeros(&self) -> Vec<u8> {
+        match self.pdu[0] {
+            3 => [&[3, 2 * self.word(1) as u8][..], &vec![0; 2 * usize::from(self.word(1))]].concat(),
+            function => [&[function][..], &self.pdu[1..5]].concat(),
+        }
+    }
+
+    fn framed(&self, pdu: &[u8]) -> Vec<u8> {
+        let length = (pdu.len() as u16 + 1).to_be_bytes();
+        [&self.header[..4], &length, &self.header[6..], pdu].concat()
+    }
+}
+
+impl Requests {
+    fn at(address: SocketAddr) -> Self {
+        Self {
+            listener: TcpListener::bind(address).unwrap(),
+        }
+    }
+
+    /// The next connection.
+    fn accept(&self) -> TcpStream {
+        let (stream, _) = self.listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
+        stream
+    }
+}
+
+/// Gives the same answer to everything, on this connection and those after it; says what came.
+fn answer_all(requests: Requests, answer: impl Fn(&Request) -> Vec<u8> + Send + 'static) -> Receiver<Vec<u8>> {
+    let (sender, asked): (Sender<Vec<u8>>, _) = channel();
+    thread::spawn(move || {
+        loop {
+            let mut stream = requests.accept();
+            while let Some(request) = Request::read(&mut stream) {
+                if sender.send(request.pdu.clone()).is_err() {
+                    return;
+                }
+                if stream.write_all(&request.framed(&answer(&request))).is_err() {
+                    break;
+                }
+            }
+        }
+    });
+    asked
+}
+
+fn log_of(running: Running) -> String {
+    let (code, _, log) = running.stop();
+    assert_eq!(code, Some(0), "{log}");
+    log
+}
+
+#[test]
+fn a_map_that_is_too_small_is_said_with_its_setting() {
+    let cell = polled(&[("poll_ms = 10", "poll_ms = 10\nread_base = 40\nwrite_base = 2000")]);
+    let asked = answer_all(Requests::at(cell.plc), |request| vec![request.pdu[0] | 0x80, 2]);
+    let running = cell.start();
+    for _ in 0..2 {
+        assert_eq!(asked.recv().unwrap(), [3, 0, 40, 0, 34], "asked again");
+    }
+    let log = log_of(running);
+    assert!(
+        log.contains("exception 02") && log.contains("holding registers 40 to 73") && log.contains("plc.read_base"),
+        "{log}"
+    );
+
+    let cell = polled(&[("poll_ms = 10", "poll_ms = 10\nwrite_base = 2000")]);
+    let asked = answer_all(Requests::at(cell.plc), |request| match request.pdu[0] {
+        3 => request.zeros(),
+        function => vec![function | 0x80, 2],
+    });
+    let running = cell.start();
+    for _ in 0..2 {
+        while asked.recv().unwrap()[..3] != [16, 0x07, 0xD0] {}
+    }
+    let log = log_of(running);
+    assert!(
+        log.contains("exception 02") && log.contains("holding registers 2000") && log.contains("plc.write_base"),
+        "{log}"
+    );
+}
+
+#[test]
+fn a_late_answer_is_never_taken() {
+    let cell = polled(&[("poll_ms = 10", "poll_ms = 10\nresponse_timeout_ms = 400")]);
+    let requests = Requests::at(cell.plc);
+    let running = cell.start();
+    let mut first = requests.accept();
+    let late = Request::read(&mut first).unwrap();
+    // Until the station has given the first connection up: only then it makes another.
+    let second = requests.accept();
+    let mut well = late.zeros();
+    // As if the PLC were of session 9.
+    well[2 + 2 * 24 + 1] = 9;
+    let _ = first.write_all(&late.framed(&well));
+    drop(second);
+    let asked = answer_all(requests, Request::zeros);
+    let mut blocks = 0;
+    while blocks < 3 {
+        let pdu = asked.recv().unwrap();
+        if pdu[0] == 16 && pdu[4] == 44 {
+            assert_eq!(
+                pdu[6 + 2 * 31..][..2],
+                [0, 0],
+                "EchoPlcSession would be 9, had the late answer been taken"
+            );
+            blocks += 1;
+        }
+    }
+    let log = log_of(running);
+    assert!(log.contains("did not answer within 400ms"), "{log}");
+}
