@@ -17,7 +17,7 @@ use super::table::table;
 use super::{Exit, Format, print, print_json};
 use crate::evaluate::metrics::percentile;
 use crate::flow::now;
-use crate::line::config::{LineConfig, RecipePlan, ResultMode, TriggerSource};
+use crate::line::config::{LineConfig, RecipePlan, ResultMode, SerialMode, TriggerSource};
 use crate::line::event::{Commit, Event, FrameId, Inspected, Job};
 use crate::line::image::{PlcImage, StationImage, control};
 use crate::line::{Line, Memory};
@@ -220,6 +220,9 @@ impl Cell {
             trigger_grace: PATIENCE,
             heartbeat_timeout: PATIENCE,
             sequential: true,
+            serial: SerialMode::WithTrigger,
+            simulated: false,
+            workers: 1,
             cameras: 1,
             tags: Vec::new(),
             recipes: RecipePlan::all([(1, vec![0])]),
