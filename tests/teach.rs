@@ -490,9 +490,9 @@ fn parts_taught_in_two_steps_are_judged_as_if_all_had_been_taught_at_once() {
         assert_eq!((of_base["version"].as_str(), of_base["images"].as_integer()), (Some("7"), Some(16)));
         let number = |model: &Path| manifest(model)["threshold"]["score"].as_float().unwrap();
         let near = |a: f64, b: f64, share: f64| (a - b).abs() <= share * a.abs().max(b.abs());
-        // Half of the scores that the threshold rests on come from models of fewer parts.
+        // Most of the scores that the threshold rests on come from models of fewer parts, which find good ones less usual.
         assert!(
-            near(number(&whole), number(&extended), 0.15),
+            near(number(&whole), number(&extended), 0.3),
             "{method}: {} {}",
             number(&whole),
             number(&extended)

@@ -220,3 +220,14 @@ pub(super) fn check_addresses(root: &Table<'_>, plc: &PlcConfig, metrics: Socket
 fn camera_name(camera: &CameraConfig) -> String {
     format!("camera {}", quoted(&camera.name))
 }
+
+/// Line controllers that give cycles need an address to give them to.
+pub(super) fn check_controllers(root: &Table<'_>, plc: &PlcConfig, are_served: bool) {
+    if plc.cycle_source == CycleSource::Grpc && !are_served {
+        root.refuse_at(
+            "plc.cycle_source",
+            "[plc]",
+            "cycles come by gRPC, but there is no [grpc] table; add one with listen",
+        );
+    }
+}

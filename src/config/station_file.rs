@@ -91,12 +91,10 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
 
     if let (Ok(plc), Ok(timing)) = (&plc, &timing) {
         consistency::check_gate(root, plc, timing);
+        consistency::check_write(root, plc, timing);
         if let (Ok(trigger), Ok(result)) = (&trigger, &result) {
             consistency::check_slots(root, plc, trigger, result, timing);
         }
-    }
-    if let (Ok(plc), Ok(timing)) = (&plc, &timing) {
-        consistency::check_write(root, plc, timing);
     }
     if let (Ok(plc), Ok(result), Ok(tags)) = (&plc, &result, &tags) {
         consistency::check_polled(root, plc, result, reads_tags(tags));
@@ -113,14 +111,8 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
     if let (Ok(plc), Ok(Some(metrics))) = (&plc, &metrics) {
         consistency::check_addresses(root, plc, *metrics);
     }
-    if let (Ok(plc), Ok(None)) = (&plc, &grpc)
-        && plc.cycle_source == CycleSource::Grpc
-    {
-        root.refuse_at(
-            "plc.cycle_source",
-            "[plc]",
-            "cycles come by gRPC, but there is no [grpc] table; add one with listen",
-        );
+    if let (Ok(plc), Ok(grpc)) = (&plc, &grpc) {
+        consistency::check_controllers(root, plc, grpc.is_some());
     }
 
     let (cameras, mut recipes) = (cameras?, recipes?);

@@ -958,12 +958,9 @@ fn any_event() -> impl Strategy<Value = Event> {
     ]
 }
 
-/// Sequences tried: enough for each build, or as many as `PROPTEST_CASES` says.
+/// Sequences tried: enough for each build, or as many as `PROPTEST_CASES` says, if that is more.
 fn cases() -> u32 {
-    std::env::var("PROPTEST_CASES")
-        .ok()
-        .and_then(|cases| cases.parse().ok())
-        .unwrap_or(1500)
+    ProptestConfig::default().cases.max(1500)
 }
 
 proptest! {
