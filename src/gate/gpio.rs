@@ -11,6 +11,7 @@ use std::time::Duration;
 use gpiocdev::Request;
 use gpiocdev::line::{EdgeDetection, EdgeKind, Value, Values};
 
+use super::in_order::{InOrder, Ordered};
 use super::wiring::{Input, Wire, Wiring};
 use crate::part::Nanos;
 
@@ -19,6 +20,12 @@ const CONSUMER: &str = "takt";
 
 /// Edges that the kernel keeps for us: the most that it does. Beyond that it drops the oldest, which shows as a gap.
 const KERNEL_EDGES_MAX: u32 = 1024;
+
+/// How long an edge that is missing is waited for while later ones are there: the kernel's threads of two lines are that far apart at worst.
+const MISSING_WAIT: Duration = Duration::from_millis(20);
+
+/// Number of a request's first edge.
+const FIRST_EDGE: u32 = 1;
 
 /// Edges that are read at once.
 const EDGES_AT_ONCE: usize = 64;
@@ -78,8 +85,7 @@ pub struct Inputs {
     request: Request,
     chip: PathBuf,
     wires: Vec<(Input, Wire)>,
-    /// The kernel's number of the next edge.
-    next: Option<u32>,
+    order: InOrder<Edge>,
 }
 
 impl Inputs {
@@ -121,7 +127,7 @@ impl Inputs {
             request,
             chip: wiring.chip.clone(),
             wires,
-            next: None,
+            order: InOrder::new(FIRST_EDGE),
         };
         Ok((inputs, levels))
     }
@@ -136,23 +142,30 @@ impl Inputs {
             reason: error.to_string(),
         };
         let mut edges = Vec::new();
+        let timeout = if self.order.is_waiting() { MISSING_WAIT } else { timeout };
         if !self.request.wait_edge_event(timeout).map_err(failed)? {
-            return Ok(edges);
+            self.order.give_up(&mut edges);
         }
-        while edges.len() < EDGES_AT_ONCE && self.request.has_edge_event().map_err(failed)? {
-            let event = self.request.read_edge_event().map_err(failed)?;
-            if self.next.is_some_and(|next| next != event.seqno) {
-                edges.push(Edge::Lost);
+        for _ in 0..EDGES_AT_ONCE {
+            if !self.request.has_edge_event().map_err(failed)? {
+                break;
             }
-            self.next = Some(event.seqno.wrapping_add(1));
+            let event = self.request.read_edge_event().map_err(failed)?;
             let input = self.wires.iter().find(|(_, wire)| wire.line == event.offset);
-            edges.extend(input.map(|(input, _)| Edge::Is {
-                at: Nanos(event.timestamp_ns),
-                input: *input,
-                on: event.kind == EdgeKind::Rising,
-            }));
+            if let Some((input, _)) = input {
+                let edge = Edge::Is {
+                    at: Nanos(event.timestamp_ns),
+                    input: *input,
+                    on: event.kind == EdgeKind::Rising,
+                };
+                self.order.take(event.seqno, edge, &mut edges);
+            }
         }
-        Ok(edges)
+        let edge = |ordered| match ordered {
+            Ordered::Next(edge) => edge,
+            Ordered::Lost => Edge::Lost,
+        };
+        Ok(edges.into_iter().map(edge).collect())
     }
 }
 
