@@ -86,6 +86,8 @@ pub struct Inputs {
     chip: PathBuf,
     wires: Vec<(Input, Wire)>,
     order: InOrder<Edge>,
+    /// Where the kernel puts edges.
+    buffer: Vec<u64>,
 }
 
 impl Inputs {
@@ -124,6 +126,7 @@ impl Inputs {
         let is_on = |wire: &Wire| values.get(wire.line) == Some(Value::Active);
         let levels = wires.iter().map(|(input, wire)| (*input, is_on(wire))).collect();
         let inputs = Self {
+            buffer: vec![0; EDGES_AT_ONCE * request.edge_event_u64_size()],
             request,
             chip: wiring.chip.clone(),
             wires,
@@ -146,19 +149,21 @@ impl Inputs {
         if !self.request.wait_edge_event(timeout).map_err(failed)? {
             self.order.give_up(&mut edges);
         }
-        for _ in 0..EDGES_AT_ONCE {
-            if !self.request.has_edge_event().map_err(failed)? {
-                break;
-            }
-            let event = self.request.read_edge_event().map_err(failed)?;
-            let input = self.wires.iter().find(|(_, wire)| wire.line == event.offset);
-            if let Some((input, _)) = input {
-                let edge = Edge::Is {
-                    at: Nanos(event.timestamp_ns),
-                    input: *input,
-                    on: event.kind == EdgeKind::Rising,
-                };
-                self.order.take(event.seqno, edge, &mut edges);
+        if self.request.has_edge_event().map_err(failed)? {
+            // `read_edge_event` of gpiocdev 0.8.0 reads up to eight edges and gives the first of them only.
+            let words = self.request.read_edge_events_into_slice(&mut self.buffer).map_err(failed)?;
+            let read = self.buffer.get(..words).unwrap_or(&[]);
+            for words in read.chunks_exact(self.request.edge_event_u64_size().max(1)) {
+                let event = self.request.edge_event_from_slice(words).map_err(failed)?;
+                let input = self.wires.iter().find(|(_, wire)| wire.line == event.offset);
+                if let Some((input, _)) = input {
+                    let edge = Edge::Is {
+                        at: Nanos(event.timestamp_ns),
+                        input: *input,
+                        on: event.kind == EdgeKind::Rising,
+                    };
+                    self.order.take(event.seqno, edge, &mut edges);
+                }
             }
         }
         let edge = |ordered| match ordered {
