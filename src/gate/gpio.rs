@@ -1,7 +1,7 @@
 //! Adapter to Linux's GPIO character devices (ABI v2, kernel 5.10 and later), through the crate `gpiocdev`.
 //!
 //! All inputs are one request, so that the kernel numbers their edges in the order in which they came and a lost one shows as a gap. Their
-//! times are those of the kernel's interrupt (CLOCK_MONOTONIC). Outputs are in the rejecting state from the request to the end, unless
+//! times are those of the kernel's interrupt (`CLOCK_MONOTONIC`). Outputs are in the rejecting state from the request to the end, unless
 //! somebody says otherwise; [`Outputs`] puts them back when it is dropped, by a panic too. What a line does after its process was killed is the
 //! driver's business: most keep the last value.
 

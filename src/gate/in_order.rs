@@ -77,7 +77,9 @@ mod tests {
 
     fn taken(order: &mut InOrder<u32>, numbers: &[u32]) -> Vec<Ordered<u32>> {
         let mut out = Vec::new();
-        numbers.iter().for_each(|number| order.take(*number, *number, &mut out));
+        for number in numbers {
+            order.take(*number, *number, &mut out);
+        }
         out
     }
 

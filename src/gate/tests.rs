@@ -304,16 +304,11 @@ impl World {
         // An outcome that comes when its part is in the gate is for nobody any more.
         for index in 0..self.bodies.len() {
             let body = &self.bodies[index];
-            if body.id == Some(id) && body.grade.is_none() && !self.is_void(body) {
+            if body.id == Some(id) && body.grade.is_none() {
                 self.bodies[index].grade = Some(grade);
             }
         }
         self.tell(Event::Decided { id, grade });
-    }
-
-    /// Bodies whose ID was taken from them are marked by having none.
-    fn is_void(&self, body: &Body) -> bool {
-        body.id.is_none()
     }
 
     /// Whatever lies on the belt must be rejected from now on. What a gate is open for already is past help, and taken out of the play.
@@ -353,9 +348,6 @@ impl World {
         };
         while !self.is_free(self.position + off, i64::from(room) + 1) {
             self.step(1, 1);
-            if matches!(self.config.pitch, Pitch::Even { .. }) && (self.position + self.offset).rem_euclid(POCKET) != POCKET / 3 {
-                continue;
-            }
         }
         if matches!(self.config.pitch, Pitch::Even { .. }) && (self.position + self.offset).rem_euclid(POCKET) != POCKET / 3 {
             return;
@@ -619,7 +611,9 @@ proptest! {
     ) {
         let modulus = if small { 64 * POCKET as u64 } else { 1 << 32 };
         let mut world = World::new(config(&kinds, is_even, modulus, confirms), start, stride);
-        ops.iter().for_each(|op| world.perform(op));
+        for op in &ops {
+            world.perform(op);
+        }
         world.run_out();
         world.check();
     }

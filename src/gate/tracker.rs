@@ -90,7 +90,7 @@ impl Tracker {
             .is_some_and(|approach| approach.is_energised(self.odometer.position()))
     }
 
-    /// GateFireCycleId: the part that a gate acts on now, the first gate's where several do.
+    /// `GateFireCycleId`: the part that a gate acts on now, the first gate's where several do.
     pub fn acts_on(&self) -> Option<CycleId> {
         self.gates.iter().find_map(Approach::acts_on).map(|id| id.cycle_id)
     }

@@ -38,6 +38,9 @@ const EDGES_LATE: Duration = Duration::from_millis(500);
 /// How long the thread that reads edges waits before it looks whether it is to stop.
 const EDGES_WAIT: Duration = Duration::from_millis(200);
 
+/// Threads by their names.
+type Threads = Vec<(&'static str, JoinHandle<()>)>;
+
 /// What the gate thread hears.
 #[derive(Debug)]
 pub(super) enum GateInput {
@@ -133,7 +136,7 @@ pub(super) fn start(
     line: Sender<LineInput>,
     stop: &CancellationToken,
     control: &Sender<Control>,
-) -> Result<(GateLink, Vec<(&'static str, JoinHandle<()>)>), StationError> {
+) -> Result<(GateLink, Threads), StationError> {
     let outputs = GpioOutputs::open(&config.wiring)?;
     let (mut inputs, levels) = Inputs::open(&config.wiring)?;
     let (into, hears) = bounded("gate/inputs", INPUTS_MAX, WhenFull::DropNewest);
@@ -351,7 +354,7 @@ impl GateThread {
                 tracing::debug!(cycle_id = %id.cycle_id, ?fate, gate, "a part has left the belt, or will");
             }
             Report::Untracked { gate } => {
-                tracing::warn!(gate = name(gate), "a part came to the gate that nobody announced; it is rejected")
+                tracing::warn!(gate = name(gate), "a part came to the gate that nobody announced; it is rejected");
             }
             Report::NotEjected { gate, id } => {
                 let cycle_id = id.map_or(0, |id| id.cycle_id.get());
