@@ -649,3 +649,50 @@ proptest! {
         }
     }
 }
+
+/// A line with one part on it, whose belt has gone so far that nothing unknown lies before the gate.
+fn one_part(grade: u8) -> World {
+    let mut world = World::new(config(&[GateKind::EnergiseToPass], false, 1 << 32, false), 0, 1);
+    (0..1000).for_each(|_| world.step(1, 1));
+    world.part(0, 0, grade, 0, false);
+    world
+}
+
+#[test]
+fn a_belt_that_goes_back_shuts_the_gate_for_good() {
+    let mut world = one_part(0);
+    while !world.outputs[0].0 {
+        world.step(1, 1);
+    }
+    (0..SLACK).for_each(|_| world.step(-1, 1));
+    assert!(world.outputs[0].0, "it may tremble");
+    (0..20).for_each(|_| world.step(-1, 1));
+    assert!(!world.outputs[0].0);
+    world.run_out();
+    world.check();
+    assert_eq!(world.fates, [(world.given[0].0, Fate::Rejected(RejectCause::Reversed))]);
+}
+
+#[test]
+fn a_gate_is_not_open_for_ever() {
+    let mut world = one_part(0);
+    while !world.outputs[0].0 {
+        world.step(1, 1);
+    }
+    world.perform(&Op::Stand { millis: 300 });
+    assert!(!world.outputs[0].0);
+    world.run_out();
+    assert_eq!(world.fates, [(world.given[0].0, Fate::Rejected(RejectCause::Stood))]);
+}
+
+#[test]
+fn a_part_that_is_taken_away_is_removed_and_one_that_is_put_on_is_untracked() {
+    let mut world = one_part(0);
+    world.perform(&Op::Take { which: 0 });
+    (0..100).for_each(|_| world.step(1, 1));
+    world.perform(&Op::Add { ahead: 0 });
+    world.run_out();
+    world.check();
+    assert_eq!(world.fates, [(world.given[0].0, Fate::Removed)]);
+    assert_eq!((world.untracked, world.bodies[1].on_belt), (1, false));
+}
