@@ -14,6 +14,7 @@ const PURE: &[&str] = &[
     "gate/alarms.rs",
     "gate/approach.rs",
     "gate/config.rs",
+    "gate/in_order.rs",
     "gate/mod.rs",
     "gate/odometer.rs",
     "gate/quadrature.rs",

@@ -1,7 +1,7 @@
 //! Adapter to Linux's GPIO character devices (ABI v2, kernel 5.10 and later), through the crate `gpiocdev`.
 //!
 //! All inputs are one request, so that the kernel numbers their edges in the order in which they came and a lost one shows as a gap. Their
-//! times are those of the kernel's interrupt (CLOCK_MONOTONIC). Outputs are in the rejecting state from the request to the end, unless
+//! times are those of the kernel's interrupt (`CLOCK_MONOTONIC`). Outputs are in the rejecting state from the request to the end, unless
 //! somebody says otherwise; [`Outputs`] puts them back when it is dropped, by a panic too. What a line does after its process was killed is the
 //! driver's business: most keep the last value.
 
@@ -11,6 +11,7 @@ use std::time::Duration;
 use gpiocdev::Request;
 use gpiocdev::line::{EdgeDetection, EdgeKind, Value, Values};
 
+use super::in_order::{InOrder, Ordered};
 use super::wiring::{Input, Wire, Wiring};
 use crate::part::Nanos;
 
@@ -19,6 +20,12 @@ const CONSUMER: &str = "takt";
 
 /// Edges that the kernel keeps for us: the most that it does. Beyond that it drops the oldest, which shows as a gap.
 const KERNEL_EDGES_MAX: u32 = 1024;
+
+/// How long an edge that is missing is waited for while later ones are there: the kernel's threads of two lines are that far apart at worst.
+const MISSING_WAIT: Duration = Duration::from_millis(20);
+
+/// Number of a request's first edge.
+const FIRST_EDGE: u32 = 1;
 
 /// Edges that are read at once.
 const EDGES_AT_ONCE: usize = 64;
@@ -78,8 +85,9 @@ pub struct Inputs {
     request: Request,
     chip: PathBuf,
     wires: Vec<(Input, Wire)>,
-    /// The kernel's number of the next edge.
-    next: Option<u32>,
+    order: InOrder<Edge>,
+    /// Where the kernel puts edges.
+    buffer: Vec<u64>,
 }
 
 impl Inputs {
@@ -118,10 +126,11 @@ impl Inputs {
         let is_on = |wire: &Wire| values.get(wire.line) == Some(Value::Active);
         let levels = wires.iter().map(|(input, wire)| (*input, is_on(wire))).collect();
         let inputs = Self {
+            buffer: vec![0; EDGES_AT_ONCE * request.edge_event_u64_size()],
             request,
             chip: wiring.chip.clone(),
             wires,
-            next: None,
+            order: InOrder::new(FIRST_EDGE),
         };
         Ok((inputs, levels))
     }
@@ -136,23 +145,32 @@ impl Inputs {
             reason: error.to_string(),
         };
         let mut edges = Vec::new();
+        let timeout = if self.order.is_waiting() { MISSING_WAIT } else { timeout };
         if !self.request.wait_edge_event(timeout).map_err(failed)? {
-            return Ok(edges);
+            self.order.give_up(&mut edges);
         }
-        while edges.len() < EDGES_AT_ONCE && self.request.has_edge_event().map_err(failed)? {
-            let event = self.request.read_edge_event().map_err(failed)?;
-            if self.next.is_some_and(|next| next != event.seqno) {
-                edges.push(Edge::Lost);
+        if self.request.has_edge_event().map_err(failed)? {
+            // `read_edge_event` of gpiocdev 0.8.0 reads up to eight edges and gives the first of them only.
+            let words = self.request.read_edge_events_into_slice(&mut self.buffer).map_err(failed)?;
+            let read = self.buffer.get(..words).unwrap_or(&[]);
+            for words in read.chunks_exact(self.request.edge_event_u64_size().max(1)) {
+                let event = self.request.edge_event_from_slice(words).map_err(failed)?;
+                let input = self.wires.iter().find(|(_, wire)| wire.line == event.offset);
+                if let Some((input, _)) = input {
+                    let edge = Edge::Is {
+                        at: Nanos(event.timestamp_ns),
+                        input: *input,
+                        on: event.kind == EdgeKind::Rising,
+                    };
+                    self.order.take(event.seqno, edge, &mut edges);
+                }
             }
-            self.next = Some(event.seqno.wrapping_add(1));
-            let input = self.wires.iter().find(|(_, wire)| wire.line == event.offset);
-            edges.extend(input.map(|(input, _)| Edge::Is {
-                at: Nanos(event.timestamp_ns),
-                input: *input,
-                on: event.kind == EdgeKind::Rising,
-            }));
         }
-        Ok(edges)
+        let edge = |ordered| match ordered {
+            Ordered::Next(edge) => edge,
+            Ordered::Lost => Edge::Lost,
+        };
+        Ok(edges.into_iter().map(edge).collect())
     }
 }
 

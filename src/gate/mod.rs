@@ -20,6 +20,7 @@
 //! | `tracker.rs` | parts from the trigger to the last gate |
 //! | `approach.rs` | what the sensor of one gate saw, and what the gate does about it |
 //! | `wiring.rs` | which GPIO line is what |
+//! | `in_order.rs` | edges in the order in which they came |
 //! | `gpio.rs` | adapter to GPIO lines of Linux; not pure |
 //! | `alarms.rs` | when the line is to stop: rejects in a row, too many of them, parts that are not where they should be |
 //!
@@ -30,6 +31,7 @@ pub mod alarms;
 mod approach;
 pub mod config;
 pub mod gpio;
+pub mod in_order;
 mod odometer;
 pub mod quadrature;
 #[cfg(test)]

@@ -304,16 +304,11 @@ impl World {
         // An outcome that comes when its part is in the gate is for nobody any more.
         for index in 0..self.bodies.len() {
             let body = &self.bodies[index];
-            if body.id == Some(id) && body.grade.is_none() && !self.is_void(body) {
+            if body.id == Some(id) && body.grade.is_none() {
                 self.bodies[index].grade = Some(grade);
             }
         }
         self.tell(Event::Decided { id, grade });
-    }
-
-    /// Bodies whose ID was taken from them are marked by having none.
-    fn is_void(&self, body: &Body) -> bool {
-        body.id.is_none()
     }
 
     /// Whatever lies on the belt must be rejected from now on. What a gate is open for already is past help, and taken out of the play.
@@ -353,9 +348,6 @@ impl World {
         };
         while !self.is_free(self.position + off, i64::from(room) + 1) {
             self.step(1, 1);
-            if matches!(self.config.pitch, Pitch::Even { .. }) && (self.position + self.offset).rem_euclid(POCKET) != POCKET / 3 {
-                continue;
-            }
         }
         if matches!(self.config.pitch, Pitch::Even { .. }) && (self.position + self.offset).rem_euclid(POCKET) != POCKET / 3 {
             return;
@@ -619,7 +611,9 @@ proptest! {
     ) {
         let modulus = if small { 64 * POCKET as u64 } else { 1 << 32 };
         let mut world = World::new(config(&kinds, is_even, modulus, confirms), start, stride);
-        ops.iter().for_each(|op| world.perform(op));
+        for op in &ops {
+            world.perform(op);
+        }
         world.run_out();
         world.check();
     }
@@ -654,4 +648,51 @@ proptest! {
             prop_assert_eq!(fate, Some(expected));
         }
     }
+}
+
+/// A line with one part on it, whose belt has gone so far that nothing unknown lies before the gate.
+fn one_part(grade: u8) -> World {
+    let mut world = World::new(config(&[GateKind::EnergiseToPass], false, 1 << 32, false), 0, 1);
+    (0..1000).for_each(|_| world.step(1, 1));
+    world.part(0, 0, grade, 0, false);
+    world
+}
+
+#[test]
+fn a_belt_that_goes_back_shuts_the_gate_for_good() {
+    let mut world = one_part(0);
+    while !world.outputs[0].0 {
+        world.step(1, 1);
+    }
+    (0..SLACK).for_each(|_| world.step(-1, 1));
+    assert!(world.outputs[0].0, "it may tremble");
+    (0..20).for_each(|_| world.step(-1, 1));
+    assert!(!world.outputs[0].0);
+    world.run_out();
+    world.check();
+    assert_eq!(world.fates, [(world.given[0].0, Fate::Rejected(RejectCause::Reversed))]);
+}
+
+#[test]
+fn a_gate_is_not_open_for_ever() {
+    let mut world = one_part(0);
+    while !world.outputs[0].0 {
+        world.step(1, 1);
+    }
+    world.perform(&Op::Stand { millis: 300 });
+    assert!(!world.outputs[0].0);
+    world.run_out();
+    assert_eq!(world.fates, [(world.given[0].0, Fate::Rejected(RejectCause::Stood))]);
+}
+
+#[test]
+fn a_part_that_is_taken_away_is_removed_and_one_that_is_put_on_is_untracked() {
+    let mut world = one_part(0);
+    world.perform(&Op::Take { which: 0 });
+    (0..100).for_each(|_| world.step(1, 1));
+    world.perform(&Op::Add { ahead: 0 });
+    world.run_out();
+    world.check();
+    assert_eq!(world.fates, [(world.given[0].0, Fate::Removed)]);
+    assert_eq!((world.untracked, world.bodies[1].on_belt), (1, false));
 }

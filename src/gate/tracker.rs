@@ -43,7 +43,8 @@ impl Tracker {
         tracker
     }
 
-    /// Takes in what happened at `at`, which never goes back, and says what there is to say.
+    /// Takes in what happened at `at`, and says what there is to say. Times of readings do not go back, nor do those of everything else; the two
+    /// may be apart, as edges are told a moment after they came.
     pub fn handle(&mut self, at: Nanos, event: Event) -> Vec<Report> {
         self.odometer.pass_time(at);
         match event {
@@ -89,7 +90,7 @@ impl Tracker {
             .is_some_and(|approach| approach.is_energised(self.odometer.position()))
     }
 
-    /// GateFireCycleId: the part that a gate acts on now, the first gate's where several do.
+    /// `GateFireCycleId`: the part that a gate acts on now, the first gate's where several do.
     pub fn acts_on(&self) -> Option<CycleId> {
         self.gates.iter().find_map(Approach::acts_on).map(|id| id.cycle_id)
     }

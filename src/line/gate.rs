@@ -1,4 +1,4 @@
-//! What the station's own gate and the alarms mean to the line: errors, StopRequest, GateFireCycleId, and what became of parts.
+//! What the station's own gate and the alarms mean to the line: errors, StopRequest, `GateFireCycleId`, and what became of parts.
 
 use super::error_code::ErrorCode;
 use super::{Line, event::Opened};

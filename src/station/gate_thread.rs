@@ -33,10 +33,13 @@ const HISTORY_MAX: usize = 4096;
 const TICK: Duration = Duration::from_millis(100);
 
 /// How late edges may be told: an encoder that stands is told to have stood until so long ago.
-const EDGES_LATE: Duration = Duration::from_millis(50);
+const EDGES_LATE: Duration = Duration::from_millis(500);
 
 /// How long the thread that reads edges waits before it looks whether it is to stop.
 const EDGES_WAIT: Duration = Duration::from_millis(200);
+
+/// Threads by their names.
+type Threads = Vec<(&'static str, JoinHandle<()>)>;
 
 /// What the gate thread hears.
 #[derive(Debug)]
@@ -133,7 +136,7 @@ pub(super) fn start(
     line: Sender<LineInput>,
     stop: &CancellationToken,
     control: &Sender<Control>,
-) -> Result<(GateLink, Vec<(&'static str, JoinHandle<()>)>), StationError> {
+) -> Result<(GateLink, Threads), StationError> {
     let outputs = GpioOutputs::open(&config.wiring)?;
     let (mut inputs, levels) = Inputs::open(&config.wiring)?;
     let (into, hears) = bounded("gate/inputs", INPUTS_MAX, WhenFull::DropNewest);
@@ -183,8 +186,6 @@ struct GateThread {
     count: u32,
     /// Counts and their times, the latest last.
     history: VecDeque<(Nanos, u32)>,
-    /// What the tracker was told last.
-    told: Nanos,
     /// What each output was set to last.
     set: Vec<(Output, bool)>,
     acts_on: Option<CycleId>,
@@ -205,7 +206,6 @@ impl GateThread {
             quadrature: Quadrature::default(),
             count: 0,
             history: VecDeque::new(),
-            told: Nanos(0),
             acts_on: None,
             lamps: (true, false),
             failed: false,
@@ -339,8 +339,7 @@ impl GateThread {
     }
 
     fn tell(&mut self, at: Nanos, event: Event) {
-        self.told = self.told.max(at);
-        for report in self.tracker.handle(self.told, event) {
+        for report in self.tracker.handle(at, event) {
             self.report(report);
         }
         // Between two edges of one batch too: the gate may have to move for the first of them.
@@ -355,7 +354,7 @@ impl GateThread {
                 tracing::debug!(cycle_id = %id.cycle_id, ?fate, gate, "a part has left the belt, or will");
             }
             Report::Untracked { gate } => {
-                tracing::warn!(gate = name(gate), "a part came to the gate that nobody announced; it is rejected")
+                tracing::warn!(gate = name(gate), "a part came to the gate that nobody announced; it is rejected");
             }
             Report::NotEjected { gate, id } => {
                 let cycle_id = id.map_or(0, |id| id.cycle_id.get());
@@ -379,7 +378,7 @@ impl GateThread {
                 tracing::error!(%error, "an output cannot be made safe");
             }
         }
-        for report in self.tracker.handle(self.told.max(now), Event::EncoderLost) {
+        for report in self.tracker.handle(now, Event::EncoderLost) {
             self.report(report);
         }
     }
@@ -411,7 +410,288 @@ impl GateThread {
                 self.set.retain(|(other, _)| *other != output);
                 self.set.push((output, on));
             }
-            Err(error) => self.fail(&error, self.told),
+            Err(error) => self.fail(&error, flow::now()),
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex;
+
+    use super::*;
+    use crate::gate::config::{GateKind, GatePlan, Pitch, TrackerConfig, Travel};
+    use crate::gate::wiring::{GateWires, Wire};
+
+    /// What every output was set to, in order.
+    type Written = Arc<Mutex<Vec<(Output, bool)>>>;
+
+    struct Board {
+        written: Written,
+        is_broken: Arc<AtomicBool>,
+    }
+
+    impl Outputs for Board {
+        fn set(&mut self, output: Output, on: bool) -> Result<(), GpioError> {
+            if self.is_broken.load(Ordering::Relaxed) {
+                return Err(GpioError::Set {
+                    chip: "/dev/gpiochip9".into(),
+                    line: 1,
+                    reason: "no such device".into(),
+                });
+            }
+            self.written.lock().unwrap().push((output, on));
+            Ok(())
+        }
+    }
+
+    /// One gate, 60 counts from its sensor, which is 100 counts from the trigger; a part is 20 long, the gate needs 10 before it.
+    fn config(kind: GateKind) -> GateConfig {
+        let wire = |line| Wire { line, active_low: false };
+        let plan = GatePlan {
+            kind,
+            rejects: Grade::REJECTED.to_vec(),
+            sensor: 100,
+            gate: 160,
+            part_length: 20,
+            lead: 6,
+            margin: 4,
+            confirm: None,
+            open_max: Duration::from_secs(10),
+        };
+        let tracker = TrackerConfig {
+            travel: Travel::Encoder { modulus: 1 << 32 },
+            top_speed: 1000,
+            slack: 4,
+            pitch: Pitch::Random { tolerance: 5 },
+            gates: vec![plan],
+        };
+        assert_eq!(tracker.misfits(), []);
+        GateConfig {
+            tracker,
+            wiring: Wiring {
+                chip: "/dev/gpiochip9".into(),
+                output_chip: "/dev/gpiochip9".into(),
+                travel: TravelWires::Quadrature { a: wire(0), b: wire(1) },
+                index: None,
+                gates: vec![GateWires {
+                    sensor: wire(2),
+                    output: wire(3),
+                    confirm: None,
+                    off_rejects: kind == GateKind::EnergiseToPass,
+                }],
+                stop: Some(wire(4)),
+                ready: Some(wire(5)),
+                debounce: Duration::ZERO,
+            },
+            names: vec!["scrap".into()],
+            mm_per_count: 1.0,
+        }
+    }
+
+    /// A gate on the bench: a belt whose encoder is turned by hand.
+    struct Bench {
+        gate: GateThread,
+        written: Written,
+        is_broken: Arc<AtomicBool>,
+        said: Receiver<LineInput>,
+        at: Nanos,
+        /// Levels of A and B.
+        phase: usize,
+    }
+
+    impl Bench {
+        fn new(kind: GateKind) -> Self {
+            let (line, said) = bounded("line", 1000, WhenFull::DropNewest);
+            let (written, is_broken): (Written, Arc<AtomicBool>) = Default::default();
+            let board = Board {
+                written: Arc::clone(&written),
+                is_broken: Arc::clone(&is_broken),
+            };
+            let mut bench = Self {
+                gate: GateThread::new(&config(kind), Box::new(board), line, Arc::default()),
+                written,
+                is_broken,
+                said,
+                at: Nanos::from_millis(1000),
+                phase: 0,
+            };
+            bench.gate.begin(&[], bench.at);
+            // What lay before the gate at the start has gone by.
+            bench.go(200);
+            bench
+        }
+
+        /// The belt goes on by so many counts, one a millisecond.
+        fn go(&mut self, counts: usize) {
+            const FORWARD: [(Input, bool); 4] = [
+                (Input::EncoderA, true),
+                (Input::EncoderB, true),
+                (Input::EncoderA, false),
+                (Input::EncoderB, false),
+            ];
+            for _ in 0..counts {
+                self.at = self.at + Duration::from_millis(1);
+                let (input, on) = FORWARD[self.phase];
+                self.phase = (self.phase + 1) % 4;
+                self.edge(input, on);
+            }
+        }
+
+        fn edge(&mut self, input: Input, on: bool) {
+            let at = self.at;
+            self.hear(GateInput::Edges(vec![Edge::Is { at, input, on }]));
+        }
+
+        fn hear(&mut self, input: GateInput) {
+            self.gate.hear(input, self.at);
+        }
+
+        fn part(&mut self, cycle_id: u32, grade: Option<Grade>) {
+            let id = id(cycle_id);
+            self.hear(GateInput::Triggered(id, self.at));
+            if let Some(grade) = grade {
+                self.hear(GateInput::Decided(id, grade));
+            }
+        }
+
+        /// A part is at the sensor, as long as it is.
+        fn at_sensor(&mut self) {
+            self.edge(Input::Sensor(0), true);
+            self.go(20);
+            self.edge(Input::Sensor(0), false);
+        }
+
+        fn is_on(&self) -> bool {
+            self.gate.set.contains(&(Output::Gate(0), true))
+        }
+
+        fn events(&self) -> Vec<GateEvent> {
+            std::iter::from_fn(|| self.said.try_receive())
+                .filter_map(|input| match input {
+                    LineInput::Gate(event) => Some(event),
+                    _ => None,
+                })
+                .collect()
+        }
+    }
+
+    fn id(cycle_id: u32) -> PartId {
+        let cycle_id = CycleId::new(cycle_id).unwrap();
+        PartId { plc_session: 3, cycle_id }
+    }
+
+    fn fate(cycle_id: u32, fate: Fate) -> GateEvent {
+        let id = id(cycle_id);
+        let gate = Some(0);
+        GateEvent::Report(Report::Fate { id, fate, gate })
+    }
+
+    #[test]
+    fn the_gate_opens_for_a_good_part_only_and_says_for_which() {
+        let mut bench = Bench::new(GateKind::EnergiseToPass);
+        for (cycle_id, grade, opens) in [(1, Some(Grade::Ok), true), (2, Some(Grade::Critical), false), (3, None, false)] {
+            bench.part(cycle_id, grade);
+            bench.go(100);
+            bench.at_sensor();
+            assert!(!bench.is_on());
+            bench.go(30);
+            assert_eq!(bench.is_on(), opens, "10 counts before it: {cycle_id}");
+            bench.go(32);
+            assert!(!bench.is_on(), "behind it: {cycle_id}");
+            bench.go(100);
+        }
+        let events = bench.events();
+        let expected = [
+            GateEvent::ActsOn(CycleId::new(1)),
+            fate(1, Fate::Passed),
+            GateEvent::ActsOn(None),
+            fate(2, Fate::Rejected(RejectCause::Graded(Grade::Critical))),
+            fate(3, Fate::Rejected(RejectCause::Undecided)),
+        ];
+        assert_eq!(events, expected);
+    }
+
+    #[test]
+    fn a_trigger_that_is_told_late_is_where_the_belt_was() {
+        let mut bench = Bench::new(GateKind::EnergiseToPass);
+        let at = bench.at;
+        bench.go(30);
+        bench.hear(GateInput::Triggered(id(1), at));
+        bench.hear(GateInput::Decided(id(1), Grade::Ok));
+        bench.go(70);
+        bench.at_sensor();
+        bench.go(80);
+        assert!(bench.events().contains(&fate(1, Fate::Passed)));
+        bench.hear(GateInput::Triggered(id(2), Nanos::from_millis(1)));
+        let nobody_knows = Report::Fate {
+            id: id(2),
+            fate: Fate::Rejected(RejectCause::NoPosition),
+            gate: None,
+        };
+        assert_eq!(bench.events(), [GateEvent::Report(nobody_knows)]);
+    }
+
+    #[test]
+    fn lost_edges_a_new_session_and_a_full_channel_reject_what_is_on_the_belt() {
+        for trouble in 0..3 {
+            let mut bench = Bench::new(GateKind::EnergiseToPass);
+            bench.part(1, Some(Grade::Ok));
+            bench.go(60);
+            match trouble {
+                0 => bench.hear(GateInput::Edges(vec![Edge::Lost])),
+                1 => bench.hear(GateInput::SessionChanged),
+                _ => bench.gate.overrun.store(true, Ordering::Release),
+            }
+            bench.go(40);
+            bench.at_sensor();
+            bench.go(200);
+            let opened = bench.written.lock().unwrap().contains(&(Output::Gate(0), true));
+            assert!(!opened, "trouble {trouble}");
+        }
+    }
+
+    #[test]
+    fn a_board_that_breaks_is_told_once_and_everything_is_made_safe() {
+        let mut bench = Bench::new(GateKind::EnergiseToReject);
+        bench.is_broken.store(true, Ordering::Relaxed);
+        bench.hear(GateInput::Lamps { stop: false, ready: true });
+        assert!(bench.events().contains(&GateEvent::Failing(true)));
+        bench.is_broken.store(false, Ordering::Relaxed);
+        bench.written.lock().unwrap().clear();
+        bench.go(10);
+        assert!(bench.events().iter().all(|event| *event != GateEvent::Failing(true)));
+        assert_eq!(*bench.written.lock().unwrap(), [], "nothing moves any more");
+    }
+
+    #[test]
+    fn inputs_that_fail_leave_outputs_that_reject() {
+        for kind in [GateKind::EnergiseToPass, GateKind::EnergiseToReject] {
+            let mut bench = Bench::new(kind);
+            bench.hear(GateInput::Lamps { stop: false, ready: true });
+            bench.written.lock().unwrap().clear();
+            bench.hear(GateInput::Failed(GpioError::Read {
+                chip: "/dev/gpiochip9".into(),
+                reason: "no such device".into(),
+            }));
+            let rejects = kind == GateKind::EnergiseToReject;
+            let safe = [(Output::Gate(0), rejects), (Output::Stop, true), (Output::Ready, false)];
+            assert_eq!(*bench.written.lock().unwrap(), safe);
+        }
+    }
+
+    #[test]
+    fn stop_and_ready_are_lamps() {
+        let mut bench = Bench::new(GateKind::EnergiseToPass);
+        bench.hear(GateInput::Lamps { stop: false, ready: true });
+        bench.hear(GateInput::Lamps { stop: true, ready: false });
+        let lamps: Vec<_> = bench.written.lock().unwrap().clone();
+        let expected = [
+            (Output::Stop, false),
+            (Output::Ready, true),
+            (Output::Stop, true),
+            (Output::Ready, false),
+        ];
+        assert_eq!(lamps, expected);
     }
 }
