@@ -434,14 +434,11 @@ fn triggers() -> Vec<Statement> {
 }
 
 fn serial() -> Vec<Statement> {
-    let latch = vec![
-        set("SerialLatched", FALSE),
-        copy_serial(Place::Plc("Serial"), "Serial"),
-        set("UserStep", number(1)),
-    ];
+    let latch = vec![copy_serial(Place::Plc("Serial"), "Serial"), set("UserStep", number(1))];
     vec![
         note("Serial mode latched: the number is latched before the part is triggered."),
         run("T_user", var("UserStep").at_least(number(2)), "UserTime"),
+        when(rises("LatchSerial", "LatchBefore"), vec![set("SerialLatched", FALSE)]),
         Statement::Case(
             "UserStep",
             vec![
