@@ -95,13 +95,13 @@ fn sessions() -> Vec<Statement> {
         ),
         set(
             "FaultMap",
-            var("LinkOk") & station("MapMagic").is_not(number(0)) & !map_is_right.clone(),
+            var("LinkOk") & station("MapMagic").differs_from(number(0)) & !map_is_right.clone(),
         ),
         when(
             !var("Initialised") & var("LinkOk") & map_is_right,
             vec![
                 when(
-                    station("EchoPlcSession").is_not(number(0)),
+                    station("EchoPlcSession").differs_from(number(0)),
                     vec![set("SessionKept", station("EchoPlcSession"))],
                 ),
                 session_after(var("SessionKept")),
@@ -143,7 +143,7 @@ fn heartbeats() -> Vec<Statement> {
         ),
         set(
             "BeatChanged",
-            var("LinkOk") & var("BeatSeen") & station("Heartbeat").is_not(var("LastBeat")),
+            var("LinkOk") & var("BeatSeen") & station("Heartbeat").differs_from(var("LastBeat")),
         ),
         run("T_alive", var("BeatSeen") & !var("BeatChanged"), "AliveTime"),
         when(
@@ -163,9 +163,9 @@ fn restarts() -> Vec<Statement> {
     vec![
         note("A station that started anew knows nothing of the parts before."),
         when(
-            var("LinkOk") & station("BootId").is_not(var("LastBootId")),
+            var("LinkOk") & station("BootId").differs_from(var("LastBootId")),
             vec![
-                when(var("LastBootId").is_not(number(0)), vec![set("RejectAll", TRUE)]),
+                when(var("LastBootId").differs_from(number(0)), vec![set("RejectAll", TRUE)]),
                 set("LastBootId", station("BootId")),
             ],
         ),
@@ -181,7 +181,7 @@ fn restarts() -> Vec<Statement> {
                 ),
                 set("Pending", FALSE),
                 say("Trigger", FALSE),
-                when(var("TriggerStep").is_not(number(0)), vec![set("TriggerStep", number(3))]),
+                when(var("TriggerStep").differs_from(number(0)), vec![set("TriggerStep", number(3))]),
                 say("ResultAck", FALSE),
                 set("ResultStep", number(0)),
             ],
@@ -195,7 +195,7 @@ fn part_timers() -> Vec<Statement> {
     )];
     for (slot, timer) in (0_u16..).zip(PART_TIMERS) {
         let part = || Expression::Element("OpenCycleId", Index::Number(slot));
-        statements.push(run(timer, part().is_not(number(0)), "PartTime"));
+        statements.push(run(timer, part().differs_from(number(0)), "PartTime"));
         statements.push(Statement::Assign(
             Place::Element("SlotFree", Index::Number(slot)),
             part().is(number(0)),
@@ -242,7 +242,7 @@ fn results() -> Vec<Statement> {
         ),
         set("PartSlot", number(NO_SLOT)),
         each_slot(vec![when(
-            element("OpenCycleId", "Slot").is(station("EchoCycleId")) & station("EchoCycleId").is_not(number(0)),
+            element("OpenCycleId", "Slot").is(station("EchoCycleId")) & station("EchoCycleId").differs_from(number(0)),
             vec![set("PartSlot", var("Slot"))],
         )]),
         set("PassPart", FALSE),
@@ -265,7 +265,7 @@ fn results() -> Vec<Statement> {
                     0,
                     "waiting",
                     vec![when(
-                        var("StationAlive") & var("InSession") & whole & station("ResultId").is_not(var("LastResultId")),
+                        var("StationAlive") & var("InSession") & whole & station("ResultId").differs_from(var("LastResultId")),
                         take,
                     )],
                 ),
@@ -274,7 +274,7 @@ fn results() -> Vec<Statement> {
                     "ResultAck is 1: the station takes the result back",
                     vec![
                         when(
-                            !station("ResultValid") | station("ResultId").is_not(plc("AckResultId")),
+                            !station("ResultValid") | station("ResultId").differs_from(plc("AckResultId")),
                             vec![say("ResultAck", FALSE), set("ResultStep", number(0))],
                         )
                         .or_when(
@@ -288,10 +288,14 @@ fn results() -> Vec<Statement> {
         note("Parts whose result is still to come."),
         set("OpenParts", number(0)),
         each_slot(vec![when(
-            element("OpenCycleId", "Slot").is_not(number(0)) & var("Slot").is_not(var("PartSlot")),
+            element("OpenCycleId", "Slot").differs_from(number(0)) & var("Slot").differs_from(var("PartSlot")),
             vec![set("OpenParts", var("OpenParts") + number(1))],
         )]),
-        run("T_result", var("OpenParts").is_not(number(0)) & !var("ResultNew"), "ResultTime"),
+        run(
+            "T_result",
+            var("OpenParts").differs_from(number(0)) & !var("ResultNew"),
+            "ResultTime",
+        ),
         when(expired("T_result"), vec![set("FaultResult", TRUE)]),
     ]
 }
@@ -402,7 +406,7 @@ fn triggers() -> Vec<Statement> {
                     "the block is written",
                     vec![
                         when(
-                            expired("T_ack") | element("OpenCycleId", "TriggerSlot").is_not(plc("CycleId")),
+                            expired("T_ack") | element("OpenCycleId", "TriggerSlot").differs_from(plc("CycleId")),
                             never_ready,
                         )
                         .or_when(var("StationAlive") & station("TriggerReady") & !answered.clone(), raise),
@@ -548,7 +552,7 @@ fn levels() -> Vec<Statement> {
         say("Disposition", var("Disposition")),
         set(
             "RecipeBusy",
-            var("RecipeNumber").is_not(number(0)) & station("RecipeReady").is_not(var("RecipeNumber")),
+            var("RecipeNumber").differs_from(number(0)) & station("RecipeReady").differs_from(var("RecipeNumber")),
         ),
         set("StopLine", station("StopRequest")),
         set(

@@ -25,7 +25,7 @@ pub use codes::{Code, Codes, markdown as codes_markdown};
 
 use super::signals::{Kind, MAP_VERSION, Signal};
 
-/// Parts that a block follows: as many as the station has result buffers, and the one whose PassPart stands.
+/// Parts that a block follows: as many as the station has result buffers, and the one whose `PassPart` stands.
 const SLOTS: u16 = 9;
 
 /// The number of no slot.
