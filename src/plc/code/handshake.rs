@@ -5,7 +5,7 @@ use super::syntax::{
     var, when,
 };
 use super::variables::PART_TIMERS;
-use super::{BEAT_MS, NO_SLOT, SLOTS};
+use super::{BEAT_MS, NO_SLOT, SLOTS, requests};
 use crate::part::{CycleId, Verdict};
 use crate::plc::signals::{MAP_MAGIC, MAP_VERSION};
 
@@ -20,9 +20,9 @@ pub(super) fn scan() -> Vec<Statement> {
         results(),
         parts(),
         triggers(),
-        serial(),
-        commands(),
-        levels(),
+        requests::serial(),
+        requests::commands(),
+        requests::levels(),
     ]
     .concat()
 }
@@ -35,12 +35,12 @@ fn each_slot(body: Vec<Statement>) -> Statement {
     }
 }
 
-fn copy_serial(to: Place, from: &'static str) -> Statement {
+pub(super) fn copy_serial(to: Place, from: &'static str) -> Statement {
     Statement::CopySerial { to, from }
 }
 
 /// A rising edge of an input, which is kept under another name.
-fn rises(input: &'static str, before: &'static str) -> Expression {
+pub(super) fn rises(input: &'static str, before: &'static str) -> Expression {
     var(input) & !var(before)
 }
 
@@ -95,13 +95,13 @@ fn sessions() -> Vec<Statement> {
         ),
         set(
             "FaultMap",
-            var("LinkOk") & station("MapMagic").is_not(number(0)) & !map_is_right.clone(),
+            var("LinkOk") & station("MapMagic").differs_from(number(0)) & !map_is_right.clone(),
         ),
         when(
             !var("Initialised") & var("LinkOk") & map_is_right,
             vec![
                 when(
-                    station("EchoPlcSession").is_not(number(0)),
+                    station("EchoPlcSession").differs_from(number(0)),
                     vec![set("SessionKept", station("EchoPlcSession"))],
                 ),
                 session_after(var("SessionKept")),
@@ -143,7 +143,7 @@ fn heartbeats() -> Vec<Statement> {
         ),
         set(
             "BeatChanged",
-            var("LinkOk") & var("BeatSeen") & station("Heartbeat").is_not(var("LastBeat")),
+            var("LinkOk") & var("BeatSeen") & station("Heartbeat").differs_from(var("LastBeat")),
         ),
         run("T_alive", var("BeatSeen") & !var("BeatChanged"), "AliveTime"),
         when(
@@ -163,9 +163,9 @@ fn restarts() -> Vec<Statement> {
     vec![
         note("A station that started anew knows nothing of the parts before."),
         when(
-            var("LinkOk") & station("BootId").is_not(var("LastBootId")),
+            var("LinkOk") & station("BootId").differs_from(var("LastBootId")),
             vec![
-                when(var("LastBootId").is_not(number(0)), vec![set("RejectAll", TRUE)]),
+                when(var("LastBootId").differs_from(number(0)), vec![set("RejectAll", TRUE)]),
                 set("LastBootId", station("BootId")),
             ],
         ),
@@ -181,7 +181,7 @@ fn restarts() -> Vec<Statement> {
                 ),
                 set("Pending", FALSE),
                 say("Trigger", FALSE),
-                when(var("TriggerStep").is_not(number(0)), vec![set("TriggerStep", number(3))]),
+                when(var("TriggerStep").differs_from(number(0)), vec![set("TriggerStep", number(3))]),
                 say("ResultAck", FALSE),
                 set("ResultStep", number(0)),
             ],
@@ -195,7 +195,7 @@ fn part_timers() -> Vec<Statement> {
     )];
     for (slot, timer) in (0_u16..).zip(PART_TIMERS) {
         let part = || Expression::Element("OpenCycleId", Index::Number(slot));
-        statements.push(run(timer, part().is_not(number(0)), "PartTime"));
+        statements.push(run(timer, part().differs_from(number(0)), "PartTime"));
         statements.push(Statement::Assign(
             Place::Element("SlotFree", Index::Number(slot)),
             part().is(number(0)),
@@ -242,7 +242,7 @@ fn results() -> Vec<Statement> {
         ),
         set("PartSlot", number(NO_SLOT)),
         each_slot(vec![when(
-            element("OpenCycleId", "Slot").is(station("EchoCycleId")) & station("EchoCycleId").is_not(number(0)),
+            element("OpenCycleId", "Slot").is(station("EchoCycleId")) & station("EchoCycleId").differs_from(number(0)),
             vec![set("PartSlot", var("Slot"))],
         )]),
         set("PassPart", FALSE),
@@ -265,7 +265,7 @@ fn results() -> Vec<Statement> {
                     0,
                     "waiting",
                     vec![when(
-                        var("StationAlive") & var("InSession") & whole & station("ResultId").is_not(var("LastResultId")),
+                        var("StationAlive") & var("InSession") & whole & station("ResultId").differs_from(var("LastResultId")),
                         take,
                     )],
                 ),
@@ -274,7 +274,7 @@ fn results() -> Vec<Statement> {
                     "ResultAck is 1: the station takes the result back",
                     vec![
                         when(
-                            !station("ResultValid") | station("ResultId").is_not(plc("AckResultId")),
+                            !station("ResultValid") | station("ResultId").differs_from(plc("AckResultId")),
                             vec![say("ResultAck", FALSE), set("ResultStep", number(0))],
                         )
                         .or_when(
@@ -288,10 +288,14 @@ fn results() -> Vec<Statement> {
         note("Parts whose result is still to come."),
         set("OpenParts", number(0)),
         each_slot(vec![when(
-            element("OpenCycleId", "Slot").is_not(number(0)) & var("Slot").is_not(var("PartSlot")),
+            element("OpenCycleId", "Slot").differs_from(number(0)) & var("Slot").differs_from(var("PartSlot")),
             vec![set("OpenParts", var("OpenParts") + number(1))],
         )]),
-        run("T_result", var("OpenParts").is_not(number(0)) & !var("ResultNew"), "ResultTime"),
+        run(
+            "T_result",
+            var("OpenParts").differs_from(number(0)) & !var("ResultNew"),
+            "ResultTime",
+        ),
         when(expired("T_result"), vec![set("FaultResult", TRUE)]),
     ]
 }
@@ -402,7 +406,7 @@ fn triggers() -> Vec<Statement> {
                     "the block is written",
                     vec![
                         when(
-                            expired("T_ack") | element("OpenCycleId", "TriggerSlot").is_not(plc("CycleId")),
+                            expired("T_ack") | element("OpenCycleId", "TriggerSlot").differs_from(plc("CycleId")),
                             never_ready,
                         )
                         .or_when(var("StationAlive") & station("TriggerReady") & !answered.clone(), raise),
@@ -429,144 +433,6 @@ fn triggers() -> Vec<Statement> {
                     ],
                 ),
             ],
-        ),
-    ]
-}
-
-fn serial() -> Vec<Statement> {
-    let latch = vec![
-        set("SerialLatched", FALSE),
-        copy_serial(Place::Plc("Serial"), "Serial"),
-        set("UserStep", number(1)),
-    ];
-    vec![
-        note("Serial mode latched: the number is latched before the part is triggered."),
-        run("T_user", var("UserStep").at_least(number(2)), "UserTime"),
-        Statement::Case(
-            "UserStep",
-            vec![
-                (
-                    0,
-                    "idle",
-                    vec![when(
-                        rises("LatchSerial", "LatchBefore") & (var("TriggerStep").is(number(0)) | var("TriggerStep").is(number(3))),
-                        latch,
-                    )],
-                ),
-                (1, "Serial is written", vec![say("SetUserData", TRUE), set("UserStep", number(2))]),
-                (
-                    2,
-                    "SetUserData is 1",
-                    vec![
-                        when(
-                            station("UserDataAck"),
-                            vec![set("SerialLatched", TRUE), say("SetUserData", FALSE), set("UserStep", number(3))],
-                        )
-                        .or_when(
-                            expired("T_user"),
-                            vec![set("FaultUser", TRUE), say("SetUserData", FALSE), set("UserStep", number(3))],
-                        ),
-                    ],
-                ),
-                (
-                    3,
-                    "SetUserData is 0 again",
-                    vec![when(!station("UserDataAck") | expired("T_user"), vec![set("UserStep", number(0))])],
-                ),
-            ],
-        ),
-        set("LatchBefore", var("LatchSerial")),
-    ]
-}
-
-fn commands() -> Vec<Statement> {
-    let start = vec![
-        set("CommandDone", FALSE),
-        set("CommandFailed", FALSE),
-        set("CommandBusy", TRUE),
-        say("Command", var("Command")),
-        set("CommandStep", number(1)),
-    ];
-    let end = |done: bool, failed: bool| {
-        vec![
-            set("CommandDone", Expression::Bool(done)),
-            set("CommandFailed", Expression::Bool(failed)),
-            say("ExecuteCommand", FALSE),
-            set("CommandStep", number(3)),
-        ]
-    };
-    let mut timed_out = vec![set("FaultCommand", TRUE)];
-    timed_out.extend(end(false, true));
-    vec![
-        note("One command at a time: Command first, ExecuteCommand one scan later, held until it is done or has failed."),
-        run("T_cmd", var("CommandStep").is(number(2)), "CommandTime"),
-        Statement::Case(
-            "CommandStep",
-            vec![
-                (
-                    0,
-                    "idle",
-                    vec![when(rises("ExecuteCommand", "ExecuteBefore") & var("InSession"), start)],
-                ),
-                (
-                    1,
-                    "Command is written",
-                    vec![say("ExecuteCommand", TRUE), set("CommandStep", number(2))],
-                ),
-                (
-                    2,
-                    "ExecuteCommand is 1",
-                    vec![
-                        when(station("CommandDone"), end(true, false))
-                            .or_when(station("CommandFailed"), end(false, true))
-                            .or_when(expired("T_cmd"), timed_out),
-                    ],
-                ),
-                (
-                    3,
-                    "ExecuteCommand is 0 again",
-                    vec![when(
-                        !station("CommandDone") & !station("CommandFailed"),
-                        vec![set("CommandBusy", FALSE), set("CommandStep", number(0))],
-                    )],
-                ),
-            ],
-        ),
-        set("ExecuteBefore", var("ExecuteCommand")),
-    ]
-}
-
-fn levels() -> Vec<Statement> {
-    let is_held = var("TriggerStep").is(number(1)) | var("TriggerStep").is(number(2));
-    vec![
-        note("What is said all the time. The recipe changes between two triggers, the result mode while offline."),
-        when(!plc("Online"), vec![say("BufferEnable", var("BufferEnable"))]),
-        say("Online", var("Enable") & var("Initialised") & !var("NewSession")),
-        say("TriggerEnable", plc("Online")),
-        when(!is_held.clone(), vec![say("RecipeNumber", var("RecipeNumber"))]),
-        say("Bypass", var("Bypass")),
-        say("GateInhibit", var("GateInhibit")),
-        say("ClearError", var("ClearError")),
-        say("DispositionCycleId", var("DispositionCycleId")),
-        say("Disposition", var("Disposition")),
-        set(
-            "RecipeBusy",
-            var("RecipeNumber").is_not(number(0)) & station("RecipeReady").is_not(var("RecipeNumber")),
-        ),
-        set("StopLine", station("StopRequest")),
-        set(
-            "Ready",
-            var("StationAlive")
-                & var("InSession")
-                & station("TriggerReady")
-                & !var("RecipeBusy")
-                & !var("Pending")
-                & var("TriggerStep").is(number(0))
-                & var("UserStep").is(number(0)),
-        ),
-        set(
-            "MayMove",
-            var("StationAlive") & station("ExposureComplete") & !var("Pending") & !is_held,
         ),
     ]
 }

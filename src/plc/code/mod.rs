@@ -5,7 +5,7 @@
 //! |---|---|
 //! | `mod.rs` | targets and what is made for them |
 //! | `syntax.rs` | declarations, expressions, statements |
-//! | `variables.rs`, `handshake.rs` | the function block: what it takes, gives and keeps; what it does in a scan |
+//! | `variables.rs`, `handshake.rs`, `requests.rs` | the function block: what it takes, gives and keeps; what it does in a scan for parts, and beside them |
 //! | `codes.rs` | every number that means something, as tables |
 //! | `print.rs` | statements as text |
 //! | `iec.rs`, `rockwell.rs`, `siemens.rs` | the targets: declarations, and what each spells in its own way |
@@ -14,6 +14,7 @@ mod codes;
 mod handshake;
 mod iec;
 mod print;
+mod requests;
 mod rockwell;
 mod siemens;
 mod syntax;
@@ -25,7 +26,7 @@ pub use codes::{Code, Codes, markdown as codes_markdown};
 
 use super::signals::{Kind, MAP_VERSION, Signal};
 
-/// Parts that a block follows: as many as the station has result buffers, and the one whose PassPart stands.
+/// Parts that a block follows: as many as the station has result buffers, and the one whose `PassPart` stands.
 const SLOTS: u16 = 9;
 
 /// The number of no slot.

@@ -186,7 +186,7 @@ fn codes(text: &mut String) {
             let _ = writeln!(text, "//    {}_{} = {}   {}", table.prefix, code.constant(), code.number, code.text);
         }
     }
-    text.push_str("\n");
+    text.push('\n');
 }
 
 /// How it is brought in.

@@ -181,7 +181,7 @@ impl Expression {
         self.compare(Comparison::Equal, other)
     }
 
-    pub(super) fn is_not(self, other: Self) -> Self {
+    pub(super) fn differs_from(self, other: Self) -> Self {
         self.compare(Comparison::Unequal, other)
     }
 
