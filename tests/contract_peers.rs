@@ -321,7 +321,6 @@ struct Controller {
     address: std::net::SocketAddr,
     call: Option<(mpsc::Sender<ControlRequest>, Streaming<proto::ControlResponse>)>,
     session: u32,
-    is_ready: bool,
     /// The newest result that was seen.
     newest: u32,
     results: BTreeMap<u32, proto::Result>,
@@ -334,7 +333,6 @@ impl Controller {
             address: cell.plc,
             call: None,
             session: 0,
-            is_ready: false,
             newest: 0,
             results: BTreeMap::new(),
         }
@@ -370,13 +368,9 @@ impl Controller {
                 .runtime
                 .block_on(async { tokio::time::timeout(PATIENCE, from.message()).await });
             let said = heard.unwrap().unwrap().unwrap().message.unwrap();
-            match &said {
-                Said::Result(result) => {
-                    self.newest = result.result_id;
-                    self.results.insert(result.cycle_id, result.clone());
-                }
-                Said::Ready(ready) => self.is_ready = ready.ready,
-                _ => {}
+            if let Said::Result(result) = &said {
+                self.newest = result.result_id;
+                self.results.insert(result.cycle_id, *result);
             }
             if let Some(found) = wanted(&said) {
                 return found;
