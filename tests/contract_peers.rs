@@ -321,6 +321,7 @@ struct Controller {
     address: std::net::SocketAddr,
     call: Option<(mpsc::Sender<ControlRequest>, Streaming<proto::ControlResponse>)>,
     session: u32,
+    boot_id: u32,
     /// The newest result that was seen.
     newest: u32,
     results: BTreeMap<u32, proto::Result>,
@@ -333,6 +334,7 @@ impl Controller {
             address: cell.plc,
             call: None,
             session: 0,
+            boot_id: 0,
             newest: 0,
             results: BTreeMap::new(),
         }
@@ -340,14 +342,19 @@ impl Controller {
 
     fn attach(&mut self) {
         let address = self.address;
-        let call = self.runtime.block_on(async {
+        let (call, boot_id) = self.runtime.block_on(async {
             let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
             let (to, requests) = mpsc::channel(16);
             let mut client = StationServiceClient::new(endpoint.connect().await.unwrap());
+            let status = client.get_status(proto::GetStatusRequest {}).await.unwrap().into_inner();
             let from = client.control(ReceiverStream::new(requests)).await.unwrap().into_inner();
-            (to, from)
+            ((to, from), status.boot_id)
         });
         self.call = Some(call);
+        if std::mem::replace(&mut self.boot_id, boot_id) != boot_id {
+            // Another run knows nothing of the results of this one.
+            self.newest = 0;
+        }
         self.ask(Asked::Attach(proto::Attach {
             plc_session: self.session,
             resume_after_result_id: self.newest,
