@@ -321,7 +321,7 @@ struct Controller {
     address: std::net::SocketAddr,
     call: Option<(mpsc::Sender<ControlRequest>, Streaming<proto::ControlResponse>)>,
     session: u32,
-    is_ready: bool,
+    boot_id: u32,
     /// The newest result that was seen.
     newest: u32,
     results: BTreeMap<u32, proto::Result>,
@@ -334,7 +334,7 @@ impl Controller {
             address: cell.plc,
             call: None,
             session: 0,
-            is_ready: false,
+            boot_id: 0,
             newest: 0,
             results: BTreeMap::new(),
         }
@@ -342,14 +342,19 @@ impl Controller {
 
     fn attach(&mut self) {
         let address = self.address;
-        let call = self.runtime.block_on(async {
+        let (call, boot_id) = self.runtime.block_on(async {
             let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
             let (to, requests) = mpsc::channel(16);
             let mut client = StationServiceClient::new(endpoint.connect().await.unwrap());
+            let status = client.get_status(proto::GetStatusRequest {}).await.unwrap().into_inner();
             let from = client.control(ReceiverStream::new(requests)).await.unwrap().into_inner();
-            (to, from)
+            ((to, from), status.boot_id)
         });
         self.call = Some(call);
+        if std::mem::replace(&mut self.boot_id, boot_id) != boot_id {
+            // Another run knows nothing of the results of this one.
+            self.newest = 0;
+        }
         self.ask(Asked::Attach(proto::Attach {
             plc_session: self.session,
             resume_after_result_id: self.newest,
@@ -370,13 +375,9 @@ impl Controller {
                 .runtime
                 .block_on(async { tokio::time::timeout(PATIENCE, from.message()).await });
             let said = heard.unwrap().unwrap().unwrap().message.unwrap();
-            match &said {
-                Said::Result(result) => {
-                    self.newest = result.result_id;
-                    self.results.insert(result.cycle_id, result.clone());
-                }
-                Said::Ready(ready) => self.is_ready = ready.ready,
-                _ => {}
+            if let Said::Result(result) = &said {
+                self.newest = result.result_id;
+                self.results.insert(result.cycle_id, *result);
             }
             if let Some(found) = wanted(&said) {
                 return found;
