@@ -5,8 +5,8 @@ use std::net::SocketAddr;
 use super::reader::Table;
 use super::recipe_file::place_of_recipe;
 use super::station::{
-    CameraClock, CameraConfig, CameraSource, DeviceSettings, InspectionConfig, PlcConfig, RecipeConfig, ResultConfig, TimingConfig,
-    TriggerConfig, gate_timing, pace,
+    CameraClock, CameraConfig, CameraSource, CycleSource, DeviceSettings, InspectionConfig, PlcConfig, RecipeConfig, ResultConfig,
+    TimingConfig, TriggerConfig, gate_timing, pace,
 };
 use super::timing::ms;
 use super::value::quoted;

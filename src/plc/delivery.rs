@@ -432,15 +432,14 @@ mod tests {
                         let confirmed = fates.contains(&became(newest, Fate::Confirmed));
                         let is_over = fates.iter().any(|told| told.result_id == newest) && !confirmed;
                         let image = showing(newest, passes && !is_over);
-                        match deliveries.may_send(&image, now, ALLOWANCE) {
-                            Err(late) => fates.extend(late),
-                            Ok(()) => {
-                                prop_assert!(!image.accept || confirmed || now + ALLOWANCE <= deadline);
-                                deliveries.begin(&image);
-                                if confirms {
-                                    fates.extend(deliveries.confirm(&image, now));
-                                }
-                            }
+                        if let Err(late) = deliveries.may_send(&image, now, ALLOWANCE) {
+                            fates.extend(late);
+                            continue;
+                        }
+                        prop_assert!(!image.accept || confirmed || now + ALLOWANCE <= deadline);
+                        deliveries.begin(&image);
+                        if confirms {
+                            fates.extend(deliveries.confirm(&image, now));
                         }
                     }
                     Step::Send(_) => {}

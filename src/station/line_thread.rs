@@ -459,7 +459,9 @@ impl LineThread {
             } else {
                 Some(waiting)
             };
-            leaves.into_iter().for_each(|record| self.leave(record));
+            if let Some(record) = leaves {
+                self.leave(record);
+            }
         }
         for (plc_session, cycle_id, what) in commit.dispositions {
             self.record(Recorded::Disposition {
@@ -526,7 +528,9 @@ impl LineThread {
                 None
             }
         };
-        leaves.into_iter().for_each(|record| self.leave(record));
+        if let Some(record) = leaves {
+            self.leave(record);
+        }
     }
 
     /// An Ok that was never sent is late. Black box first, as with every outcome; then it is shown as what it is.

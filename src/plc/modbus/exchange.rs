@@ -46,7 +46,7 @@ pub struct Layout {
 
 impl Layout {
     /// What is read of the PLC.
-    pub(super) fn block(&self) -> Span {
+    pub(super) fn block(self) -> Span {
         Span {
             start: self.read_base,
             count: READ,
@@ -54,7 +54,7 @@ impl Layout {
     }
 
     /// The registers of tags. They are read after the block: from the scan before Trigger on the PLC holds them until it is answered.
-    pub(super) fn tags(&self) -> Option<Span> {
+    pub(super) fn tags(self) -> Option<Span> {
         self.has_tags.then(|| Span {
             start: self.read_base.saturating_add(TAGS),
             count: TAG_REGISTERS as u16,
@@ -197,7 +197,9 @@ fn push(writes: &mut Vec<Write>, block: &Range<usize>, known: Option<&Registers>
     };
     let lower = |registers: &Registers| {
         let mut registers = *registers;
-        lowered.iter().for_each(|(register, mask)| registers[*register] &= !mask);
+        for (register, mask) in lowered {
+            registers[*register] &= !mask;
+        }
         registers
     };
     let stands = |registers: &Registers| lowered.iter().any(|(register, mask)| registers[*register] & mask != 0);
@@ -356,6 +358,7 @@ mod tests {
     }
 
     /// What a PLC would act on: the part that may pass by the single result, the trigger that is answered, the parts that may pass by the window.
+    #[allow(clippy::type_complexity, reason = "compared as a whole, and never taken apart")]
     fn acted_on(image: &StationImage) -> (Option<(u32, u32)>, Option<(u32, bool)>, Vec<Option<(u32, u32)>>) {
         let is_ok = image.accept && image.result_valid && image.verdict == Some(Verdict::Ok);
         let answered = (image.trigger_ack || image.missed_trigger).then_some((image.echo_trigger_id, image.trigger_ack));
