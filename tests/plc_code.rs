@@ -647,6 +647,7 @@ fn the_worked_example_of_the_timing_is_the_arithmetic_that_validates_stations() 
     let timing = GateTiming {
         poll: ms(10),
         scan: ms(10),
+        exchange: None,
         deadline: ms(200),
         gate_actuation: ms(20),
         margin: ms(10),

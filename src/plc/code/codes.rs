@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use serde::Serialize;
 
+use crate::line::commands::Command;
 use crate::line::error_code::{ErrorCode, Level};
 use crate::line::image::StationMode;
 use crate::part::{Disposition, Reason, Verdict};
@@ -122,17 +123,10 @@ fn commands() -> Codes {
         signal: "Command",
         prefix: "TAKT_COMMAND",
         about: "Carried out at a rising edge of ExecuteCommand, one at a time; CommandDone or CommandFailed stands until ExecuteCommand falls.",
-        codes: vec![
-            Code::plain(1, "clear_counters", "sets the counters of parts to 0"),
-            Code::plain(
-                2,
-                "test_run",
-                "parts are inspected and none is passed; once more, and the station inspects again",
-            ),
-            Code::plain(3, "start_teach", "parts are kept for teaching and none is passed"),
-            Code::plain(4, "stop_teach", "ends that"),
-            Code::plain(5, "clear_results", "takes back the result shown and those that queue"),
-        ],
+        codes: Command::ALL
+            .iter()
+            .map(|command| Code::plain(command.code(), command.name(), command.text()))
+            .collect(),
     }
 }
 
@@ -149,8 +143,12 @@ fn modes() -> Codes {
                 "starting, or nothing to inspect with",
             ),
             code(StationMode::Auto, "auto", "inspecting"),
-            code(StationMode::Teach, "teach", "being taught, or moved by hand"),
-            code(StationMode::TestRun, "test_run", "inspecting, and passing nothing"),
+            code(
+                StationMode::Teach,
+                "teach",
+                "being taught: parts are kept, not counted and not passed",
+            ),
+            code(StationMode::TestRun, "test_run", "the models prove themselves; no part is taken"),
             code(StationMode::Simulated, "simulated", "nothing is real"),
         ],
     }
