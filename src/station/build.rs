@@ -231,7 +231,7 @@ pub fn start(
         black_box,
         journal,
         departures,
-        memory,
+        mut memory,
         unreported,
     } = Past::open(config)?;
     let models = models::at_start(config)?;
@@ -239,10 +239,7 @@ pub fn start(
     let line_config = config.line_config(first.config_checksum);
     let deadline = line_config.deadline;
     let exposes = matches!(line_config.trigger_source, TriggerSource::Plc { .. });
-    let memory = Memory {
-        stage_restarted: restarted,
-        ..memory
-    };
+    memory.stage_restarted = restarted;
     let line = Line::new(line_config, memory, flow::now()).with_alarms(config.alarms);
 
     let (inputs, line_inputs) = bounded("line/inputs", INPUTS_MAX, WhenFull::Block);
@@ -260,12 +257,7 @@ pub fn start(
         threads.push(("metrics", endpoint::start(address, Arc::clone(&metrics), stop.clone())?));
     }
     let cameras = cameras(config, &inputs)?;
-    let gate = config
-        .gate
-        .as_ref()
-        .map(|gate| gate_thread::start(gate, inputs.clone(), &stop, control));
-    let (gate, gate_threads) = gate.transpose()?.unzip();
-    threads.extend(gate_threads.into_iter().flatten());
+    let gate = own_gate(config, &inputs, &stop, control, &mut threads)?;
     let plc = modbus(config, &shown, &inputs, control)?;
     if let Some(plc) = &plc {
         let _ = reports.send(Report::Listening(plc.address()));
@@ -337,6 +329,20 @@ pub fn start(
         metrics,
         engine: config.engine,
     })
+}
+
+/// The gate, where the station moves it, and its threads.
+fn own_gate(
+    config: &StationConfig,
+    inputs: &Sender<LineInput>,
+    stop: &CancellationToken,
+    control: &Sender<Control>,
+    threads: &mut Vec<(&'static str, JoinHandle<()>)>,
+) -> Result<Option<gate_thread::GateLink>, StationError> {
+    let Some(gate) = &config.gate else { return Ok(None) };
+    let (link, own) = gate_thread::start(gate, inputs.clone(), stop, control)?;
+    threads.extend(own);
+    Ok(Some(link))
 }
 
 /// Parts of an earlier life that may not have left it.
