@@ -87,7 +87,7 @@ error_codes! {
     /// Models run on another provider than the first one, which cannot be had: slower, perhaps.
     ProviderStandsIn = 61, "provider_stands_in", Warning, false, "see the log; mend the GPU's driver or library, then restart the station";
     /// Inputs or outputs of the station's own gate do not work; it rejects everything, as far as it can be moved.
-    GateFailing = 62, "gate_failing", Error, false, "see the log; check the GPIO chips and lines named in [reject] and [[gate]]; takt bench gpio tries them";
+    GateFailing = 62, "gate_failing", Error, false, "see the log; check the GPIO chips and lines named in [reject] and [[gate]]";
     /// The encoder's step was longer than the belt can have gone; everything on the belt is rejected.
     EncoderJump = 63, "encoder_jump", Error, true, "check the encoder, its cable and shield, and top_speed_mm_s, then ClearError";
     /// What was to be ejected was not, as far as the confirmation says.

@@ -237,7 +237,6 @@ impl Past {
 ///
 /// # Errors
 /// When a part of it cannot be set up. Nothing runs then.
-#[allow(clippy::too_many_lines, reason = "one list of what a station is made of")]
 pub fn start(
     configuration: &Configuration,
     format: ReportFormat,
@@ -251,7 +250,7 @@ pub fn start(
         black_box,
         journal,
         departures,
-        memory,
+        mut memory,
         unreported,
     } = Past::open(config)?;
     let models = models::at_start(config)?;
@@ -259,8 +258,8 @@ pub fn start(
     let line_config = config.line_config(first.config_checksum);
     let deadline = line_config.deadline;
     let exposes = matches!(line_config.trigger_source, TriggerSource::Plc { .. });
-    let stage_restarted = restarted;
-    let line = Line::new(line_config, Memory { stage_restarted, ..memory }, flow::now()).with_alarms(config.alarms);
+    memory.stage_restarted = restarted;
+    let line = Line::new(line_config, memory, flow::now()).with_alarms(config.alarms);
 
     let (inputs, line_inputs) = bounded("line/inputs", INPUTS_MAX, WhenFull::Block);
     let (jobs, engine_jobs) = bounded("engine/jobs", JOBS_MAX, WhenFull::DropNewest);
@@ -277,12 +276,7 @@ pub fn start(
         threads.push(("metrics", endpoint::start(address, Arc::clone(&metrics), stop.clone())?));
     }
     let cameras = cameras(config, &inputs)?;
-    let gate = config
-        .gate
-        .as_ref()
-        .map(|gate| gate_thread::start(gate, inputs.clone(), &stop, control));
-    let (gate, gate_threads) = gate.transpose()?.unzip();
-    threads.extend(gate_threads.into_iter().flatten());
+    let gate = own_gate(config, &inputs, &stop, control, &mut threads)?;
     let (plc, result_port) = modbus(config, &shown, &inputs, control)?;
     if let PlcWire::Server(plc) = &plc {
         let _ = reports.send(Report::Listening(plc.address()));
@@ -373,6 +367,20 @@ fn commands(config: &StationConfig, line: &Sender<LineInput>, control: &Sender<C
     let (orders, ordered) = commands::orders();
     let commands = Commands::new(config, line.clone());
     Ok((orders, spawn("commands", control, move || commands.run(&ordered))?))
+}
+
+/// The gate, where the station moves it, and its threads.
+fn own_gate(
+    config: &StationConfig,
+    inputs: &Sender<LineInput>,
+    stop: &CancellationToken,
+    control: &Sender<Control>,
+    threads: &mut Vec<(&'static str, JoinHandle<()>)>,
+) -> Result<Option<gate_thread::GateLink>, StationError> {
+    let Some(gate) = &config.gate else { return Ok(None) };
+    let (link, own) = gate_thread::start(gate, inputs.clone(), stop, control)?;
+    threads.extend(own);
+    Ok(Some(link))
 }
 
 /// Parts of an earlier life that may not have left it.
