@@ -237,6 +237,7 @@ impl Past {
 ///
 /// # Errors
 /// When a part of it cannot be set up. Nothing runs then.
+#[allow(clippy::too_many_lines, reason = "one list of what a station is made of")]
 pub fn start(
     configuration: &Configuration,
     format: ReportFormat,
