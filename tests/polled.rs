@@ -10,10 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cell::{Cell, Running, parts_of};
-use crate::station::{recorded, verdict_of};
-
-/// Parts of the run with the foreign PLC, unless `TAKT_FOREIGN_PARTS` says otherwise.
-const PARTS: usize = 100;
+use crate::station::{foreign_parts, recorded, verdict_of};
 
 /// A cell whose station polls the PLC at its address.
 fn polled(changes: &[(&str, &str)]) -> Cell {
@@ -22,10 +19,6 @@ fn polled(changes: &[(&str, &str)]) -> Cell {
         ("writers = [\"127.0.0.1\"]", ""),
     ];
     Cell::new(&[&role[..], changes].concat())
-}
-
-fn parts() -> usize {
-    std::env::var("TAKT_FOREIGN_PARTS").map_or(PARTS, |parts| parts.parse().unwrap())
 }
 
 /// What the PLC read is what was recorded; what it passed, the record calls good; what it got an answer to has its record.
@@ -43,7 +36,7 @@ fn agree(said: &[Value], told: &[Value]) {
 }
 
 fn run_foreign(mode: &str) {
-    let parts = parts();
+    let parts = foreign_parts();
     let result_mode = format!("mode = \"{mode}\"");
     let window = [
         ("mode = \"single\"", result_mode.as_str()),

@@ -306,16 +306,44 @@ pub(crate) fn recorded(lines: &[Value]) -> Verdicts {
     verdicts
 }
 
-#[test]
-fn a_foreign_plc_runs_two_hundred_parts_with_restarts_of_either_side() {
-    let cell = Cell::new(&[]);
+/// Parts of a run with a foreign PLC, unless `TAKT_FOREIGN_PARTS` says otherwise.
+pub(crate) fn foreign_parts() -> usize {
+    std::env::var("TAKT_FOREIGN_PARTS").map_or(100, |parts| parts.parse().unwrap())
+}
+
+/// A foreign PLC triggers parts, with restarts of either side, and connections that drop.
+fn foreign_master_runs(mode: &str, arguments: &[&str]) {
+    let result_mode = format!("mode = \"{}\"", if mode == "window" { mode } else { "single" });
+    let changes = [
+        ("mode = \"single\"", result_mode.as_str()),
+        ("part_interval_ms_min = 5000", "part_interval_ms_min = 500"),
+    ];
+    let cell = Cell::new(if mode == "window" { &changes } else { &[] });
     let mut running = cell.start();
-    let arguments = ["--parts", "200", "--poll-ms", "5", "--restart-after", "50", "--ready-timeout", "60"];
-    let Some(mut master) = crate::foreign::start(cell.plc, &arguments) else {
+    let parts = foreign_parts();
+    let (number, restart) = (parts.to_string(), (parts / 4).to_string());
+    let common = [
+        "--parts",
+        &number,
+        "--mode",
+        mode,
+        "--poll-ms",
+        "5",
+        "--restart-after",
+        &restart,
+        "--drop-share",
+        "0.002",
+        "--ready-timeout",
+        "60",
+        // A trigger that is raised while there is no link is answered by nobody: its part is given up soon.
+        "--timer-ms",
+        "5000",
+    ];
+    let Some(mut master) = crate::foreign::start(cell.plc, &[&common[..], arguments].concat()) else {
         return;
     };
     let lines = crate::foreign::lines(&mut master);
-    let mut said: Vec<Value> = lines.iter().take(120).collect();
+    let mut said: Vec<Value> = lines.iter().take(parts * 6 / 10).collect();
     // In the middle of a part, as power would fail.
     let mut told = running.kill();
     let (again, recovered) = cell.start_again();
@@ -334,7 +362,7 @@ fn a_foreign_plc_runs_two_hundred_parts_with_restarts_of_either_side() {
         (&Value::from(1), &Value::from(1)),
         "{summary:#}"
     );
-    assert_eq!(said.len(), 200);
+    assert_eq!(said.len(), parts);
     let recorded = recorded(&told);
     for part in &said {
         let (cycle, read) = verdict_of(part);
@@ -346,5 +374,21 @@ fn a_foreign_plc_runs_two_hundred_parts_with_restarts_of_either_side() {
         // Whatever the PLC got an answer to has its record.
         assert!(part["answer"] == "none" || recorded.contains_key(&cycle), "{part}");
     }
-    assert!(said.iter().filter(|part| part["pass"] == true).count() > 100);
+    assert!(said.iter().filter(|part| part["pass"] == true).count() > parts / 2, "{summary:#}");
+    println!("{mode}: {summary}");
+}
+
+#[test]
+fn a_foreign_plc_takes_results_one_by_one_through_restarts_of_either_side() {
+    foreign_master_runs("single", &[]);
+}
+
+#[test]
+fn a_foreign_plc_takes_results_from_the_buffer_through_restarts_of_either_side() {
+    foreign_master_runs("buffered", &["--ack-delay-ms", "40"]);
+}
+
+#[test]
+fn a_foreign_plc_takes_results_from_the_window_through_restarts_of_either_side() {
+    foreign_master_runs("window", &[]);
 }

@@ -394,6 +394,12 @@ impl<'d> Table<'d> {
         self.faults.note(self.place_of(key), &self.what, reason)
     }
 
+    /// Notes that a key does not belong here, although it is known.
+    pub(super) fn refuse_key(&mut self, key: &'static str, reason: impl fmt::Display) -> Refused {
+        self.asked.insert(key);
+        self.refuse(key, reason)
+    }
+
     /// Notes what is wrong with one value of a list.
     pub(super) fn refuse_in(&self, key: &str, index: usize, reason: impl fmt::Display) -> Refused {
         self.refuse_at(&format!("{key}.{index}"), &self.what, reason)

@@ -237,11 +237,11 @@ const OF_CLIENT: [&str; 6] = [
     "plc_write_ms_max",
 ];
 
-fn refuse_keys<'a>(table: &mut Table<'_>, keys: impl IntoIterator<Item = &'a &'a str>, whose: &str) -> Answer<()> {
+fn refuse_keys<'a>(table: &mut Table<'_>, keys: impl IntoIterator<Item = &'a &'static str>, whose: &str) -> Answer<()> {
     let mut answer = Ok(());
     for key in keys {
         if table.has(key) {
-            answer = Err(table.refuse(key, format!("{key} is for {whose}; remove it")));
+            answer = Err(table.refuse_key(key, format!("{key} is for {whose}; remove it")));
         }
     }
     answer
@@ -949,7 +949,7 @@ model = "model"
             &polled("\nlisten = \"127.0.0.1:1502\"\nread_base = 70000\nplc_write_ms_max = 200"),
             &[],
             &[
-                "9:1: failed to read [plc]: listen is for the role \"server\"; remove it",
+                "9:10: failed to read [plc]: listen is for the role \"server\"; remove it",
                 "10:13: failed to read [plc]: read_base is 70000; give a whole number from 0 to 65535",
             ],
         );
@@ -966,7 +966,7 @@ model = "model"
         refused(
             LEAST,
             &[("poll_ms", "unit_id = 3\npoll_ms")],
-            &["9:1: failed to read [plc]: unit_id is for the role \"client\"; remove it"],
+            &["9:11: failed to read [plc]: unit_id is for the role \"client\"; remove it"],
         );
     }
 

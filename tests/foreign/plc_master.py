@@ -9,6 +9,7 @@ Exit code 0: every part was decided and the station kept its promises; 1: it bro
 import argparse
 import json
 import logging
+import random
 import sys
 import time
 from dataclasses import dataclass, field
@@ -17,7 +18,7 @@ from pymodbus.client import ModbusTcpClient
 from pymodbus.exceptions import ModbusException
 
 # Control word, holding register 0.
-ONLINE, TRIGGER_ENABLE, TRIGGER, RESULT_ACK = 1 << 0, 1 << 1, 1 << 2, 1 << 3
+ONLINE, TRIGGER_ENABLE, TRIGGER, RESULT_ACK, BUFFER_ENABLE = 1 << 0, 1 << 1, 1 << 2, 1 << 3, 1 << 4
 # Status word, input register 0.
 TRIGGER_READY, TRIGGER_ACK, MISSED_TRIGGER, RESULT_VALID, ACCEPT = 1 << 1, 1 << 2, 1 << 4, 1 << 7, 1 << 13
 # Second status word, input register 28.
@@ -144,7 +145,10 @@ class Tally:
 class Plc:
     def __init__(self, options):
         self.options = options
+        self.random = random.Random(1)
         self.window_mode = options.mode == "window"
+        self.buffered = options.mode == "buffered"
+        self.result_seen = (0, 0.0)  # the result that waits to be acknowledged, and since when
         self.client = None
         self.out = Outputs()
         self.written = None
@@ -214,6 +218,8 @@ class Plc:
 
     def scan(self):
         """Waits for the next scan; then reads, looks after all that goes on beside the parts, and writes."""
+        if self.random.random() < self.options.drop_share:
+            self.close()
         while self.client is None:
             self.tally.reconnects += 1
             self.connect()
@@ -230,6 +236,8 @@ class Plc:
             if self.boot_id is not None and self.inputs.boot_id != self.boot_id:
                 self.station_restarted()
             self.decide(now)
+            if self.buffered:
+                self.acknowledge(now)
             self.write()
         except LinkLost:
             # Voids nothing by itself: parts have their timers.
@@ -274,6 +282,19 @@ class Plc:
         part.verdict, part.reason, part.defect_code, part.result_id = i.verdict, i.reason, i.defect_code, i.result_id
         may_pass = i.is_set(ACCEPT) and i.verdict == OK and self.station.alive(now) and not self.is_late(part, now)
         self.finish(part, may_pass, now)
+
+    def acknowledge(self, now):
+        """Buffered mode: whatever is shown is taken, known or not, after a while; else nothing else would ever be shown."""
+        i = self.inputs
+        if self.out.control & RESULT_ACK:
+            if not i.is_set(RESULT_VALID) or i.result_id != self.out.ack_result_id:
+                self.out.control &= ~RESULT_ACK
+        elif i.is_set(RESULT_VALID) and i.result_id == i.result_id_tail:
+            if self.result_seen[0] != i.result_id:
+                self.result_seen = (i.result_id, now)
+            if now - self.result_seen[1] >= self.options.ack_delay_ms / 1000:
+                self.out.ack_result_id = i.result_id
+                self.out.control |= RESULT_ACK
 
     def decide_in_window(self, part, now):
         window = self.inputs.window
@@ -382,7 +403,11 @@ class Plc:
             except StationRestarted:
                 # Nothing was triggered yet.
                 pass
-        self.out.control = ONLINE | TRIGGER_ENABLE
+        if self.buffered:
+            # Read while Online rises.
+            self.out.control = BUFFER_ENABLE
+            self.scan()
+        self.out.control |= ONLINE | TRIGGER_ENABLE
 
     def restart(self):
         """As after a power cut: nothing of before is known, so nothing of before may pass."""
@@ -411,7 +436,7 @@ class Plc:
             return
         self.out.control &= ~TRIGGER
         self.wait_for(lambda i: not i.status & (TRIGGER_ACK | MISSED_TRIGGER), self.options.ready_timeout)
-        if not self.window_mode:
+        if not self.window_mode and not self.buffered:
             self.take_result(part)
 
     @staticmethod
@@ -481,9 +506,11 @@ def parser():
     parser.add_argument("--host", default="127.0.0.1")
     parser.add_argument("--port", type=int, default=502)
     parser.add_argument("--parts", type=int, default=10, help="how many to trigger")
-    parser.add_argument("--mode", choices=["single", "window"], default="single", help="how results are taken")
+    parser.add_argument("--mode", choices=["single", "buffered", "window"], default="single", help="how results are taken")
+    parser.add_argument("--ack-delay-ms", type=int, default=0, help="buffered: how long a result is left to stand before it is acknowledged")
     parser.add_argument("--start-cycle", type=int, default=1, help="first CycleId, 1 to 2147483647")
     parser.add_argument("--restart-after", type=int, default=0, help="restart this program at this part (1, 2, ...), once its trigger is answered")
+    parser.add_argument("--drop-share", type=float, default=0.0, help="share of scans before which the connection is dropped and made anew")
     parser.add_argument("--poll-ms", type=int, default=10, help="time between two scans")
     parser.add_argument("--interval-ms", type=int, default=0, help="smallest time between two triggers")
     parser.add_argument("--timer-ms", type=int, default=1000, help="from the trigger to the gate; later results do not pass")
