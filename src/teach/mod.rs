@@ -285,7 +285,8 @@ fn teach_parts(lesson: &Lesson, base: Option<&Base>, parts: GoodParts, progress:
     watch.begin(Stage::Calibration, parts.images.len());
     let mut held_out = cross_validate(&parts, &good, extractor.grid(), &fit, progress)?;
     // The parts of the base come after the new ones, which have pictures.
-    held_out.extend(base.iter().flat_map(|base| base.record.held_out()));
+    let earlier: Vec<PartScore> = base.iter().flat_map(|base| base.record.held_out(&held_out)).collect();
+    held_out.extend(earlier);
     let (mut promised, too_few) = threshold::by_promise(&held_out, lesson)?;
     if base.is_some() {
         let (new, all) = (parts.count(), held_out.len());

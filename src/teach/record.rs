@@ -17,6 +17,9 @@ pub const PARTS_MAX: usize = 100_000;
 /// Largest record that is read: far above one of [`PARTS_MAX`] parts.
 const BYTES_MAX: usize = 16 << 20;
 
+/// New parts without which earlier scores stay as they are: the median of fewer says little.
+const COMPARED_FROM: usize = 8;
+
 /// Hexadecimal digits of a picture's hash that are kept: 64 bits, a chance of 3 in 10^10 that any two of [`PARTS_MAX`] are alike.
 const HASH_DIGITS: usize = 16;
 
@@ -139,11 +142,21 @@ impl Record {
         self.parts.binary_search(&short(hash)).is_ok()
     }
 
-    /// Scores and peaks, each in their own order.
-    pub fn held_out(&self) -> impl Iterator<Item = PartScore> + '_ {
-        self.scores.iter().zip(&self.peaks).map(|(image, peak)| PartScore {
-            image: *image,
-            peak: *peak,
+    /// Scores and peaks of earlier parts, each in their own order, as they would be about now. They were made by models of fewer parts, to which good
+    /// parts looked less usual; so where new parts score lower, by the medians, earlier scores are brought down in proportion. Never up: that would
+    /// let more pass because new parts are unlike the earlier ones.
+    pub fn held_out(&self, new: &[PartScore]) -> impl Iterator<Item = PartScore> + '_ {
+        let share = |earlier: &[f32], value: fn(&PartScore) -> f32| {
+            let mut now: Vec<f32> = new.iter().map(value).collect();
+            now.sort_unstable_by(f32::total_cmp);
+            let (now, then) = (now.get(now.len() / 2), earlier.get(earlier.len() / 2));
+            let share = now.zip(then).filter(|(_, then)| **then > 0.0).map_or(1.0, |(now, then)| now / then);
+            if new.len() < COMPARED_FROM { 1.0 } else { share.min(1.0) }
+        };
+        let (of_images, of_peaks) = (share(&self.scores, |part| part.image), share(&self.peaks, |part| part.peak));
+        self.scores.iter().zip(&self.peaks).map(move |(image, peak)| PartScore {
+            image: image * of_images,
+            peak: peak * of_peaks,
         })
     }
 }
@@ -156,6 +169,33 @@ fn short(hash: &str) -> String {
 mod tests {
     use super::*;
     use proptest::prelude::*;
+
+    #[test]
+    fn earlier_scores_come_down_with_new_ones_and_never_up() {
+        let detector = Detector::PatchCore(crate::teach::patchcore::PatchCore::of_bank(vec![0.0], vec![0.0], 1));
+        let scores = |scores: &[f32]| {
+            scores
+                .iter()
+                .map(|score| PartScore {
+                    image: *score,
+                    peak: 2.0 * score,
+                })
+                .collect::<Vec<_>>()
+        };
+        let earlier = scores(&[8.0, 10.0, 12.0]);
+        let record = Record::new(64, 0.01, false, 3, &detector, &earlier, &[]);
+        let now = |new: &[f32]| {
+            record
+                .held_out(&scores(new))
+                .map(|part| (part.image, part.peak))
+                .collect::<Vec<_>>()
+        };
+        let as_they_were = [(8.0, 16.0), (10.0, 20.0), (12.0, 24.0)];
+        assert_eq!(now(&[5.0; COMPARED_FROM]), [(4.0, 8.0), (5.0, 10.0), (6.0, 12.0)]);
+        assert_eq!(now(&[15.0; COMPARED_FROM]), as_they_were);
+        assert_eq!(now(&[5.0; COMPARED_FROM - 1]), as_they_were, "too few to tell");
+        assert_eq!(now(&[]), as_they_were);
+    }
 
     proptest! {
         #[test]
