@@ -331,7 +331,7 @@ fn foreign_master_runs(mode: &str, arguments: &[&str]) {
         "5",
         "--restart-after",
         &restart,
-        "--drop-share",
+        "--drop-scan-share",
         "0.002",
         "--ready-timeout",
         "60",

@@ -31,6 +31,7 @@ LAST_CYCLE_ID = 2**31 - 1
 
 RECONNECT_S, RECONNECT_MAX_S = 0.1, 1.0
 HEARTBEAT_S = 0.1
+ACK_TIME_S = 0.5
 
 
 class LinkLost(Exception):
@@ -148,6 +149,7 @@ class Plc:
         self.random = random.Random(1)
         self.window_mode = options.mode == "window"
         self.buffered = options.mode == "buffered"
+        self.ack_raised = 0.0
         self.result_seen = (0, 0.0)  # the result that waits to be acknowledged, and since when
         self.client = None
         self.out = Outputs()
@@ -218,7 +220,7 @@ class Plc:
 
     def scan(self):
         """Waits for the next scan; then reads, looks after all that goes on beside the parts, and writes."""
-        if self.random.random() < self.options.drop_share:
+        if self.random.random() < self.options.drop_scan_share:
             self.close()
         while self.client is None:
             self.tally.reconnects += 1
@@ -287,7 +289,9 @@ class Plc:
         """Buffered mode: whatever is shown is taken, known or not, after a while; else nothing else would ever be shown."""
         i = self.inputs
         if self.out.control & RESULT_ACK:
-            if not i.is_set(RESULT_VALID) or i.result_id != self.out.ack_result_id:
+            # A ResultAck that a new connection finds set is no edge: it is lowered and raised once more.
+            lost = now - self.ack_raised >= ACK_TIME_S
+            if not i.is_set(RESULT_VALID) or i.result_id != self.out.ack_result_id or lost:
                 self.out.control &= ~RESULT_ACK
         elif i.is_set(RESULT_VALID) and i.result_id == i.result_id_tail:
             if self.result_seen[0] != i.result_id:
@@ -295,6 +299,7 @@ class Plc:
             if now - self.result_seen[1] >= self.options.ack_delay_ms / 1000:
                 self.out.ack_result_id = i.result_id
                 self.out.control |= RESULT_ACK
+                self.ack_raised = now
 
     def decide_in_window(self, part, now):
         window = self.inputs.window
@@ -510,7 +515,7 @@ def parser():
     parser.add_argument("--ack-delay-ms", type=int, default=0, help="buffered: how long a result is left to stand before it is acknowledged")
     parser.add_argument("--start-cycle", type=int, default=1, help="first CycleId, 1 to 2147483647")
     parser.add_argument("--restart-after", type=int, default=0, help="restart this program at this part (1, 2, ...), once its trigger is answered")
-    parser.add_argument("--drop-share", type=float, default=0.0, help="share of scans before which the connection is dropped and made anew")
+    parser.add_argument("--drop-scan-share", type=float, default=0.0, help="share of scans before which the connection is dropped and made anew")
     parser.add_argument("--poll-ms", type=int, default=10, help="time between two scans")
     parser.add_argument("--interval-ms", type=int, default=0, help="smallest time between two triggers")
     parser.add_argument("--timer-ms", type=int, default=1000, help="from the trigger to the gate; later results do not pass")
