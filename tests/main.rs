@@ -7,6 +7,7 @@
 //! | `teach.rs` | teach, inspect and evaluate through the command line |
 //! | `parity.rs` | the emitted graph answers as the reference scorer does |
 //! | `bad_input.rs` | what cannot be used is refused, by name and with a remedy |
+//! | `commands.rs` | what a PLC commands of a real station, and serial numbers given beforehand |
 //! | `config.rs` | configuration files are read as their version says; `validate` tells what is wrong |
 //! | `docs.rs` | tables in the documentation are what the code says |
 //! | `doctor.rs` | what is wrong with a box is found, said, and nothing disturbed by it |
@@ -42,6 +43,7 @@ mod architecture;
 mod bad_input;
 mod capture;
 mod cell;
+mod commands;
 mod config;
 mod contract;
 mod contract_peers;
