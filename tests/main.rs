@@ -9,7 +9,6 @@
 //! | `bad_input.rs` | what cannot be used is refused, by name and with a remedy |
 //! | `commands.rs` | what a PLC commands of a real station, and serial numbers given beforehand |
 //! | `config.rs` | configuration files are read as their version says; `validate` tells what is wrong |
-//! | `docs.rs` | tables in the documentation are what the code says |
 //! | `doctor.rs` | what is wrong with a box is found, said, and nothing disturbed by it |
 //! | `quantise.rs` | packages that compute with bytes judge as those at full precision do |
 //! | `providers.rs` | providers in order: what stands in is told, what is required is not replaced |
@@ -47,7 +46,6 @@ mod commands;
 mod config;
 mod contract;
 mod contract_peers;
-mod docs;
 mod doctor;
 mod engine;
 mod evaluate;

@@ -631,13 +631,15 @@ fn the_generated_program_has_its_parts_inspected_by_a_real_station() {
 }
 
 #[test]
-fn the_codes_in_the_documents_are_those_of_the_program() {
-    let kept = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/plc/codes.md")).unwrap();
-    let printed = run(takt("plc").args(["codes", "--format", "md"])).done().stdout;
-    assert!(
-        kept == printed,
-        "docs/plc/codes.md is old: takt plc codes --format md > docs/plc/codes.md"
-    );
+fn map_and_codes_in_the_documents_are_those_of_the_program() {
+    for what in ["map", "codes"] {
+        let kept = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/plc/{what}.md"))).unwrap();
+        let printed = run(takt("plc").args([what, "--format", "md"])).done().stdout;
+        assert!(
+            kept == printed,
+            "docs/plc/{what}.md is old: takt plc {what} --format md > docs/plc/{what}.md"
+        );
+    }
 }
 
 #[test]

@@ -150,6 +150,7 @@ class Plc:
         self.window_mode = options.mode == "window"
         self.buffered = options.mode == "buffered"
         self.ack_raised = 0.0
+        self.made = 0
         self.result_seen = (0, 0.0)  # the result that waits to be acknowledged, and since when
         self.client = None
         self.out = Outputs()
@@ -428,6 +429,7 @@ class Plc:
             raise Unusable(f"no TriggerReady, or no heartbeat: status {self.inputs.status:#06x}, ErrorCode {self.inputs.block[2]}")
         part = Part(cycle_id, self.session, self.boot_id)
         self.open.append(part)
+        self.made += 1
         self.out.cycle_id = self.out.cycle_id_tail = cycle_id
         self.scan()
         # The block is at the station; the edge comes a scan later.
@@ -468,16 +470,17 @@ class Plc:
     def run(self):
         self.begin()
         cycle_id = self.options.start_cycle
-        for number in range(1, self.options.parts + 1):
-            begun = time.monotonic()
+        while self.made < self.options.parts:
+            begun, before = time.monotonic(), self.made
             try:
-                self.run_part(cycle_id, number == self.options.restart_after)
+                self.run_part(cycle_id, before + 1 == self.options.restart_after)
                 pause = begun + self.options.interval_ms / 1000
                 self.wait_for(lambda _: time.monotonic() >= pause, self.options.interval_ms / 1000)
             except StationRestarted:
                 # Its trigger, if there was one, is answered by nobody; the next part is a new one.
                 pass
-            cycle_id = cycle_id % LAST_CYCLE_ID + 1
+            if self.made > before:
+                cycle_id = cycle_id % LAST_CYCLE_ID + 1
         while self.open:
             try:
                 self.scan()
