@@ -2,10 +2,10 @@
 
 use std::path::{Path, PathBuf};
 
+use super::camera_file::read_region;
 use super::reader::{Answer, Table};
 use super::recipe::RecipeConfig;
 use super::recipe_file::place_of_recipe;
-use super::station_file::read_region;
 use super::value::{name, number, one_of, path, place_of, quoted};
 use crate::line::event::CameraIndex;
 use crate::part::Region;

@@ -13,6 +13,7 @@
 //! | `value.rs` | what a single value may be: numbers in a range, times, names, addresses, paths |
 //! | `station.rs` | a station, and what follows from its configuration |
 //! | `station_file.rs` | `station.toml`, table by table |
+//! | `plc_file.rs`, `camera_file.rs` | of it: how station and PLC speak; where frames come from |
 //! | `locator.rs` | what finds parts in frames |
 //! | `recipe.rs`, `recipe_file.rs` | its recipes: their types, their tables |
 //! | `consistency.rs` | what must fit together between the tables of a station |
@@ -24,6 +25,7 @@
 //! Reading a file is all that happens here: nothing is opened, connected or created. A file is refused with everything that is wrong with it,
 //! never with the first error only, and an unknown key is wrong.
 
+mod camera_file;
 pub mod changes;
 mod consistency;
 pub mod gate_file;
@@ -31,6 +33,7 @@ pub mod gate_timing;
 pub mod historian;
 pub mod locator;
 pub mod models;
+mod plc_file;
 mod reader;
 pub mod recipe;
 mod recipe_file;

@@ -4,10 +4,10 @@ use std::path::Path;
 
 use toml::de::DeValue;
 
+use super::camera_file::{SIDE_PX_MAX, read_region};
 use super::reader::{Answer, Table};
 use super::recipe::{InspectionConfig, RecipeConfig};
 use super::station::ModelCheck;
-use super::station_file::{SIDE_PX_MAX, read_region};
 use super::value::{name, number, one_of, path, place_of, title, whole_u16, whole_u32};
 use crate::part::Severity;
 use crate::recipe::Rules;

@@ -1,55 +1,23 @@
 //! `station.toml`, table by table: each is read by itself, whatever is wrong with the others; then what could be read is held together.
 
-use std::fs;
-use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
+use super::camera_file::read_camera;
 use super::consistency;
 use super::gate_file;
 use super::locator;
 use super::models;
+use super::plc_file::{read_listen, read_plc, read_result, read_serial, read_timing, read_trigger};
 use super::reader::{Answer, Document, Table};
 use super::recipe_file::{self, Context};
 use super::record_file;
-use super::station::{
-    CameraClock, CameraConfig, CameraSource, CycleSource, DeviceSettings, EngineConfig, JournalConfig, ModelCheck, PlcConfig, PolledPlc,
-    ResultConfig, StampPlace, StationConfig, TimingConfig, TriggerConfig, is_loopback, reads_tags,
-};
-use super::timing::ms;
-use super::value::{also, controls, description, flag, log_filter, machine, millis, name, number, one_of, path, socket, whole, whole_u32};
-use crate::capture::PixelFormat;
-use crate::line::config::{ResultMode, SerialMode, TriggerSource};
-use crate::model::manifest::sha256_hex;
-use crate::part::Region;
-use crate::recipe::measure::{MM_PER_PX, Scale};
-use crate::vision::calibration::file::Record;
+use super::station::{EngineConfig, JournalConfig, ModelCheck, StationConfig, reads_tags};
+use super::value::{flag, log_filter, name, one_of, path, whole};
 use crate::vision::providers::ProviderOrder;
 use crate::vision::{EngineOptions, Provider};
 
 /// Most cameras of a station.
 const CAMERAS_MAX: usize = 16;
-
-/// Most addresses that may write.
-const WRITERS_MAX: usize = 16;
-
-/// Longest time that any key gives: ten minutes.
-const MILLIS_MAX: u64 = 600_000;
-
-/// Highest coordinate and length in a frame, pixels.
-pub(super) const SIDE_PX_MAX: u32 = 65_535;
-
-/// Most frames a second that a device is asked for.
-const FRAME_RATE_HZ_MAX: u32 = 10_000;
-
-/// Buffers of a camera that takt may hold, unless said otherwise.
-const FRAMES_HELD: u64 = 8;
-
-/// Most buffers of a camera that takt may hold. A driver may have fewer.
-const FRAMES_HELD_MAX: u64 = 64;
-
-/// Where frames of cameras that are not wired to a sensor belong to a part, unless said otherwise.
-const FRAME_WINDOW: Duration = Duration::from_millis(100);
 
 pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: ModelCheck<'_>) -> Answer<StationConfig> {
     let folder = document.file().parent().unwrap_or(Path::new(""));
@@ -159,341 +127,6 @@ fn read_station(table: &mut Table<'_>, folder: &Path) -> Answer<(String, PathBuf
     let simulated = table.or("simulated", false, flag);
     Ok((id?, state_directory?, runtime_directory?, simulated?))
 }
-
-fn read_serial(table: &mut Table<'_>) -> Answer<SerialMode> {
-    let is_latched = table.or("mode", false, one_of([("with_trigger", false), ("latched", true)]));
-    let required = table.optional("required", flag);
-    match (is_latched?, required?) {
-        (true, required) => Ok(SerialMode::Latched {
-            required: required.unwrap_or(false),
-        }),
-        (false, None) => Ok(SerialMode::WithTrigger),
-        (false, Some(_)) => Err(table.refuse("required", "required is for the mode \"latched\"; remove it")),
-    }
-}
-
-fn read_plc(table: &mut Table<'_>) -> Answer<PlcConfig> {
-    let cycle_source = read_cycle_source(table);
-    let poll = table.or("poll_ms", Duration::from_millis(10), millis(5..=1000));
-    let scan = table.required("scan_ms", millis(1..=1000));
-    let heartbeat_timeout = table.or("heartbeat_timeout_ms", Duration::from_secs(1), millis(300..=10_000));
-    let torn = table.or("torn_ms", Duration::from_millis(200), millis(1..=10_000));
-    let trigger_grace = table.optional("trigger_grace_ms", millis(0..=10_000));
-    if let (Ok(poll), Ok(scan), Ok(timeout)) = (poll, scan, heartbeat_timeout) {
-        let least = 3 * (poll + scan);
-        if timeout < least {
-            let (timeout, least) = (ms(timeout), ms(least));
-            let reason = format!(
-                "heartbeat_timeout_ms {timeout} is shorter than 3 x (poll_ms + scan_ms), and a PLC that is well would be lost; give at least {least}"
-            );
-            table.refuse("heartbeat_timeout_ms", reason);
-        }
-    }
-    Ok(PlcConfig {
-        cycle_source: cycle_source?,
-        poll: poll?,
-        scan: scan?,
-        heartbeat_timeout: heartbeat_timeout?,
-        torn: torn?,
-        trigger_grace: trigger_grace?.unwrap_or(2 * poll?),
-    })
-}
-
-/// Who gives the cycles, and what belongs to that alone.
-fn read_cycle_source(table: &mut Table<'_>) -> Answer<CycleSource> {
-    let kinds = also(one_of([("modbus", false), ("grpc", true)]), &["s7", "opcua", "ethernet_ip"]);
-    let is_grpc = table.or("cycle_source", false, kinds)?;
-    if is_grpc {
-        let of_modbus = ["role"].iter().chain(&OF_SERVER).chain(&OF_CLIENT);
-        refuse_keys(table, of_modbus, "the cycle_source \"modbus\"")?;
-        return Ok(CycleSource::Grpc);
-    }
-    let role = table.or("role", false, one_of([("server", false), ("client", true)]));
-    if role == Ok(true) {
-        let foreign = refuse_keys(table, &OF_SERVER, "the role \"server\"");
-        let polled = read_polled(table);
-        foreign?;
-        return Ok(CycleSource::PolledModbus(polled?));
-    }
-    let foreign = refuse_keys(table, &OF_CLIENT, "the role \"client\"");
-    let listen = read_listen(table, "Modbus cannot be secured");
-    let writers = table.list("writers", WRITERS_MAX, machine);
-    role?;
-    foreign?;
-    Ok(CycleSource::Modbus {
-        listen: listen?,
-        writers: writers?,
-    })
-}
-
-/// Keys of `[plc]` for a station that is the Modbus server, and for one that is the client.
-const OF_SERVER: [&str; 3] = ["listen", "insecure", "writers"];
-const OF_CLIENT: [&str; 6] = [
-    "connect",
-    "unit_id",
-    "read_base",
-    "write_base",
-    "response_timeout_ms",
-    "plc_write_ms_max",
-];
-
-fn refuse_keys<'a>(table: &mut Table<'_>, keys: impl IntoIterator<Item = &'a &'static str>, whose: &str) -> Answer<()> {
-    let mut answer = Ok(());
-    for key in keys {
-        if table.has(key) {
-            answer = Err(table.refuse_key(key, format!("{key} is for {whose}; remove it")));
-        }
-    }
-    answer
-}
-
-/// A PLC that the station polls. Its registers are where the station's own would be, unless said otherwise: 0 and up, 1000 and up.
-fn read_polled(table: &mut Table<'_>) -> Answer<PolledPlc> {
-    let connect = table.required("connect", socket);
-    let unit_id = table.or("unit_id", 1, whole_u32(0..=255)).map(|unit| unit as u8);
-    let read_base = table.or("read_base", 0, whole_u32(0..=65_535)).map(|base| base as u16);
-    let write_base = table.or("write_base", 1000, whole_u32(0..=65_535)).map(|base| base as u16);
-    let response_timeout = table.or("response_timeout_ms", Duration::from_millis(300), millis(10..=10_000));
-    let write_max = table.or("plc_write_ms_max", Duration::from_millis(50), millis(1..=1000));
-    Ok(PolledPlc {
-        connect: connect?,
-        unit_id: unit_id?,
-        read_base: read_base?,
-        write_base: write_base?,
-        response_timeout: response_timeout?,
-        write_max: write_max?,
-    })
-}
-
-/// An address to listen on. One that other machines reach must be wanted: what is said there is not secured, as `why` says.
-fn read_listen(table: &mut Table<'_>, why: &str) -> Answer<SocketAddr> {
-    let listen = table.required("listen", socket);
-    let insecure = table.or("insecure", false, flag);
-    let (listen, insecure) = (listen?, insecure?);
-    if is_loopback(listen) || insecure {
-        return Ok(listen);
-    }
-    let reason = format!("{why}, and other machines reach {listen}; listen on 127.0.0.1, or accept it with insecure = true");
-    Err(table.refuse("listen", reason))
-}
-
-fn read_trigger(table: &mut Table<'_>) -> Answer<TriggerConfig> {
-    #[derive(Clone, Copy)]
-    enum Source {
-        Plc,
-        Hardware,
-        FreeRun,
-    }
-    let source = table.required(
-        "source",
-        one_of([("plc", Source::Plc), ("hardware", Source::Hardware), ("free_run", Source::FreeRun)]),
-    );
-    let interval = table.required("part_interval_ms_min", millis(1..=MILLIS_MAX));
-    let arm_window = table.optional("arm_window_ms", millis(1..=10_000));
-    let frame_window = table.optional("frame_window_ms", millis(1..=10_000));
-    let (source, part_interval_min, frame_window) = (source?, interval?, frame_window?);
-    let source = match (source, arm_window?) {
-        (Source::Plc, None) => TriggerSource::Plc {
-            frame_window: frame_window.unwrap_or(FRAME_WINDOW),
-        },
-        (Source::FreeRun, None) => TriggerSource::FreeRun {
-            frame_window: frame_window.unwrap_or(FRAME_WINDOW),
-        },
-        (Source::Plc | Source::FreeRun, Some(_)) => {
-            return Err(table.refuse("arm_window_ms", "arm_window_ms is for the source \"hardware\"; remove it"));
-        }
-        (Source::Hardware, None) => {
-            let reason = "arm_window_ms is missing; give the longest time from the trigger to the exposure";
-            return Err(table.refuse("arm_window_ms", reason));
-        }
-        (Source::Hardware, Some(arm_window)) => TriggerSource::Hardware {
-            arm_window: check_arm_window(table, arm_window, part_interval_min)?,
-        },
-    };
-    if matches!(source, TriggerSource::Hardware { .. }) && frame_window.is_some() {
-        let reason = "frame_window_ms is for the sources \"plc\" and \"free_run\"; remove it";
-        table.refuse("frame_window_ms", reason);
-    }
-    Ok(TriggerConfig { source, part_interval_min })
-}
-
-/// Two parts never lie in one window.
-fn check_arm_window(table: &Table<'_>, arm_window: Duration, part_interval_min: Duration) -> Answer<Duration> {
-    if arm_window < part_interval_min {
-        return Ok(arm_window);
-    }
-    let (window, interval) = (ms(arm_window), ms(part_interval_min));
-    let reason = format!(
-        "arm_window_ms {window} is not shorter than part_interval_ms_min {interval}, and two parts could lie in one window; shorten it"
-    );
-    Err(table.refuse("arm_window_ms", reason))
-}
-
-fn read_result(table: &mut Table<'_>) -> Answer<ResultConfig> {
-    let modes = [("single", ResultMode::Single), ("window", ResultMode::Window)];
-    let mode = table.or("mode", ResultMode::Single, one_of(modes));
-    let accept_hold = table.or("accept_hold_ms", Duration::from_secs(1), millis(1..=60_000));
-    Ok(ResultConfig {
-        mode: mode?,
-        accept_hold: accept_hold?,
-    })
-}
-
-fn read_timing(table: &mut Table<'_>) -> Answer<TimingConfig> {
-    let deadline = table.required("deadline_ms", millis(1..=60_000));
-    let trigger_to_gate = table.required("trigger_to_gate_ms", millis(1..=MILLIS_MAX));
-    let gate_actuation = table.required("gate_actuation_ms", millis(0..=60_000));
-    let margin = table.or("margin_ms", Duration::from_millis(10), millis(0..=60_000));
-    Ok(TimingConfig {
-        deadline: deadline?,
-        trigger_to_gate: trigger_to_gate?,
-        gate_actuation: gate_actuation?,
-        margin: margin?,
-    })
-}
-
-fn read_camera(table: &mut Table<'_>, folder: &Path) -> Answer<CameraConfig> {
-    let name = table.required("name", name);
-    let source = read_camera_source(table, folder);
-    let stamp = table.inline("stamp", |table| {
-        let x = table.required("x", whole_u32(0..=SIDE_PX_MAX));
-        let y = table.required("y", whole_u32(0..=SIDE_PX_MAX));
-        let cell_px = table.required("cell_px", whole_u32(1..=64));
-        Ok(StampPlace {
-            x: x?,
-            y: y?,
-            cell_px: cell_px?,
-        })
-    });
-    let scale = read_scale(table, folder);
-    let CameraScale {
-        scale,
-        calibrated_px,
-        calibration_sha256,
-    } = scale?;
-    Ok(CameraConfig {
-        name: name?,
-        source: source?,
-        scale,
-        calibrated_px,
-        calibration_sha256,
-        stamp: stamp?,
-    })
-}
-
-/// What pixels of a camera mean; width and height of the frames that it holds for, and the hash of its file, where a calibration says it.
-#[derive(Default)]
-struct CameraScale {
-    scale: Option<Scale>,
-    calibrated_px: Option<(u32, u32)>,
-    calibration_sha256: Option<String>,
-}
-
-/// How large a pixel of a camera is in the plane of the part.
-fn read_scale(table: &mut Table<'_>, folder: &Path) -> Answer<CameraScale> {
-    let told = table.optional("mm_per_px", number(MM_PER_PX));
-    let file = table.optional("calibration", path(folder));
-    let (told, file) = (told?, file?);
-    let Some(file) = file else {
-        return Ok(CameraScale {
-            scale: told.and_then(Scale::new),
-            ..CameraScale::default()
-        });
-    };
-    if told.is_some() {
-        return Err(table.refuse(
-            "calibration",
-            "a calibration says how large a pixel is, and mm_per_px does too; leave one of them out",
-        ));
-    }
-    let text = fs::read_to_string(&file)
-        .map_err(|error| table.refuse("calibration", format!("{} cannot be read: {error}; check the path", file.display())))?;
-    let record = Record::from_text(&text).map_err(|error| table.refuse("calibration", format!("{}: {error}", file.display())))?;
-    let [width, height] = record.calibration.size_px;
-    Ok(CameraScale {
-        scale: Scale::calibrated(record.calibration),
-        calibrated_px: Some((width, height)),
-        calibration_sha256: Some(sha256_hex(text.as_bytes())),
-    })
-}
-
-fn read_camera_source(table: &mut Table<'_>, folder: &Path) -> Answer<CameraSource> {
-    if table.has("device") {
-        return read_device(table, folder).map(CameraSource::Device);
-    }
-    let clocks = [
-        ("pipeline", CameraClock::Pipeline),
-        ("monotonic", CameraClock::Monotonic),
-        ("arrival", CameraClock::Arrival),
-    ];
-    let description = table.optional("source", description);
-    let images = table.optional("folder", path(folder));
-    let clock = table.or("clock", CameraClock::Pipeline, one_of(clocks));
-    let frames_held_max = table.or("frames_held_max", FRAMES_HELD, whole(1..=FRAMES_HELD_MAX));
-    let (description, images, clock, frames_held_max) = (description?, images?, clock?, frames_held_max?);
-    match (description, images) {
-        (Some(description), None) => Ok(CameraSource::Pipeline {
-            description,
-            clock,
-            frames_held_max: frames_held_max as usize,
-        }),
-        (None, Some(images)) => {
-            for key in ["clock", "frames_held_max"].into_iter().filter(|key| table.has(key)) {
-                table.refuse(key, format!("{key} is for cameras with a source, not for a folder; remove it"));
-            }
-            Ok(CameraSource::Folder(images))
-        }
-        (Some(_), Some(_)) => Err(table.refuse("folder", "it has both a source and a folder; keep one")),
-        (None, None) => Err(table.refuse(
-            "source",
-            "source is missing; give the description of a GStreamer source, a device such as /dev/video0, or a folder of images",
-        )),
-    }
-}
-
-fn read_device(table: &mut Table<'_>, folder: &Path) -> Answer<DeviceSettings> {
-    let others = [
-        ("source", table.optional("source", description)?.is_some()),
-        ("folder", table.optional("folder", path(folder))?.is_some()),
-    ];
-    for (key, _) in others.iter().filter(|(_, is_given)| *is_given) {
-        table.refuse(key, format!("it has both a device and a {key}; keep one"));
-    }
-    let device = table.required("device", path(folder));
-    let format = table.required("format", one_of(PixelFormat::ALL.map(|format| (format.name(), format))));
-    let width = table.required("width", whole_u32(1..=SIDE_PX_MAX));
-    let height = table.required("height", whole_u32(1..=SIDE_PX_MAX));
-    let frame_rate_hz = table.optional("frame_rate_hz", whole_u32(1..=FRAME_RATE_HZ_MAX));
-    let controls = table.or("controls", Vec::new(), controls);
-    let clocks = [("monotonic", CameraClock::Monotonic), ("arrival", CameraClock::Arrival)];
-    let clock = table.or("clock", CameraClock::Monotonic, one_of(clocks));
-    let frames_held_max = table.or("frames_held_max", FRAMES_HELD, whole(1..=FRAMES_HELD_MAX));
-    Ok(DeviceSettings {
-        path: device?,
-        format: format?,
-        width: width?,
-        height: height?,
-        frame_rate_hz: frame_rate_hz?,
-        controls: controls?,
-        clock: clock?,
-        frames_held_max: frames_held_max? as usize,
-    })
-}
-
-/// A rectangle of a frame.
-pub(super) fn read_region(table: &mut Table<'_>) -> Answer<Region> {
-    let x = table.required("x", whole_u32(0..=SIDE_PX_MAX));
-    let y = table.required("y", whole_u32(0..=SIDE_PX_MAX));
-    let width = table.required("width", whole_u32(1..=SIDE_PX_MAX));
-    let height = table.required("height", whole_u32(1..=SIDE_PX_MAX));
-    Ok(Region {
-        x: x?,
-        y: y?,
-        width: width?,
-        height: height?,
-    })
-}
-
 fn read_engine(table: &mut Table<'_>) -> Answer<EngineConfig> {
     let known = [Provider::Cpu, Provider::Cuda, Provider::TensorRt].map(|provider| (provider.name(), provider));
     let providers = if table.has("providers") {
@@ -525,10 +158,16 @@ fn read_engine(table: &mut Table<'_>) -> Answer<EngineConfig> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::Duration;
+
+    use super::super::plc_file::FRAME_WINDOW;
+    use super::super::station::{CameraClock, CameraSource};
     use super::*;
+    use crate::capture::PixelFormat;
     use crate::config::ConfigErrors;
     use crate::config::station::ControlSetting;
     use crate::line::config::RecipePlan;
+    use crate::line::config::{ResultMode, TriggerSource};
     use crate::recipe::Rules;
     use proptest::prelude::*;
     use proptest::sample::Index;
