@@ -6,6 +6,7 @@ mod bench_offline;
 mod bench_record;
 mod bench_station;
 mod calibrate;
+mod commission;
 mod demo;
 mod doctor;
 mod evaluate;
