@@ -181,7 +181,6 @@ impl<'a, P: Plant> Driver<'a, P> {
         self.put("Heartbeat", heartbeat.into());
         self.put("PlcSession", next.into());
         self.put("RecipeNumber", self.terms.recipes.first().copied().unwrap_or(0).into());
-        self.watchdog.forget();
         self.send()
     }
 
@@ -233,7 +232,6 @@ impl<'a, P: Plant> Driver<'a, P> {
         end(&mut self.plant)?;
         self.wire.disconnect();
         (self.written, self.latest) = (false, None);
-        self.watchdog.forget();
         Ok(())
     }
 
@@ -478,10 +476,15 @@ impl<'a, P: Plant> Driver<'a, P> {
 fn too_late(first: &Check, kept: &Kept, seen: Option<&Image>, within: Timer, limit: Duration) -> Deviation {
     let in_time = format!("within {} = {} ms", within.name(), limit.as_millis());
     match seen.and_then(|image| deviates(first, kept, image)) {
-        Some(deviation) => Deviation {
-            expected: format!("{} {in_time}", deviation.expected),
-            ..deviation
-        },
+        Some(deviation) => {
+            let code = seen.map_or(0, |image| image.value("ErrorCode"));
+            let why = if code == 0 { String::new() } else { format!(" (ErrorCode {code})") };
+            Deviation {
+                expected: format!("{} {in_time}", deviation.expected),
+                seen: format!("{}{why}", deviation.seen),
+                ..deviation
+            }
+        }
         None => Deviation {
             signal: first.signal.into(),
             expected: format!("{} {in_time}", first.text()),

@@ -83,10 +83,14 @@ pub fn deviates(check: &Check, kept: &Kept, image: &Image) -> Option<Deviation> 
             format!("one of {}", values.iter().map(u32::to_string).collect::<Vec<_>>().join(", ")),
         ),
     };
+    let reason = match check.signal {
+        "Verdict" if seen != 0 => format!(" (ReasonCode {})", image.value("ReasonCode")),
+        _ => String::new(),
+    };
     (!holds).then(|| Deviation {
         signal: check.signal.into(),
         expected,
-        seen: seen.to_string(),
+        seen: format!("{seen}{reason}"),
     })
 }
 
@@ -102,11 +106,16 @@ pub fn resolve(value: Value, kept: &Kept, image: Option<&Image>) -> u32 {
     }
 }
 
+/// A life of the station, and a session of the PLC in it, as an image tells them.
+type Life = (u32, u32);
+
 /// Looks at every image of a run: no part may pass that is not good, whatever is done to the station.
 #[derive(Debug, Clone, Default)]
 pub struct Watchdog {
-    /// Parts that may pass: the good ones of the PLC's session, in this life of the station.
-    good: BTreeSet<u32>,
+    /// Parts that may pass: the good ones, in the life and session in which they were triggered.
+    good: BTreeSet<(Life, u32)>,
+    /// As the last image told.
+    life: Life,
     /// Images looked at.
     pub images: u64,
     /// Those in which Accept was 1.
@@ -116,22 +125,18 @@ pub struct Watchdog {
 impl Watchdog {
     /// A part is under the camera that may pass; or one that may, for all that is known of it.
     pub fn may_pass(&mut self, cycle_id: u32) {
-        self.good.insert(cycle_id);
+        self.good.insert((self.life, cycle_id));
     }
 
     /// This part must not pass, or not any more.
     pub fn must_not_pass(&mut self, cycle_id: u32) {
-        self.good.remove(&cycle_id);
-    }
-
-    /// The PLC or the station starts anew: nothing of before may pass.
-    pub fn forget(&mut self) {
-        self.good.clear();
+        self.good.remove(&(self.life, cycle_id));
     }
 
     /// What is wrong with this image, whatever the step.
     pub fn see(&mut self, image: &Image) -> Option<Deviation> {
         self.images += 1;
+        self.life = (image.value("BootId"), image.value("EchoPlcSession"));
         let broken = |signal: &str, expected: &str| {
             Some(Deviation {
                 signal: signal.into(),
@@ -167,7 +172,7 @@ impl Watchdog {
             }
         }
         let part = image.value("EchoCycleId");
-        if self.good.contains(&part) {
+        if self.good.contains(&(self.life, part)) {
             None
         } else {
             accept(format!("EchoCycleId = {part}"))
@@ -252,8 +257,15 @@ mod tests {
         assert!(watchdog.see(&changed(|image| image.result_valid = false)).is_some());
         assert!(watchdog.see(&changed(|image| image.verdict = Some(Verdict::NotOk))).is_some());
         assert!(watchdog.see(&changed(|image| image.station_mode = StationMode::Teach)).is_some());
-        watchdog.forget();
-        assert!(watchdog.see(&accepts(42)).is_some());
-        assert_eq!((watchdog.images, watchdog.accepting), (8, 8));
+        assert!(
+            watchdog.see(&changed(|image| image.boot_id = 8)).is_some(),
+            "a part of the life before"
+        );
+        assert!(
+            watchdog.see(&changed(|image| image.echo_plc_session = 4)).is_some(),
+            "a part of the session before"
+        );
+        assert_eq!(watchdog.see(&changed(|_| ())), None);
+        assert_eq!((watchdog.images, watchdog.accepting), (10, 10));
     }
 }

@@ -354,7 +354,7 @@ fn list(items: impl Iterator<Item = String>) -> String {
     items.collect::<Vec<_>>().join(", ")
 }
 
-/// What a part of the list needs that not every station or run has.
+/// A sequence of the list.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Sequence {
     /// Name for machines: lower case, underscores.

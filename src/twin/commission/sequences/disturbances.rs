@@ -111,7 +111,7 @@ fn heartbeat_rollover(terms: &Terms) -> Sequence {
     script.step(
         "it does, and the PLC stays alive",
         Action::Hold {
-            span: Span::Time(terms.heartbeat_timeout + Duration::from_millis(600)),
+            span: Span::Time(terms.heartbeat_timeout + Duration::from_millis(1500)),
             checks: vec![is("TriggerReady", 1), is("Error", 0)],
         },
     );
@@ -337,7 +337,7 @@ fn kill(terms: &Terms) -> Sequence {
         silent(),
         silent(),
     );
-    script.hold("nor later", silent());
+    script.lasts("nor later", silent());
     script.set("Trigger falls", &[("Trigger", 0)]);
     script.expect(
         "the station is ready",

@@ -22,6 +22,9 @@ use crate::part::{Reason, Verdict};
 /// Changes of the station's Heartbeat after which what was written before must have had its effect.
 const SETTLED: Span = Span::Beats(2);
 
+/// The same for what must last by itself: long enough for the PLC to have written more than once.
+const LASTING: Span = Span::Beats(4);
+
 /// Encoder counts from part to part.
 const PITCH: u32 = 1000;
 
@@ -139,6 +142,11 @@ impl<'a> Script<'a> {
 
     fn hold(&mut self, title: impl Into<String>, checks: Vec<Check>) -> &mut Self {
         self.step(title, Action::Hold { span: SETTLED, checks })
+    }
+
+    /// It stays so, although nothing is done for it.
+    fn lasts(&mut self, title: impl Into<String>, checks: Vec<Check>) -> &mut Self {
+        self.step(title, Action::Hold { span: LASTING, checks })
     }
 
     fn keep(&mut self, kept: &[(Name, Name)]) -> &mut Self {
@@ -269,8 +277,19 @@ impl<'a> Script<'a> {
 
     /// Trigger falls, and the answer with it.
     fn release(&mut self) -> &mut Self {
+        let was_missed = |step: &Step| match &step.action {
+            Action::Expect { first, .. } if first.signal == "TriggerAck" => Some(false),
+            Action::Expect { first, .. } if first.signal == "MissedTrigger" => Some(true),
+            _ => None,
+        };
+        let missed = self.steps.iter().rev().find_map(was_missed).unwrap_or(false);
+        let (answer, other) = if missed {
+            ("MissedTrigger", "TriggerAck")
+        } else {
+            ("TriggerAck", "MissedTrigger")
+        };
         self.set("the PLC has the answer", &[("Trigger", 0)]);
-        self.expect("the answer falls", Timer::Clear, is("TriggerAck", 0), vec![is("MissedTrigger", 0)])
+        self.expect("the answer falls", Timer::Clear, is(answer, 0), vec![is(other, 0)])
     }
 
     fn expose(&mut self, cycle_id: u32, look: Look) -> &mut Self {

@@ -113,7 +113,7 @@ fn command(script: &mut Script<'_>, number: u16, succeeds: bool, with: Vec<Check
         also,
         vec![is(other, 0), is("Accept", 0)],
     );
-    script.hold("the answer stands until ExecuteCommand falls", vec![is(answer, 1), is(other, 0)]);
+    script.lasts("the answer stands until ExecuteCommand falls", vec![is(answer, 1), is(other, 0)]);
     script.set("ExecuteCommand falls", &[("ExecuteCommand", 0)]);
     script.expect("the answer falls", Timer::Clear, is(answer, 0), vec![is(other, 0)]);
 }

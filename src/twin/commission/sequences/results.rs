@@ -33,13 +33,9 @@ fn normal(terms: &Terms) -> Sequence {
         ("total", "CountTotal"),
     ]);
     script.trigger(41);
-    let mut with = vec![
-        is_not("AcquisitionId", Value::Kept("acquisition")),
-        is("Accept", 0),
-        is("ResultValid", 0),
-    ];
+    let mut with = vec![is_not("AcquisitionId", Value::Kept("acquisition"))];
     if terms.own_parts {
-        with.extend([is("ExposureComplete", 0), is("Busy", 1)]);
+        with.extend([is("ExposureComplete", 0), is("Busy", 1), is("Accept", 0), is("ResultValid", 0)]);
     }
     script.taken_with(41, with).release();
     script.expose(41, Look::Good);
@@ -196,7 +192,7 @@ fn early_ack(terms: &Terms) -> Sequence {
     script
         .expose(82, Look::Good)
         .result_with(82, Look::Good, vec![is("ResultId", Value::After("result", 1))]);
-    script.hold(
+    script.lasts(
         "the early acknowledgement consumes nothing",
         vec![is("ResultValid", 1), is("ResultId", Value::After("result", 1))],
     );
@@ -295,7 +291,7 @@ fn buffered_late_ack(terms: &Terms) -> Sequence {
         vec![is("ResultValid", 1), is("Verdict", 1)],
     );
     script.acknowledge(vec![is("RemainingBuffers", 6)]);
-    script.hold(
+    script.lasts(
         "nothing shows while ResultAck is 1",
         vec![is("ResultValid", 0), is("RemainingBuffers", 6)],
     );

@@ -133,7 +133,7 @@ fn offline(terms: &Terms) -> Sequence {
     script.expect("the open part has its outcome", Timer::Result, is("ResultValid", 1), with);
     script.hold("no part may come", vec![is("TriggerReady", 0)]);
     script.trigger(127).missed(127, vec![]);
-    script.hold(
+    script.lasts(
         "the answer stands until Trigger falls",
         vec![is("MissedTrigger", 1), is("TriggerAck", 0)],
     );

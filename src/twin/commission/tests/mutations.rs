@@ -2,11 +2,10 @@
 
 use std::time::Duration;
 
-use crate::flow::now;
 use crate::line::config::{LineConfig, SerialMode};
 use crate::line::image::{PlcImage, StationImage, StationMode, control};
 use crate::line::{Memory, Sabotage};
-use crate::part::{Nanos, PartRecord, Reason, Verdict};
+use crate::part::{PartRecord, Reason, Verdict};
 use crate::plc::PlcEvent;
 
 /// What a broken station remembers.
@@ -20,10 +19,20 @@ pub(super) struct Broken {
     plc: PlcImage,
     /// Something it saw.
     seen: bool,
-    /// When.
-    since: Option<Nanos>,
+    /// At which of the PLC's writes.
+    since: Option<u32>,
+    /// Writes of the PLC.
+    pub(super) writes: u32,
     /// How often.
     count: u32,
+}
+
+impl Broken {
+    /// Whether the PLC has read an image since this was asked first: it does after each of its writes, and the first may have been on its way.
+    fn was_read(&mut self) -> bool {
+        let since = *self.since.get_or_insert(self.writes);
+        self.writes >= since + 2
+    }
 }
 
 /// A way to be broken.
@@ -267,11 +276,8 @@ pub(super) static MUTATIONS: &[Mutation] = &[
         step: "the engine's late word changes no register",
         signal: "Verdict",
         show: |image, broken| {
-            if image.deadline_missed {
-                let since = *broken.since.get_or_insert_with(now);
-                if now().since(since) > Duration::from_millis(200) {
-                    image.verdict = Some(Verdict::Ok);
-                }
+            if image.deadline_missed && broken.was_read() {
+                image.verdict = Some(Verdict::Ok);
             }
         },
         ..SOUND
@@ -293,8 +299,9 @@ pub(super) static MUTATIONS: &[Mutation] = &[
         sequence: "early_ack",
         step: "the early acknowledgement consumes nothing",
         signal: "ResultValid",
-        hear: |event, _| {
-            if image_of(&event).is_some_and(|image| image.is(control::RESULT_ACK)) {
+        hear: |event, broken| {
+            let high = image_of(&event).is_some_and(|image| image.is(control::RESULT_ACK));
+            if high && broken.shown.echo_cycle_id == 82 && broken.was_read() {
                 return lowered(event, control::RESULT_ACK);
             }
             vec![event]
@@ -335,18 +342,12 @@ pub(super) static MUTATIONS: &[Mutation] = &[
         step: "nothing shows while ResultAck is 1",
         signal: "ResultValid",
         hear: |event, broken| {
-            let high = image_of(&event).is_some_and(|image| image.is(control::RESULT_ACK));
-            let rises = high && !broken.seen;
-            broken.seen = high;
-            if rises {
-                broken.since = Some(now());
+            if let Some(image) = image_of(&event) {
+                broken.plc = image;
             }
             vec![event]
         },
-        show: |image, broken| {
-            let after = broken.since.is_some_and(|since| now().since(since) > Duration::from_millis(60));
-            image.result_valid |= broken.seen && after;
-        },
+        show: |image, broken| image.result_valid |= broken.plc.is(control::RESULT_ACK) && broken.was_read(),
         ..SOUND
     },
     Mutation {
@@ -385,7 +386,7 @@ pub(super) static MUTATIONS: &[Mutation] = &[
         name: "takes a bounce for a part",
         sequence: "bounce",
         step: TAKEN,
-        signal: "EchoTriggerId",
+        signal: "TriggerAck",
         hear: |event, broken| {
             let high = image_of(&event).is_some_and(|image| image.is(control::TRIGGER));
             broken.count += u32::from(high && !broken.seen);
@@ -423,8 +424,7 @@ pub(super) static MUTATIONS: &[Mutation] = &[
         signal: "MissedTrigger",
         show: |image, broken| {
             if image.missed_trigger {
-                let since = *broken.since.get_or_insert_with(now);
-                image.missed_trigger = now().since(since) < Duration::from_millis(60);
+                image.missed_trigger = !broken.was_read();
             }
         },
         ..SOUND
@@ -571,8 +571,7 @@ pub(super) static MUTATIONS: &[Mutation] = &[
         signal: "CommandDone",
         show: |image, broken| {
             if image.command_done {
-                let since = *broken.since.get_or_insert_with(now);
-                image.command_done = now().since(since) < Duration::from_millis(60);
+                image.command_done = !broken.was_read();
             }
         },
         ..SOUND
@@ -691,11 +690,6 @@ pub(super) static MUTATIONS: &[Mutation] = &[
         sequence: "heartbeat_loss",
         step: "the station notices",
         signal: "ErrorCode",
-        hear: |event, broken| {
-            broken.count += 1;
-            let beat = broken.count as u16;
-            vec![written(event, |image| image.heartbeat = beat)]
-        },
         show: |image, _| {
             if image.error_code == 30 {
                 (image.error_code, image.error) = (0, false);
@@ -737,7 +731,7 @@ pub(super) static MUTATIONS: &[Mutation] = &[
             broken.seen |= event == PlcEvent::Lost;
             vec![event]
         },
-        show: |image, broken| image.result_valid &= !broken.seen,
+        show: |image, broken| (image.result_valid, image.accept) = (image.result_valid && !broken.seen, image.accept && !broken.seen),
         ..SOUND
     },
     Mutation {
@@ -796,12 +790,12 @@ pub(super) static MUTATIONS: &[Mutation] = &[
     Mutation {
         name: "takes a trigger of before the start for an edge",
         sequence: "kill",
-        step: "its models are proven, and Trigger that is still 1 is no edge",
-        signal: "MissedTrigger",
+        step: "nor later",
+        signal: "TriggerAck",
         hear: |event, broken| {
             if event == PlcEvent::Connected {
-                broken.seen = true;
-            } else if broken.seen && image_of(&event).is_some() {
+                (broken.seen, broken.since) = (true, None);
+            } else if broken.seen && image_of(&event).is_some() && broken.was_read() {
                 broken.seen = false;
                 return lowered(event, control::TRIGGER);
             }

@@ -317,6 +317,7 @@ impl Played {
     }
 
     fn hear(&mut self, event: PlcEvent) {
+        self.broken.writes += u32::from(matches!(event, PlcEvent::Wrote { .. }));
         let events = self
             .mutation
             .map_or_else(|| vec![event], |mutation| (mutation.hear)(event, &mut self.broken));
