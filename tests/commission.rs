@@ -152,6 +152,15 @@ fn a_station_that_runs_elsewhere_has_its_handshake_judged() {
 }
 
 #[test]
+fn a_station_that_is_not_there_is_said() {
+    let cell = Cell::new(&[]);
+    let line = cell.path().join("line.toml");
+    std::fs::write(&line, "config_version = 1\n[station]\nconfig = \"station.toml\"\n").unwrap();
+    let outcome = commission(&line, &["--station", &cell.plc.to_string()]);
+    outcome.refused(&["does not answer", &cell.plc.to_string(), "plc.writers"]);
+}
+
+#[test]
 fn the_list_in_the_manual_is_the_list_that_is_run() {
     let terms = Terms {
         mode: ResultMode::Single,

@@ -36,7 +36,7 @@ pub(super) trait Plant {
     /// Asks the station to stop, and waits until it has.
     fn stop(&mut self) -> Result<(), String>;
 
-    /// Starts the station.
+    /// Starts the station, unless it runs.
     fn start(&mut self) -> Result<(), String>;
 
     /// What the station recorded so far; fails if the station has ended by itself.
@@ -92,6 +92,23 @@ impl<'a, P: Plant> Driver<'a, P> {
         })
     }
 
+    /// Waits until the station answers, and until it has its models as long as that may take. What it lacks then is told by the list.
+    pub(super) fn greet(&mut self) -> Result<(), String> {
+        let patience = if self.terms.own_station { Timer::Start } else { Timer::Ready };
+        let until = now() + patience.duration(self.terms);
+        while now() < until {
+            match self.look() {
+                Ok(Some(image)) if image.value("StationMode") != 0 => return Ok(()),
+                // It ended.
+                Err(deviation) if deviation.signal.is_empty() => return Err(deviation.seen),
+                // What it shows of parts before this run is none of the list's business yet.
+                _ => self.rest(),
+            }
+        }
+        let trouble = || self.wire.trouble().unwrap_or("it says nothing").to_owned();
+        self.latest.as_ref().map(|_| ()).ok_or_else(trouble)
+    }
+
     /// Runs a sequence to its end, or to the first step that fails.
     pub(super) fn run(&mut self, sequence: &Sequence) -> SequenceOutcome {
         let mut outcome = SequenceOutcome {
@@ -105,8 +122,9 @@ impl<'a, P: Plant> Driver<'a, P> {
         if sequence.skip.is_some() {
             return outcome;
         }
-        // A sequence that failed may have left the link cut, and the heart still.
+        // A sequence that failed may have left the link cut, the heart still and the station down; if that does not start, the first step says so.
         (self.cut, self.beats) = (false, true);
+        let _ = self.plant.start();
         outcome.ending = Ending::Passed;
         for (number, step) in (1..).zip(&sequence.steps) {
             let began = now();
@@ -172,7 +190,7 @@ impl<'a, P: Plant> Driver<'a, P> {
 
     /// A PLC that starts anew knows nothing but what the station echoes.
     fn start_plc(&mut self) -> Result<(), Deviation> {
-        let image = self.within(Timer::Start.duration(self.terms))?;
+        let image = self.within(Timer::Ready.duration(self.terms))?;
         let session = image.value("EchoPlcSession");
         let next = (session as u16).wrapping_add(1).max(1);
         self.kept = Kept::from([("session before", session), ("session", next.into())]);

@@ -144,6 +144,9 @@ impl Plant for TwinPlant {
 
     fn start(&mut self) -> Result<(), String> {
         let Some(config) = &self.config else { return Ok(()) };
+        if self.station.as_mut().is_some_and(|station| station.exited().is_none()) {
+            return Ok(());
+        }
         let arguments: [OsString; 3] = ["run".into(), "--config".into(), config.clone().into_os_string()];
         let station = ChildProcess::start(&arguments, &self.say, |line| line).map_err(|error| error.to_string())?;
         self.station = Some(station);

@@ -35,6 +35,16 @@ pub enum CommissionError {
     /// The station cannot be started.
     #[error("failed to start the station: {0}")]
     Start(String),
+    /// Nothing answers.
+    #[error(
+        "failed to commission the station: it does not answer at {address}: {reason}; check address, cable, plc.writers, and that it runs"
+    )]
+    Silent {
+        /// Where it was looked for.
+        address: SocketAddr,
+        /// What happened there.
+        reason: String,
+    },
     /// The PLC's side of the network.
     #[error("failed to start the PLC's network: {0}")]
     Network(#[from] std::io::Error),
@@ -73,6 +83,8 @@ pub fn run(config: &Path, station: Option<SocketAddr>, audience: &mut dyn Audien
     super::driver::Plant::start(&mut plant).map_err(CommissionError::Start)?;
     let began = jiff::Timestamp::now().to_string();
     let mut driver = Driver::new(&terms, settings.address, settings.poll, settings.spacing(), plant)?;
+    let address = settings.address;
+    driver.greet().map_err(|reason| CommissionError::Silent { address, reason })?;
     let mut sequences = Vec::new();
     for sequence in sequences::all(&terms) {
         if audience.stopped() {

@@ -115,7 +115,9 @@ pub enum Timer {
     Torn,
     /// The PLC falls silent, to ErrorCode 30.
     Heartbeat,
-    /// The station starts and proves its models, to StationMode 1.
+    /// The PLC starts, to TriggerReady.
+    Ready,
+    /// The station starts and proves its models, to TriggerReady.
     Start,
     /// An outcome to its record.
     Record,
@@ -132,6 +134,7 @@ impl Timer {
             Self::User => "T_user",
             Self::Torn => "T_torn",
             Self::Heartbeat => "T_heartbeat",
+            Self::Ready => "T_ready",
             Self::Start => "T_start",
             Self::Record => "T_record",
         }
@@ -147,6 +150,7 @@ impl Timer {
             Self::Torn => terms.torn + alarm,
             Self::Heartbeat => terms.heartbeat_timeout + alarm,
             Self::Command => Duration::from_mins(1),
+            Self::Ready => Duration::from_secs(10).max(terms.heartbeat_timeout + alarm),
             Self::Start => Duration::from_mins(2),
             Self::Record => Duration::from_secs(5),
         }

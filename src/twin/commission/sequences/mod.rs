@@ -187,7 +187,7 @@ impl<'a> Script<'a> {
         ];
         self.expect(
             "the session is in force, nothing of before is shown",
-            Timer::Start,
+            Timer::Ready,
             is("EchoPlcSession", Value::Kept("session")),
             nothing.map(|signal| is(signal, 0)).to_vec(),
         );
@@ -204,7 +204,7 @@ impl<'a> Script<'a> {
         let mode = if self.terms.simulated { 4 } else { 1 };
         self.expect(
             "the station is ready",
-            Timer::Start,
+            Timer::Ready,
             is("TriggerReady", 1),
             vec![
                 is("Online", 1),

@@ -215,6 +215,9 @@ impl Plant for PlayedStation {
     }
 
     fn start(&mut self) -> Result<(), String> {
+        if self.inputs.is_some() {
+            return Ok(());
+        }
         let config = self.config();
         let (memory, memories) = self.recall();
         let mut line = Line::new(config, memory, now());
