@@ -31,6 +31,7 @@
 //! | `record.rs` | the record, from a station that is killed to a historian behind a network that is cut |
 //! | `power_loss.rs` | what a power cut leaves, and what is told of the rest |
 //! | `twin.rs` | a virtual line around a real station: what goes wrong on purpose breaks no promise |
+//! | `commission.rs` | virtual commissioning: a real station passes the whole list, and a foreign program reads the report |
 //! | `yocto.rs` | the Yocto layer is what its tools accept, and what of its image runs anywhere does what it says |
 //! | `v4l2_bindings.rs` | the declarations of V4L2 are those of the C compiler |
 //! | `cell.rs`, `played_line.rs`, `parts.rs`, `program.rs`, `skip.rs` | a station and a line to test, the parts that are drawn, the program that is run, the checks that cannot be made here |
@@ -43,6 +44,7 @@ mod bad_input;
 mod capture;
 mod cell;
 mod commands;
+mod commission;
 mod config;
 mod contract;
 mod contract_peers;

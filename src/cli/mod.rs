@@ -7,6 +7,7 @@ mod bench_plc;
 mod bench_record;
 mod bench_station;
 mod calibrate;
+mod commission;
 mod demo;
 mod doctor;
 mod evaluate;

@@ -21,12 +21,20 @@ pub(super) struct TwinArgs {
     /// The line's configuration file
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+    /// Commission the station instead: play its handshake through, sequence by sequence, with everything that goes wrong on a line
+    #[arg(long)]
+    commission: bool,
+    #[command(flatten)]
+    commissioning: super::commission::CommissionArgs,
     /// How to print the summary
     #[arg(long, value_enum, default_value_t = Format::default())]
     format: Format,
 }
 
 pub(super) fn run(args: &TwinArgs) -> anyhow::Result<Exit> {
+    if args.commission {
+        return super::commission::run(&args.config, &args.commissioning, args.format);
+    }
     let settings = match Settings::read(&args.config) {
         Ok(settings) => settings,
         Err(errors) => {

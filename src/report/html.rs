@@ -11,7 +11,7 @@ use crate::teach::calibration::Interval;
 pub(super) const NOT_MEASURED: &str = "not measured";
 
 /// `raw` as HTML text that is also safe inside a quoted attribute. Control characters, which HTML forbids, become U+FFFD.
-pub(super) fn text(raw: &str) -> String {
+pub(crate) fn text(raw: &str) -> String {
     let mut escaped = String::with_capacity(raw.len());
     for character in raw.chars() {
         match character {

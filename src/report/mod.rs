@@ -25,6 +25,7 @@ mod tables;
 
 pub use self::gallery::{EXAMPLES_SHOWN_MAX, MISTAKES_SHOWN_MAX};
 use self::html::text;
+pub(crate) use self::html::text as escaped;
 pub use self::line::{EvidencePicture, LinePromise, LineRun};
 use self::outcome::Summary;
 use crate::part::Verdict;
@@ -236,7 +237,8 @@ pub fn render(report: &EvaluationReport) -> String {
     )
 }
 
-const STYLE: &str = include_str!("style.css");
+/// How every page looks.
+pub(crate) const STYLE: &str = include_str!("style.css");
 
 const RENDERED_DATA: &str = "<p class=\"banner\"><strong>Rendered parts, not photographs.</strong> The pictures on this page were drawn by a program, \
     good parts and defects alike. The figures show that the software works; they say nothing about real parts.</p>";

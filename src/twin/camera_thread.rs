@@ -49,7 +49,7 @@ pub(super) struct Mounted {
 
 impl Mounted {
     /// The frame of a part: the part where it is looked at, its number where the stamp is, grey elsewhere.
-    fn sees(&self, part: &Part) -> Image {
+    pub(super) fn sees(&self, part: &Part) -> Image {
         let (width, height) = self.frame_px;
         let mut frame = Image {
             width,

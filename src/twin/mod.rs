@@ -25,11 +25,13 @@
 //! | `model_oracle.rs` | whether each part was judged by the model in force; pure |
 //! | `records.rs` | whether journal and historian hold what was said (LINE-5); the comparison is pure |
 //! | `report.rs` | what a run comes to |
+//! | `commission/` | virtual commissioning: the handshake, sequence by sequence |
 //! | `simulation.rs` | tests: program, line and oracle in virtual time |
 
 pub mod camera;
 mod camera_thread;
 mod child_process;
+pub mod commission;
 pub mod delivery;
 pub mod facts;
 pub mod foreign_peer;

@@ -21,7 +21,7 @@ use crate::flow::now;
 use crate::line::config::ResultMode;
 use crate::line::image::PlcImage;
 use crate::part::Nanos;
-use crate::plc::signals::{STATION_REGISTERS, plc_registers, station_image, station_signal};
+use crate::plc::signals::{PLC_REGISTERS, STATION_REGISTERS, plc_registers, station_image, station_signal};
 
 /// How long a reply may take.
 pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(300);
@@ -173,10 +173,22 @@ impl Wire {
     /// # Errors
     /// When no fitting reply came in time; the connection is closed then.
     pub(super) async fn write(&mut self, image: &PlcImage) -> Result<RoundTrip, WireError> {
-        let registers = plc_registers(image);
+        self.write_registers(&plc_registers(image)).await
+    }
+
+    /// Writes the PLC's registers as they are, whole.
+    ///
+    /// # Errors
+    /// As [`Self::write`].
+    pub(super) async fn write_registers(&mut self, registers: &[u16; PLC_REGISTERS]) -> Result<RoundTrip, WireError> {
         let words = &registers[..WRITTEN];
         let ((), trip) = self.call(async |context| context.write_multiple_registers(0, words).await).await?;
         Ok(trip)
+    }
+
+    /// The station's registers as they were last read.
+    pub(super) fn registers(&self) -> &[u16; STATION_REGISTERS] {
+        &self.registers
     }
 
     /// Reads what the station says: status and results, in window mode one after the other.
