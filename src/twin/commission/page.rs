@@ -53,7 +53,7 @@ fn banner(outcome: &Commissioning) -> String {
                 .to_owned(),
         );
     }
-    said.iter().map(|said| format!("<p class=\"banner\">{said}</p>\n")).collect()
+    said.iter().fold(String::new(), |text, said| text + "<p class=\"banner\">" + said + "</p>\n")
 }
 
 fn tiles(outcome: &Commissioning) -> String {

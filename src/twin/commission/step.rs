@@ -12,6 +12,7 @@ pub type Name = &'static str;
 
 /// How this station is configured, as far as the list depends on it.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[allow(clippy::struct_excessive_bools, reason = "each says another thing of the station")]
 pub struct Terms {
     /// How results are given.
     pub mode: ResultMode,
