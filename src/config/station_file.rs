@@ -604,7 +604,7 @@ model = "model"
         );
         refused(
             LEAST,
-            &[("poll_ms", "unit_id = 3\npoll_ms")],
+            &[("scan_ms", "unit_id = 3\nscan_ms")],
             &["9:11: failed to read [plc]: unit_id is for the role \"client\"; remove it"],
         );
     }
