@@ -193,7 +193,8 @@ impl<'a, P: Plant> Driver<'a, P> {
         let image = self.within(Timer::Ready.duration(self.terms))?;
         let session = image.value("EchoPlcSession");
         let next = (session as u16).wrapping_add(1).max(1);
-        self.kept = Kept::from([("session before", session), ("session", next.into())]);
+        // A restart in the middle of a sequence forgets nothing that was noted before it.
+        self.kept.extend([("session before", session), ("session", next.into())]);
         let heartbeat = self.registers.get(3).copied().unwrap_or(0);
         self.registers = [0; PLC_REGISTERS];
         self.put("Heartbeat", heartbeat.into());

@@ -53,7 +53,8 @@ fn banner(outcome: &Commissioning) -> String {
                 .to_owned(),
         );
     }
-    said.iter().fold(String::new(), |text, said| text + "<p class=\"banner\">" + said + "</p>\n")
+    said.iter()
+        .fold(String::new(), |text, said| text + "<p class=\"banner\">" + said + "</p>\n")
 }
 
 fn tiles(outcome: &Commissioning) -> String {

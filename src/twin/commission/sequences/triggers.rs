@@ -124,7 +124,7 @@ fn offline(terms: &Terms) -> Sequence {
         "PLC offline",
         "When Online falls TriggerReady falls, open parts run to their outcome, and a trigger is missed.",
     );
-    script.needs_registers().power_up().open(126);
+    script.needs_registers().needs_parts().power_up().open(126);
     script.set("the PLC goes offline", &[("Online", 0)]);
     script.expose(126, Look::Good);
     let verdict = script.verdict(Look::Good);
