@@ -124,6 +124,7 @@ impl<'a, P: Plant> Driver<'a, P> {
         }
         // A sequence that failed may have left the link cut, the heart still and the station down; if that does not start, the first step says so.
         (self.cut, self.beats) = (false, true);
+        self.kept.clear();
         let _ = self.plant.start();
         outcome.ending = Ending::Passed;
         for (number, step) in (1..).zip(&sequence.steps) {
@@ -193,7 +194,7 @@ impl<'a, P: Plant> Driver<'a, P> {
         let image = self.within(Timer::Ready.duration(self.terms))?;
         let session = image.value("EchoPlcSession");
         let next = (session as u16).wrapping_add(1).max(1);
-        self.kept = Kept::from([("session before", session), ("session", next.into())]);
+        self.kept.extend([("session before", session), ("session", next.into())]);
         let heartbeat = self.registers.get(3).copied().unwrap_or(0);
         self.registers = [0; PLC_REGISTERS];
         self.put("Heartbeat", heartbeat.into());
