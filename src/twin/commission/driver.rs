@@ -124,6 +124,7 @@ impl<'a, P: Plant> Driver<'a, P> {
         }
         // A sequence that failed may have left the link cut, the heart still and the station down; if that does not start, the first step says so.
         (self.cut, self.beats) = (false, true);
+        self.kept.clear();
         let _ = self.plant.start();
         outcome.ending = Ending::Passed;
         for (number, step) in (1..).zip(&sequence.steps) {

@@ -73,7 +73,7 @@ impl SequenceOutcome {
 
     /// How long all of it took, seconds.
     pub fn seconds(&self) -> f64 {
-        self.steps.iter().map(|step| step.took_ms).sum::<f64>() / 1e3
+        self.steps.iter().fold(0.0, |sum, step| sum + step.took_ms) / 1e3
     }
 }
 
