@@ -21,21 +21,21 @@ const KNOWN_FROM: usize = 8;
 
 /// The last times of a stage.
 #[derive(Debug, Clone, Default)]
-struct Times(VecDeque<Duration>);
+struct Times {
+    last: VecDeque<Duration>,
+    /// What most of them stayed below; `None` while too few are known. Found when one is added: it is asked for with every event.
+    typical_max: Option<Duration>,
+}
 
 impl Times {
     fn add(&mut self, time: Duration) {
-        if self.0.len() == KEPT {
-            self.0.pop_front();
+        if self.last.len() == KEPT {
+            self.last.pop_front();
         }
-        self.0.push_back(time);
-    }
-
-    /// What most of the last ones stayed below; `None` while too few are known.
-    fn typical_max(&self) -> Option<Duration> {
-        let mut times: Vec<Duration> = self.0.iter().copied().collect();
+        self.last.push_back(time);
+        let mut times: Vec<Duration> = self.last.iter().copied().collect();
         times.sort_unstable_by(|a, b| b.cmp(a));
-        times.get(RANK - 1).copied().filter(|_| times.len() >= KNOWN_FROM)
+        self.typical_max = times.get(RANK - 1).copied().filter(|_| times.len() >= KNOWN_FROM);
     }
 }
 
@@ -74,11 +74,11 @@ impl Admission {
     /// How long a part would take whose recipe has the inspections `own`, behind parts that still wait for the inspections `ahead`. `None` while
     /// that is not known.
     pub(super) fn expected(&self, own: impl Iterator<Item = usize>, ahead: impl Iterator<Item = usize>) -> Option<Duration> {
-        let time = |inspection: usize| self.inspections.get(inspection)?.typical_max();
+        let time = |inspection: usize| self.inspections.get(inspection)?.typical_max;
         let own: Vec<Duration> = own.map(time).collect::<Option<_>>()?;
         let longest = own.iter().max().copied().unwrap_or_default();
         let work = ahead.filter_map(time).chain(own).fold(Duration::ZERO, Duration::saturating_add);
-        Some(self.frames.typical_max()?.saturating_add(longest.max(work / self.workers)))
+        Some(self.frames.typical_max?.saturating_add(longest.max(work / self.workers)))
     }
 }
 
