@@ -149,6 +149,7 @@ async fn attach(client: &mut StationServiceClient<Channel>, line: &Line) -> Resu
     let attach = proto::Attach {
         plc_session: line.session,
         resume_after_result_id: line.last_result,
+        resume_session: true,
     };
     ask(&to, Asked::Attach(attach)).await?;
     let from = client.control(ReceiverStream::new(requests)).await?.into_inner();

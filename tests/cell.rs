@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU16, Ordering};
-use std::sync::mpsc::{Receiver, channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::parts;
 use crate::program::{run, takt, teach};
 
-/// Longer than anything here takes, so that a test that hangs ends.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Longer than anything here takes, so that a test that hangs ends. Of the whole wait: a station that hangs may well go on talking.
+const PATIENCE: Duration = Duration::from_mins(3);
 
 /// A model of drawn parts, taught once for all tests.
 pub(crate) fn model() -> &'static Path {
@@ -145,10 +145,11 @@ impl Running {
     #[track_caller]
     pub(crate) fn wait(&self, until: impl Fn(&Value) -> bool) -> Vec<Value> {
         let mut lines = Vec::new();
+        let end = Instant::now() + PATIENCE;
         loop {
             let line = self
                 .lines
-                .recv_timeout(PATIENCE)
+                .recv_timeout(end.saturating_duration_since(Instant::now()))
                 .unwrap_or_else(|error| panic!("{error} after {lines:#?}"));
             let found = until(&line);
             lines.push(line);
@@ -178,7 +179,14 @@ impl Running {
     }
 
     fn ended_by_itself(&mut self, lines: &mut Vec<Value>) -> (Option<i32>, Vec<Value>, String) {
-        lines.extend(self.lines.iter());
+        let end = Instant::now() + PATIENCE;
+        loop {
+            match self.lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+                Ok(line) => lines.push(line),
+                Err(RecvTimeoutError::Disconnected) => break,
+                Err(RecvTimeoutError::Timeout) => panic!("the station does not end: {lines:#?}"),
+            }
+        }
         let code = self.child.wait().unwrap().code();
         let log = std::mem::replace(&mut self.log, thread::spawn(String::new)).join().unwrap();
         (code, std::mem::take(lines), log)

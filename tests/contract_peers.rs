@@ -358,6 +358,7 @@ impl Controller {
         self.ask(Asked::Attach(proto::Attach {
             plc_session: self.session,
             resume_after_result_id: self.newest,
+            resume_session: true,
         }));
         self.wait(|said| matches!(said, Said::Attached(_)).then_some(()));
     }
@@ -369,7 +370,9 @@ impl Controller {
 
     /// The next message that is what is waited for. Results are kept; whatever comes is answered by a heartbeat.
     fn wait<T>(&mut self, wanted: impl Fn(&Said) -> Option<T>) -> T {
+        let begun = Instant::now();
         loop {
+            assert!(begun.elapsed() < PATIENCE, "the station never said it");
             let (_, from) = self.call.as_mut().unwrap();
             let heard = self
                 .runtime

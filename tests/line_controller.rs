@@ -83,10 +83,15 @@ impl Controller {
     }
 
     async fn attach(&mut self, plc_session: u32, resume_after_result_id: u32) -> Result<proto::Attached, Status> {
-        let attach = proto::Attach {
+        self.attach_as(proto::Attach {
             plc_session,
             resume_after_result_id,
-        };
+            resume_session: false,
+        })
+        .await
+    }
+
+    async fn attach_as(&mut self, attach: proto::Attach) -> Result<proto::Attached, Status> {
         self.ask(Asked::Attach(attach)).await;
         self.wait(|said| {
             if let Said::Attached(attached) = said {
@@ -162,6 +167,19 @@ async fn cycles_are_answered_and_results_pass_once() {
         repeated.map(|result| (result.cycle_id, result.pass, result.repeated)),
         [(2, false, true), (3, false, true)]
     );
+    // One that had got nothing yet gets the whole session.
+    drop(controller);
+    let mut controller = Controller::connect(&line).await;
+    let whole = proto::Attach {
+        plc_session: 1,
+        resume_after_result_id: 0,
+        resume_session: true,
+    };
+    controller.attach_as(whole).await.unwrap();
+    for cycle_id in 1..=3 {
+        let result = controller.result().await.unwrap();
+        assert_eq!((result.cycle_id, result.pass, result.repeated), (cycle_id, false, true));
+    }
     controller.is_ready().await;
     assert!(controller.give(4).await.acknowledged);
     let fresh = controller.result().await.unwrap();

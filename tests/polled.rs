@@ -10,7 +10,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use crate::cell::{Cell, Running, parts_of};
-use crate::station::{foreign_parts, recorded, verdict_of};
+use crate::station::{agree, foreign_parts};
 
 /// A cell whose station polls the PLC at its address.
 fn polled(changes: &[(&str, &str)]) -> Cell {
@@ -19,20 +19,6 @@ fn polled(changes: &[(&str, &str)]) -> Cell {
         ("writers = [\"127.0.0.1\"]", ""),
     ];
     Cell::new(&[&role[..], changes].concat())
-}
-
-/// What the PLC read is what was recorded; what it passed, the record calls good; what it got an answer to has its record.
-fn agree(said: &[Value], told: &[Value]) {
-    let recorded = recorded(told);
-    for part in said {
-        let (cycle, read) = verdict_of(part);
-        if read == "undefined" {
-            assert_ne!(part["pass"], true, "{part}");
-        } else {
-            assert_eq!(recorded.get(&cycle), Some(&read), "{part}");
-        }
-        assert!(part["answer"] == "none" || recorded.contains_key(&cycle), "{part}");
-    }
 }
 
 fn run_foreign(mode: &str) {

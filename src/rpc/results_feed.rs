@@ -52,6 +52,12 @@ pub(super) enum FeedError {
          and read what was recorded with StreamResults"
     )]
     Forgotten(u32),
+    /// The beginning of the session it wants to resume is not kept.
+    #[error(
+        "failed to resume session {0} from its first result: it is not among the last {RESULTS_KEPT} of this start of the station; attach without \
+         resume_session, and read what was recorded with StreamResults"
+    )]
+    SessionForgotten(u16),
 }
 
 impl Default for ResultsFeed {
@@ -98,6 +104,17 @@ impl ResultsFeed {
         let place = kept.results.iter().rposition(|published| published.result.result_id == result_id);
         let place = place.ok_or(FeedError::Forgotten(result_id))?;
         Ok((kept.first + place as u64 + 1, end))
+    }
+
+    /// Where a controller goes on that has nothing of this session yet, as in [`Self::place_after`].
+    pub(super) fn place_of_session(&self, plc_session: u16) -> Result<(u64, u64), FeedError> {
+        let kept = self.kept();
+        let of_session = |published: &&Published| published.result.plc_session == u32::from(plc_session);
+        let count = kept.results.iter().rev().take_while(of_session).count();
+        if count == RESULTS_KEPT {
+            return Err(FeedError::SessionForgotten(plc_session));
+        }
+        Ok((kept.end() - count as u64, kept.end()))
     }
 
     fn kept(&self) -> MutexGuard<'_, Kept> {
@@ -229,6 +246,27 @@ mod tests {
         assert_eq!(feed.place_after(11), Ok((11, end)));
         assert_eq!(feed.place_after(last), Ok((end, end)));
         assert!(feed.get(9).is_none() && feed.get(end).is_none());
+        let session = record(1, Verdict::Ok).plc_session;
+        assert_eq!(feed.place_of_session(session), Err(FeedError::SessionForgotten(session)));
         assert_eq!(feed.get(10).unwrap().result.result_id, 11);
+    }
+
+    #[test]
+    fn a_session_is_resumed_from_its_first_result() {
+        let feed = ResultsFeed::default();
+        let of_session = |result_id, plc_session| PartRecord {
+            plc_session,
+            ..record(result_id, Verdict::Ok)
+        };
+        assert_eq!(feed.place_of_session(1), Ok((0, 0)));
+        for (result_id, plc_session) in [(1, 1), (2, 1), (3, 2), (4, 1), (5, 1)] {
+            feed.publish(&of_session(result_id, plc_session), true);
+        }
+        assert_eq!(
+            feed.place_of_session(1),
+            Ok((3, 5)),
+            "a session of this number before it is another"
+        );
+        assert_eq!(feed.place_of_session(2), Ok((5, 5)), "over");
     }
 }

@@ -371,11 +371,12 @@ impl Control {
                 attach.plc_session
             ))
         })?;
-        let (next, new_from) = self
-            .shared
-            .results
-            .place_after(attach.resume_after_result_id)
-            .map_err(|error| Status::out_of_range(error.to_string()))?;
+        let results = &self.shared.results;
+        let place = match attach.resume_after_result_id {
+            0 if attach.resume_session => results.place_of_session(plc_session),
+            result_id => results.place_after(result_id),
+        };
+        let (next, new_from) = place.map_err(|error| Status::out_of_range(error.to_string()))?;
         let refusal = match (&self.seat.desk.events, plc_session) {
             (Err(why), _) => why,
             (Ok(_), 0) => "plc_session is 0: results only",

@@ -328,7 +328,10 @@ impl LineThread {
             Some(LineInput::RecordsKept(kept)) => Event::RecordsKept(kept),
             Some(LineInput::HistorianRefuses(refuses)) => Event::HistorianRefuses(refuses),
             Some(LineInput::Provider(standing)) => Event::Provider(standing),
-            Some(LineInput::CommandFinished(command, succeeded)) => Event::CommandFinished { command, succeeded },
+            Some(LineInput::CommandFinished(command, succeeded)) => {
+                state.is_teaching &= succeeded || command != Command::StartTeach;
+                Event::CommandFinished { command, succeeded }
+            }
             Some(LineInput::Gate(event)) => Event::Gate(event),
             Some(LineInput::Delivered(delivered)) => {
                 self.settle(state, delivered);
@@ -479,8 +482,8 @@ impl LineThread {
     /// Has a command carried out. Where nobody can, it has failed.
     fn order(&self, state: &mut State, command: Command) {
         state.is_teaching = command == Command::StartTeach;
-        let Some(models) = self.models.last() else { return };
-        if self.orders.send(Order::Execute(command, Arc::clone(models))).is_err() {
+        let order = self.models.last().map(|models| Order::Execute(command, Arc::clone(models)));
+        if order.is_none_or(|order| self.orders.send(order).is_err()) {
             state.refused.push_back(LineInput::CommandFinished(command, false));
         }
     }

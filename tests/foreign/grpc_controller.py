@@ -49,7 +49,7 @@ class Connection:
         self.alive = threading.Thread(target=self.beat, daemon=True)
 
     def attach(self, session, resume_after):
-        self.send(attach=self.pb.Attach(plc_session=session, resume_after_result_id=resume_after))
+        self.send(attach=self.pb.Attach(plc_session=session, resume_after_result_id=resume_after, resume_session=True))
         self.alive.start()
 
     def beat(self):
