@@ -1,7 +1,7 @@
 //! Compiles the gRPC contract: proto files become Rust, without `protoc`.
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let files = ["record.proto", "historian.proto", "station.proto"].map(|file| format!("proto/takt/v1/{file}"));
+    let files = ["record.proto", "historian.proto", "station.proto", "codes.proto"].map(|file| format!("proto/takt/v1/{file}"));
     println!("cargo::rerun-if-changed=proto");
     let descriptors = protox::compile(&files, ["proto"])?;
     let folder = std::path::PathBuf::from(std::env::var("OUT_DIR")?);

@@ -52,6 +52,7 @@ mod doctor;
 mod engine;
 mod evaluate;
 mod foreign;
+mod held;
 mod import;
 mod licences;
 mod line_controller;

@@ -631,14 +631,15 @@ fn the_generated_program_has_its_parts_inspected_by_a_real_station() {
 }
 
 #[test]
-fn map_and_codes_in_the_documents_are_those_of_the_program() {
-    for what in ["map", "codes"] {
-        let kept = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("docs/plc/{what}.md"))).unwrap();
-        let printed = run(takt("plc").args([what, "--format", "md"])).done().stdout;
-        assert!(
-            kept == printed,
-            "docs/plc/{what}.md is old: takt plc {what} --format md > docs/plc/{what}.md"
-        );
+fn map_and_codes_in_documents_and_contract_are_those_of_the_program() {
+    for (what, format, file) in [
+        ("map", "md", "docs/plc/map.md"),
+        ("codes", "md", "docs/plc/codes.md"),
+        ("codes", "proto", "proto/takt/v1/codes.proto"),
+    ] {
+        let kept = fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(file)).unwrap();
+        let printed = run(takt("plc").args([what, "--format", format])).done().stdout;
+        assert!(kept == printed, "{file} is old: takt plc {what} --format {format} > {file}");
     }
 }
 

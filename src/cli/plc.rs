@@ -56,6 +56,8 @@ enum CodesFormat {
     Md,
     /// An array of tables, for programs
     Json,
+    /// Enumerations for readers of the gRPC contract: proto/takt/v1/codes.proto
+    Proto,
 }
 
 #[derive(Debug, Args)]
@@ -87,6 +89,7 @@ pub(super) fn run(args: &PlcArgs) -> anyhow::Result<Exit> {
         },
         PlcCommand::Codes(args) => match args.format {
             CodesFormat::Md => print(&code::codes_markdown())?,
+            CodesFormat::Proto => print(&code::codes_proto())?,
             CodesFormat::Json => print_json(&Codes::all())?,
         },
         PlcCommand::Code(args) => write_code(args)?,

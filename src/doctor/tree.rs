@@ -9,7 +9,8 @@ use std::path::{Path, PathBuf};
 use super::findings::cameras::VideoDevice;
 use super::findings::machine::{ClockFacts, FlashFacts, FolderFacts, HeatFacts, MachineFacts, PowerFacts, ResetFacts, Sensor};
 use super::texts::{self, Mount, Socket};
-use crate::flow::{self, ClockQuality};
+use crate::flow;
+use crate::part::ClockQuality;
 use crate::rpc::certificate::date;
 
 /// Most bytes that are read of a file; the longest are tables of connections and mounts.

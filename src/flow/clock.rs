@@ -4,7 +4,7 @@
 
 use rustix::time::{ClockId, Timespec, clock_gettime};
 
-use crate::part::Nanos;
+use crate::part::{ClockQuality, Nanos};
 
 /// Now, by the clock that is never set.
 pub fn now() -> Nanos {
@@ -14,17 +14,6 @@ pub fn now() -> Nanos {
 /// Now, by the clock on the wall: nanoseconds since 1970. It may be set at any time.
 pub fn unix_now_ns() -> i64 {
     nanoseconds(clock_gettime(ClockId::Realtime))
-}
-
-/// How far the clock on the wall can be trusted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClockQuality {
-    /// It cannot be right: it says that it is before the first takt.
-    Implausible,
-    /// Nothing sets it.
-    Unsynchronised,
-    /// Something disciplines it, by NTP or PTP.
-    Synchronised,
 }
 
 /// 2026-11-01, Unix nanoseconds: before the first takt. Not 1970, because systemd sets a clock that stands there to the day when systemd was built.

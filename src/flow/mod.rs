@@ -6,5 +6,5 @@ mod clock;
 mod listen;
 
 pub use channel::{NothingReceived, Receiver, Sender, WhenFull, bounded};
-pub use clock::{ClockQuality, clock_is_plausible, clock_quality, now, unix_now_ns};
+pub use clock::{clock_is_plausible, clock_quality, now, unix_now_ns};
 pub use listen::listen;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::commands::Command;
 use super::gate::GateEvent;
 use super::image::PlcImage;
-use crate::part::{CycleId, Disposition, Nanos, PartRecord, Tag, View};
+use crate::part::{ClockQuality, CycleId, Disposition, Nanos, PartRecord, Tag, View};
 
 /// A camera of the station, by its place in the configuration.
 pub type CameraIndex = usize;
@@ -90,8 +90,8 @@ pub enum Event {
         /// Whether it did what it should.
         succeeded: bool,
     },
-    /// Whether the clock on the wall can be right.
-    ClockPlausible(bool),
+    /// How far the clock on the wall can be trusted.
+    Clock(ClockQuality),
     /// The station's own gate did or saw something.
     Gate(GateEvent),
     /// The station is to stop: no new parts; the open ones run to their outcome.

@@ -216,6 +216,10 @@ pub struct StationImage {
     pub warning: bool,
     /// The clock is synchronised.
     pub clock_synced: bool,
+    /// TriggerReady waits for a result slot.
+    pub held_for_slot: bool,
+    /// TriggerReady waits because a part that came now would miss its deadline.
+    pub held_for_deadline: bool,
     /// Free result buffers.
     pub remaining_buffers: u16,
     /// Lowest active error or warning, 0 for none.

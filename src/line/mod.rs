@@ -66,7 +66,7 @@ use ledger::{Ledger, micros};
 use results::{ResultRegisters, WindowResults};
 use serial::SerialLatch;
 
-use crate::part::{Nanos, Outcome, PartRecord, Reason};
+use crate::part::{ClockQuality, Nanos, Outcome, PartRecord, Reason};
 
 /// How often the station's heartbeat changes.
 const HEARTBEAT_PERIOD: Duration = Duration::from_millis(100);
@@ -124,7 +124,7 @@ pub(crate) enum Sabotage {
 struct Surroundings {
     records_kept: RecordsKept,
     historian_refuses: bool,
-    clock_implausible: bool,
+    clock: ClockQuality,
     provider: ProviderStanding,
 }
 
@@ -138,7 +138,7 @@ impl Surroundings {
             RecordsKept::Failing => Some(ErrorCode::JournalFailing),
         };
         let historian = self.historian_refuses.then_some(ErrorCode::HistorianRefuses);
-        let clock = self.clock_implausible.then_some(ErrorCode::ClockNotSet);
+        let clock = (self.clock == ClockQuality::Implausible).then_some(ErrorCode::ClockNotSet);
         let provider = match self.provider {
             ProviderStanding::AsWanted => None,
             ProviderStanding::StoodIn => Some(ErrorCode::ProviderStandsIn),
@@ -461,7 +461,7 @@ impl Line {
             Event::RecordsKept(kept) => self.surroundings.records_kept = kept,
             Event::Provider(standing) => self.surroundings.provider = standing,
             Event::HistorianRefuses(refuses) => self.surroundings.historian_refuses = refuses,
-            Event::ClockPlausible(plausible) => self.surroundings.clock_implausible = !plausible,
+            Event::Clock(quality) => self.surroundings.clock = quality,
             Event::CommandFinished { command, succeeded } => self.finish(command, succeeded),
             Event::Gate(event) => self.hear_gate(event),
             Event::Stop => self.stopping = true,

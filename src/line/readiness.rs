@@ -8,7 +8,7 @@ use super::event::{Note, ProviderStanding, Withheld};
 use super::handshake::Answer;
 use super::image::{BUFFERS, StationImage, StationMode, WINDOW_SLOTS, control};
 use super::ledger::OpenPart;
-use crate::part::{CycleId, Nanos};
+use crate::part::{ClockQuality, CycleId, Nanos};
 
 impl Line {
     /// Result slots there are. One of several is kept for an edge that was on its way when TriggerReady fell.
@@ -107,10 +107,12 @@ impl Line {
         let withheld = self.withholds(now);
         self.note_withheld(withheld, now);
         let lowest = self.active_errors().min();
-        let operational = self.is_operational();
+        let could_come = self.is_operational() && self.plc.is_armed() && self.plc.is_idle() && !self.lacks_recipe();
         let mut image = StationImage {
             online: self.plc.image.is(control::ONLINE) && self.models_ready && !self.stopping,
-            trigger_ready: operational && self.plc.is_armed() && self.plc.is_idle() && !self.lacks_recipe() && withheld.is_none(),
+            trigger_ready: could_come && withheld.is_none(),
+            held_for_slot: could_come && withheld == Some(Withheld::Slots),
+            held_for_deadline: could_come && matches!(withheld, Some(Withheld::Admission { .. })),
             trigger_ack: self.plc.answer == Some(Answer::Acknowledged),
             missed_trigger: self.plc.answer == Some(Answer::Missed),
             // The image that sets TriggerAck clears it, even if the frame overtook the trigger.
@@ -121,6 +123,7 @@ impl Line {
             command_failed: self.command == CommandState::Failed,
             user_data_ack: self.serial.is_acknowledged,
             simulated: self.config.simulated,
+            clock_synced: self.surroundings.clock == ClockQuality::Synchronised,
             error: self.active_errors().any(|error| error.level() == Level::Error),
             warning: self.active_errors().any(|error| error.level() == Level::Warning),
             stop_request: self.active_errors().any(ErrorCode::requests_stop),

@@ -18,7 +18,7 @@ mod severity;
 use serde::{Deserialize, Serialize};
 
 pub use cycle::CycleId;
-pub use nanos::Nanos;
+pub use nanos::{ClockQuality, Nanos};
 pub use reason::Reason;
 pub use record::{Delivery, Disposition, ModelIdentity, Outcome, PartRecord, StageTimes, Tag, View};
 pub use severity::Severity;

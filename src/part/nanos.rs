@@ -41,6 +41,18 @@ impl std::ops::Add<Duration> for Nanos {
     }
 }
 
+/// How far the clock on the wall can be trusted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClockQuality {
+    /// It cannot be right: it says that it is before the first takt.
+    Implausible,
+    /// Nothing sets it.
+    #[default]
+    Unsynchronised,
+    /// Something disciplines it, by NTP or PTP.
+    Synchronised,
+}
+
 fn nanos(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }

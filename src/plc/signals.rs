@@ -372,6 +372,14 @@ pub static FROM_STATION: &[Signal<StationImage>] = &[
     status!(28, 2, "StopRequest", stop_request, "the line must stop; held until ClearError"),
     status!(28, 3, "Warning", warning, "something is wrong, inspection goes on"),
     status!(28, 4, "ClockSynced", clock_synced, "the clock is synchronised"),
+    status!(28, 5, "HeldForSlot", held_for_slot, "TriggerReady waits for a free result slot"),
+    status!(
+        28,
+        6,
+        "HeldForDeadline",
+        held_for_deadline,
+        "TriggerReady waits, as a part that came now would miss its deadline"
+    ),
     number!(U16, 29, "RecipeReady", recipe_ready, "the recipe that is ready; 0 is none"),
     number!(U16, 30, "BootId", boot_id, "number of the station's start; never 0"),
     number!(U16, 31, "EchoPlcSession", echo_plc_session, "the PlcSession in force"),
@@ -558,7 +566,7 @@ mod tests {
     fn signals_claim_exactly_the_registers_of_the_map() {
         let plc = &(&bits(0, 11) | &whole(1..25)) | &whole((26..31).chain(32..40));
         assert_eq!(claimed(FROM_PLC, PLC_REGISTERS), plc);
-        let station = &(&whole((0..28).chain(29..44)) | &bits(28, 5)) | &whole(100..198);
+        let station = &(&whole((0..28).chain(29..44)) | &bits(28, 7)) | &whole(100..198);
         assert_eq!(claimed(FROM_STATION, STATION_REGISTERS), station);
         assert_eq!(plc_claims()[0], 0x07FF);
         assert_eq!((plc_claims()[25], plc_claims()[31], plc_claims()[39]), (0, 0, 0xFFFF));

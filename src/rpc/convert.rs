@@ -1,10 +1,10 @@
 //! What the station knows becomes what it writes down and sends. The only place that knows both takt's own types and those of the contract.
 
 use super::proto::{self, record::Body};
-use crate::flow::ClockQuality;
 use crate::model::activation::{CameOfIt, ModelChange, Wish};
 use crate::part::{
-    CycleId, Delivery, Disposition, Finding, ModelIdentity, Nanos, Outcome, PartRecord, Reason, Severity, StageTimes, Verdict, View,
+    ClockQuality, CycleId, Delivery, Disposition, Finding, ModelIdentity, Nanos, Outcome, PartRecord, Reason, Severity, StageTimes,
+    Verdict, View,
 };
 
 /// What every record of a station says alike.

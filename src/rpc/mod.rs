@@ -10,6 +10,7 @@
 //! | `pki.rs` | a certificate authority for plants without one |
 //! | `results_feed.rs` | outcomes on their way to line controllers |
 //! | `station_service.rs` | a station, served to line controllers |
+//! | `line_controller.rs` | a line controller, as takt plays one |
 //! | `models.rs` | the models of a station, listed and exchanged |
 //! | `station_client.rs` | a station, asked |
 //! | `convert.rs` | what the station knows becomes what is recorded and sent; pure |
@@ -28,6 +29,7 @@ mod forwarding;
 pub mod health;
 pub mod historian_client;
 pub mod historian_service;
+pub mod line_controller;
 pub mod models;
 pub mod pki;
 pub mod proto;

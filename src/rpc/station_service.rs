@@ -488,12 +488,21 @@ impl Control {
             error_code: u32::from(shown.error_code),
             heartbeat: u32::from(shown.heartbeat),
             plc_session: u32::from(shown.echo_plc_session),
+            held: held(&shown).into(),
         };
         if self.ready.replace(ready) == Some(ready) {
             return;
         }
         self.unsaid.retain(|said| !matches!(said, Said::Ready(_)));
         self.unsaid.push_back(Said::Ready(ready));
+    }
+}
+
+fn held(shown: &StationImage) -> proto::Held {
+    match (shown.held_for_slot, shown.held_for_deadline) {
+        (true, _) => proto::Held::ForSlot,
+        (_, true) => proto::Held::ForDeadline,
+        _ => proto::Held::Unspecified,
     }
 }
 
@@ -612,6 +621,7 @@ impl StationService for Service {
             historian_next,
             takt_version: env!("CARGO_PKG_VERSION").to_owned(),
             models_loading: models::loading(self.0.models.as_deref()),
+            held: held(&shown).into(),
         }))
     }
 

@@ -9,8 +9,9 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::build::{Control, StationError, spawn};
+use super::error::StationError;
 use super::line_thread::LineInput;
+use super::threads::{Control, spawn};
 use crate::config::station::GateConfig;
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
 use crate::gate::gpio::{self, Edge, GpioError, GpioOutputs, Inputs, Output, Outputs};

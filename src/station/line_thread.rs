@@ -25,7 +25,7 @@ use crate::line::event::{CameraIndex, Commit, Event, FrameId, Inspected, Inspect
 use crate::line::gate::GateEvent;
 use crate::line::image::Counts;
 use crate::model::activation::ModelChange;
-use crate::part::{CycleId, Delivery, Disposition, Nanos, Outcome, PartRecord, Reason, Verdict};
+use crate::part::{ClockQuality, CycleId, Delivery, Disposition, Nanos, Outcome, PartRecord, Reason, Verdict};
 use crate::plc::delivery::{Delivered, Fate};
 use crate::plc::{PlcEvent, Shown, grpc};
 use crate::rpc::results_feed::ResultsFeed;
@@ -203,19 +203,19 @@ struct State {
     refused: VecDeque<LineInput>,
     /// Readiness and error as told last.
     reported: Option<(bool, u16)>,
-    /// Whether the clock on the wall could be right when it was looked at last.
-    clock_plausible: bool,
+    /// The clock on the wall as it was looked at last.
+    clock: ClockQuality,
     /// Who waits to hear that the models are exchanged.
     exchanged: Option<SyncSender<()>>,
 }
 
 impl State {
     /// Time passes; what there is to be said of the clock on the wall.
-    fn look_at_clock(&mut self, plausible: bool) -> Event {
-        if std::mem::replace(&mut self.clock_plausible, plausible) == plausible {
+    fn look_at_clock(&mut self, quality: ClockQuality) -> Event {
+        if std::mem::replace(&mut self.clock, quality) == quality {
             return Event::Tick;
         }
-        Event::ClockPlausible(plausible)
+        Event::Clock(quality)
     }
 }
 
@@ -234,7 +234,7 @@ impl LineThread {
             is_teaching: false,
             refused: VecDeque::new(),
             reported: None,
-            clock_plausible: true,
+            clock: ClockQuality::default(),
             exchanged: None,
         };
         self.show();
@@ -283,7 +283,7 @@ impl LineThread {
             None => {
                 // Not on the way of any part: the cursor may be late, records have a key.
                 self.black_box.write_reported_below(self.departures.below());
-                state.look_at_clock(flow::clock_is_plausible())
+                state.look_at_clock(flow::clock_quality())
             }
             Some(LineInput::Plc(PlcEvent::Connected)) => Event::PlcConnected,
             Some(LineInput::Plc(PlcEvent::Lost)) => Event::PlcLost,

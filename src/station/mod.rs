@@ -11,7 +11,10 @@
 //!
 //! | file | what it does |
 //! |---|---|
-//! | `build.rs` | configuration becomes a running station, and is taken down again |
+//! | `build.rs`, `error.rs` | configuration becomes a running station; why it cannot |
+//! | `outside.rs` | what it has around it: cameras, PLC, line controllers, historian |
+//! | `threads.rs` | threads that the supervisor hears of when they panic |
+//! | `life.rs` | a station that runs, and is taken down |
 //! | `configuration.rs` | the configuration in force, and how one that was read again reaches the station |
 //! | `line_thread.rs` | drives the line: clock in, black box, image, jobs and records out |
 //! | `engines.rs` | worker threads that own the models |
@@ -37,14 +40,17 @@ pub mod commands;
 pub mod configuration;
 pub mod departures;
 pub mod engines;
+pub mod error;
 pub mod forwarding;
 pub mod gate_thread;
+pub mod life;
 pub mod line_thread;
 pub mod located;
 pub mod memory;
 pub mod model_desk;
 pub mod model_loader;
 pub mod models;
+mod outside;
 pub mod part_finder;
 pub mod probe;
 pub mod recording;
@@ -52,5 +58,6 @@ pub mod recovery;
 pub mod reporter;
 pub mod stand_in;
 pub mod supervisor;
+pub mod threads;
 pub mod undelivered;
 pub mod watchdog;

@@ -21,12 +21,13 @@ use std::time::Duration;
 
 use arc_swap::ArcSwap;
 
-use super::build::{Control, StationError, spawn};
 use super::configuration::Configuration;
 use super::engines::{Delivery, ModelPorts};
+use super::error::StationError;
 use super::line_thread::{LineInput, Recorded};
 use super::model_desk::{Asked, ModelDesk, Outcome};
 use super::models::{self, AtStart, KnownModels, ModelInForce, ModelSet};
+use super::threads::{Control, spawn};
 use crate::config::recipe::{InspectionConfig, RecipeConfig};
 use crate::config::station::StationConfig;
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};

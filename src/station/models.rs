@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use sha2::{Digest, Sha256};
 
-use super::build::StationError;
+use super::error::StationError;
 use crate::config::recipe::InspectionConfig;
 use crate::config::station::StationConfig;
 use crate::line::event::InspectionIndex;

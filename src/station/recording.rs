@@ -9,11 +9,12 @@
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use super::build::{Control, StationError, spawn};
 use super::departures::{Departures, Left};
+use super::error::StationError;
 use super::line_thread::{LineInput, Recorded};
 use super::models::KnownModels;
 use super::probe::Stage;
+use super::threads::{Control, spawn};
 use crate::config::station::{RecipeConfig, StationConfig, WhenDiskFull};
 use crate::flow::{self, Receiver, Sender, WhenFull, bounded};
 use crate::journal::database::{Damage, Journal, NewRecord};

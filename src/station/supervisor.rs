@@ -3,10 +3,13 @@
 use std::io::Write;
 use std::time::Duration;
 
-use super::build::{self, Control, Ended, StationError};
+use super::build;
 use super::configuration::Configuration;
+use super::error::StationError;
+use super::life::Ended;
 use super::memory;
 use super::reporter::ReportFormat;
+use super::threads::Control;
 use super::watchdog::Watchdog;
 use crate::flow::{self, NothingReceived, Receiver, Sender};
 use crate::telemetry::systemd;

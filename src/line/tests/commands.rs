@@ -263,6 +263,7 @@ fn trigger_ready_drops_before_a_deadline_would_be_missed() {
     }
     bench.pass(2000).trigger(9).release();
     assert!(!bench.image().trigger_ready, "two would take 120 ms");
+    assert!(bench.image().held_for_deadline && !bench.image().held_for_slot);
     let expected = ms(120);
     let cause = Withheld::Admission { expected };
     assert!(bench.notes.contains(&Note::Withheld { cause }));
@@ -277,4 +278,5 @@ fn trigger_ready_drops_before_a_deadline_would_be_missed() {
     assert!(bench.notes.contains(&Note::TriggerMissed { cycle_id: 11, cause }));
     bench.pass(100);
     assert!(bench.image().trigger_ready, "a part that is alone is let in");
+    assert!(!bench.image().held_for_deadline);
 }

@@ -6,7 +6,7 @@ use super::super::history::{Fingerprint, UsedCycle};
 use super::super::image::{PlcImage, StationMode, WINDOW_SLOTS, control};
 use super::super::tags::{TagPlan, TagSource};
 use super::*;
-use crate::part::{CycleId, Disposition};
+use crate::part::{ClockQuality, CycleId, Disposition};
 
 fn missed(bench: &Bench) -> Vec<MissCause> {
     let causes = bench.notes.iter().filter_map(|note| match note {
@@ -359,7 +359,7 @@ fn exposure_complete_also_when_the_part_ends_without_frames() {
 fn what_is_wrong_around_the_line_is_shown_and_only_a_journal_that_takes_nothing_stops_it() {
     let mut bench = Bench::single(PLC);
     for (event, error, goes_on) in [
-        (Event::ClockPlausible(false), ErrorCode::ClockNotSet, true),
+        (Event::Clock(ClockQuality::Implausible), ErrorCode::ClockNotSet, true),
         (Event::HistorianRefuses(true), ErrorCode::HistorianRefuses, true),
         (Event::RecordsKept(RecordsKept::Barely), ErrorCode::JournalNearlyFull, true),
         (Event::Provider(ProviderStanding::StoodIn), ErrorCode::ProviderStandsIn, true),
@@ -373,8 +373,11 @@ fn what_is_wrong_around_the_line_is_shown_and_only_a_journal_that_takes_nothing_
     bench.event(Event::HistorianRefuses(false));
     bench.event(Event::Provider(ProviderStanding::AsWanted));
     assert_eq!(bench.error(), ErrorCode::ClockNotSet.code());
-    bench.event(Event::ClockPlausible(true));
-    assert_eq!((bench.error(), bench.image().trigger_ready), (0, true));
+    for (quality, synced) in [(ClockQuality::Unsynchronised, false), (ClockQuality::Synchronised, true)] {
+        bench.event(Event::Clock(quality));
+        let image = bench.image();
+        assert_eq!((image.error_code, image.trigger_ready, image.clock_synced), (0, true, synced));
+    }
 }
 
 // ---- results ----

@@ -81,7 +81,7 @@ fn verdicts() -> Codes {
     }
 }
 
-fn reasons() -> Codes {
+pub(super) fn reasons() -> Codes {
     let code = |reason: &Reason| Code {
         number: reason.code(),
         name: reason.name(),
@@ -97,7 +97,7 @@ fn reasons() -> Codes {
     }
 }
 
-fn errors() -> Codes {
+pub(super) fn errors() -> Codes {
     let code = |error: &ErrorCode| Code {
         number: error.code(),
         name: error.name(),
@@ -118,7 +118,7 @@ fn errors() -> Codes {
     }
 }
 
-fn commands() -> Codes {
+pub(super) fn commands() -> Codes {
     Codes {
         signal: "Command",
         prefix: "TAKT_COMMAND",
@@ -130,7 +130,7 @@ fn commands() -> Codes {
     }
 }
 
-fn modes() -> Codes {
+pub(super) fn modes() -> Codes {
     let code = |mode: StationMode, name, text| Code::plain(mode as u16, name, text);
     Codes {
         signal: "StationMode",

@@ -6,7 +6,7 @@
 //! | `mod.rs` | targets and what is made for them |
 //! | `syntax.rs` | declarations, expressions, statements |
 //! | `variables.rs`, `handshake.rs`, `requests.rs` | the function block: what it takes, gives and keeps; what it does in a scan for parts, and beside them |
-//! | `codes.rs` | every number that means something, as tables |
+//! | `codes.rs`, `proto.rs` | every number that means something, as tables; as enumerations of the gRPC contract |
 //! | `print.rs` | statements as text |
 //! | `iec.rs`, `rockwell.rs`, `siemens.rs` | the targets: declarations, and what each spells in its own way |
 
@@ -14,6 +14,7 @@ mod codes;
 mod handshake;
 mod iec;
 mod print;
+mod proto;
 mod requests;
 mod rockwell;
 mod siemens;
@@ -23,6 +24,7 @@ mod variables;
 use std::fmt::Write;
 
 pub use codes::{Code, Codes, markdown as codes_markdown};
+pub use proto::proto as codes_proto;
 
 use super::signals::{Kind, MAP_VERSION, Signal};
 
