@@ -7,7 +7,7 @@ use std::collections::VecDeque;
 use super::Fate;
 use crate::part::Verdict;
 
-/// Most parts that the share of rejects is taken of.
+/// Most parts that are looked back at, for the share of rejects and for rows of them.
 pub const RATE_PARTS_MAX: usize = 10_000;
 
 /// What raises an alarm. The default raises none.
@@ -45,10 +45,8 @@ pub enum Alarm {
 #[derive(Debug, Clone, Default)]
 pub struct Alarms {
     limits: AlarmLimits,
-    rejects_in_a_row: u32,
-    /// Whether each of the latest parts was rejected, the oldest first.
-    latest: VecDeque<bool>,
-    rejects_of_latest: usize,
+    /// The latest parts, at most [`RATE_PARTS_MAX`], the oldest first: their sequence, and whether they were rejected.
+    latest: VecDeque<(u64, bool)>,
     removed_in_a_row: u32,
     raised: [bool; 3],
 }
@@ -60,17 +58,21 @@ impl Alarms {
     }
 
     /// A part of production has its outcome; several alarms may follow from one.
-    pub fn outcome(&mut self, verdict: Verdict) -> impl Iterator<Item = Alarm> + use<> {
-        let is_reject = verdict != Verdict::Ok;
-        self.rejects_in_a_row = if is_reject { self.rejects_in_a_row.saturating_add(1) } else { 0 };
-        let in_a_row = self
-            .limits
-            .consecutive_rejects
-            .is_some_and(|max| self.rejects_in_a_row >= max.max(1));
-        let too_many = self.limits.reject_rate.is_some_and(|limit| self.exceeds(limit, is_reject));
-        let in_a_row = in_a_row.then_some(Alarm::ConsecutiveRejects).filter(|alarm| self.raise(*alarm));
-        let too_many = too_many.then_some(Alarm::RejectRate).filter(|alarm| self.raise(*alarm));
-        [in_a_row, too_many].into_iter().flatten()
+    pub fn outcome(&mut self, sequence: u64, verdict: Verdict) -> impl Iterator<Item = Alarm> + use<> {
+        if self.latest.len() == self.kept() {
+            self.latest.pop_front();
+        }
+        self.latest.push_back((sequence, verdict != Verdict::Ok));
+        self.raised_by_outcomes()
+    }
+
+    /// A part that was Ok turned out to be late: a reject after all.
+    pub fn late(&mut self, sequence: u64) -> impl Iterator<Item = Alarm> + use<> {
+        let known = self.latest.iter_mut().rev().find(|(part, _)| *part == sequence);
+        if let Some((_, is_reject)) = known {
+            *is_reject = true;
+        }
+        self.raised_by_outcomes()
     }
 
     /// What became of a part at the gate.
@@ -91,20 +93,43 @@ impl Alarms {
         *self = Self::new(self.limits);
     }
 
-    fn exceeds(&mut self, limit: RateLimit, is_reject: bool) -> bool {
-        let parts = limit.parts.clamp(1, RATE_PARTS_MAX);
-        self.latest.push_back(is_reject);
-        self.rejects_of_latest += usize::from(is_reject);
-        if self.latest.len() > parts {
-            self.rejects_of_latest -= usize::from(self.latest.pop_front() == Some(true));
-        }
-        self.latest.len() == parts && self.rejects_of_latest as f64 > limit.share * parts as f64
+    fn raised_by_outcomes(&mut self) -> impl Iterator<Item = Alarm> + use<> {
+        let in_a_row = self.limits.consecutive_rejects.is_some_and(|max| {
+            let row = row_length(max);
+            self.rejects_of_last(row) == Some(row)
+        });
+        let too_many = self.limits.reject_rate.is_some_and(|limit| {
+            let parts = limit.parts.clamp(1, RATE_PARTS_MAX);
+            self.rejects_of_last(parts)
+                .is_some_and(|rejects| rejects as f64 > limit.share * parts as f64)
+        });
+        let in_a_row = in_a_row.then_some(Alarm::ConsecutiveRejects).filter(|alarm| self.raise(*alarm));
+        let too_many = too_many.then_some(Alarm::RejectRate).filter(|alarm| self.raise(*alarm));
+        [in_a_row, too_many].into_iter().flatten()
+    }
+
+    /// Parts that limits look back at, at least one.
+    fn kept(&self) -> usize {
+        let row = self.limits.consecutive_rejects.map_or(1, row_length);
+        let share = self.limits.reject_rate.map_or(1, |limit| limit.parts.clamp(1, RATE_PARTS_MAX));
+        row.max(share)
+    }
+
+    /// How many of the last so many parts were rejected; `None` while there were fewer.
+    fn rejects_of_last(&self, parts: usize) -> Option<usize> {
+        let oldest = self.latest.len().checked_sub(parts)?;
+        Some(self.latest.range(oldest..).filter(|(_, is_reject)| *is_reject).count())
     }
 
     /// Whether it was not raised before.
     fn raise(&mut self, alarm: Alarm) -> bool {
         !std::mem::replace(&mut self.raised[alarm as usize], true)
     }
+}
+
+/// A row as it can be looked back at.
+fn row_length(max: u32) -> usize {
+    usize::try_from(max).unwrap_or(RATE_PARTS_MAX).clamp(1, RATE_PARTS_MAX)
 }
 
 #[cfg(test)]
@@ -115,8 +140,11 @@ mod tests {
 
     fn told(alarms: &mut Alarms, verdicts: &[Verdict]) -> Vec<(usize, Alarm)> {
         let each = verdicts.iter().enumerate();
-        each.flat_map(|(place, verdict)| alarms.outcome(*verdict).map(move |alarm| (place, alarm)).collect::<Vec<_>>())
-            .collect()
+        each.flat_map(|(place, verdict)| {
+            let raised = alarms.outcome(place as u64, *verdict);
+            raised.map(move |alarm| (place, alarm)).collect::<Vec<_>>()
+        })
+        .collect()
     }
 
     const OK: Verdict = Verdict::Ok;
@@ -146,6 +174,22 @@ mod tests {
         let fates = [Fate::Removed, Fate::Passed, Fate::Removed, Fate::Removed, Fate::Removed];
         let raised: Vec<Option<Alarm>> = fates.into_iter().map(|fate| alarms.fate(fate)).collect();
         assert_eq!(raised, [None, None, None, Some(Alarm::PartsMissing), None]);
+    }
+
+    #[test]
+    fn parts_that_turn_out_to_be_late_are_rejects_too() {
+        let limits = AlarmLimits {
+            consecutive_rejects: Some(3),
+            reject_rate: Some(RateLimit { share: 0.5, parts: 4 }),
+            ..AlarmLimits::default()
+        };
+        let mut alarms = Alarms::new(limits);
+        assert_eq!(told(&mut alarms, &[OK, OK, OK, OK]), []);
+        assert_eq!(alarms.late(2).collect::<Vec<_>>(), []);
+        assert_eq!(alarms.late(1).collect::<Vec<_>>(), []);
+        assert_eq!(alarms.late(3).collect::<Vec<_>>(), [Alarm::ConsecutiveRejects, Alarm::RejectRate]);
+        assert_eq!(alarms.late(0).collect::<Vec<_>>(), [], "told once");
+        assert_eq!(alarms.late(99).count(), 0, "unknown");
     }
 
     #[test]

@@ -127,7 +127,7 @@ pub struct Appended {
 }
 
 /// A part as the line remembers it from before a start.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct RecentPart {
     /// The station's number of it.
     pub part_sequence: u64,

@@ -166,9 +166,7 @@ impl Line {
         match command {
             Command::TestRun => {
                 self.mode = Mode::Inspecting;
-                if !succeeded {
-                    self.errors.insert(ErrorCode::TestRunFailed);
-                }
+                self.is_disproven = !succeeded;
             }
             // Nothing is kept of what follows: better to inspect it.
             Command::StartTeach if !succeeded => self.mode = Mode::Inspecting,

@@ -61,7 +61,7 @@ error_codes! {
     /// The provider that the configuration requires does not run the models.
     ProviderMissing = 14, "provider_missing", Error, false, "see the log; mend the GPU's driver or library, or allow another provider in [engine], then restart the station";
     /// A test run (command 2) did not give the expected scores: the models are not what was proven.
-    TestRunFailed = 15, "test_run_failed", Error, true, "see the log; run takt model verify, activate a proven package or roll back, then ClearError";
+    TestRunFailed = 15, "test_run_failed", Error, false, "see the log; run takt model verify, activate a proven package or roll back, then have a test run pass (command 2)";
     /// A camera does not deliver.
     CameraLost = 20, "camera_lost", Error, false, "check cable and power of the camera named in the log";
     /// The PLC's heartbeat stopped.

@@ -1,7 +1,8 @@
 //! What the station's own gate and the alarms mean to the line: errors, StopRequest, `GateFireCycleId`, and what became of parts.
 
+use super::Line;
 use super::error_code::ErrorCode;
-use super::{Line, event::Opened};
+use super::event::{Opened, Sequence};
 use crate::gate::alarms::{Alarm, AlarmLimits, Alarms};
 use crate::gate::{Fate, Report};
 use crate::part::{CycleId, Disposition, Outcome};
@@ -65,9 +66,15 @@ impl Line {
     /// A part was shown with this outcome: test parts say nothing of production.
     pub(super) fn watch(&mut self, opened: &Opened, outcome: Outcome) {
         if !opened.test_part {
-            let alarms = self.gate.alarms.outcome(outcome.verdict);
+            let alarms = self.gate.alarms.outcome(opened.part.0, outcome.verdict);
             self.errors.extend(alarms.map(error_of));
         }
+    }
+
+    /// The Ok of a part came too late.
+    pub(super) fn watch_late(&mut self, part: Sequence) {
+        let alarms = self.gate.alarms.late(part.0);
+        self.errors.extend(alarms.map(error_of));
     }
 
     /// ClearError: somebody looked after it.

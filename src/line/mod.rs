@@ -188,6 +188,8 @@ pub struct Line {
     latest_acquisition: u32,
     /// Since when TriggerReady is held back, and why.
     withheld: Option<(Nanos, Withheld)>,
+    /// The last test run failed: the models are not what was proven, whoever clears errors.
+    is_disproven: bool,
     heartbeat: u16,
     heartbeat_at: Nanos,
     image: StationImage,
@@ -241,6 +243,7 @@ impl Line {
             latest: None,
             latest_acquisition: 0,
             withheld: None,
+            is_disproven: false,
             heartbeat: 0,
             heartbeat_at: now,
             image: StationImage::default(),
@@ -286,6 +289,11 @@ impl Line {
         let left = |below: u32, next: u32| u32::try_from(below.wrapping_sub(next).cast_signed()).unwrap_or(0);
         let results = left(self.result_below, self.next_result).saturating_sub(self.ledger.open.len() as u32);
         left(self.acquisition_below, self.next_acquisition).min(results)
+    }
+
+    /// Sequence of the part that comes next.
+    pub fn next_sequence(&self) -> u64 {
+        self.next_sequence
     }
 
     /// Takes in what happened. `now` never goes back.
@@ -337,6 +345,7 @@ impl Line {
         if !record.test_part {
             self.counts.take_back(decided);
             self.counts.add(late);
+            self.watch_late(Sequence(record.sequence));
         }
         record.measured = Some(decided);
         (record.verdict, record.reason, record.defect_code, record.severity) = (late.verdict, late.reason, 0, None);
@@ -412,11 +421,13 @@ impl Line {
                 self.abandon_trigger();
                 self.plc.connected = true;
                 self.plc.forget_levels();
+                self.serial.release();
             }
             Event::PlcLost => {
                 self.plc.connected = false;
                 self.abandon_trigger();
                 self.plc.forget_levels();
+                self.serial.release();
             }
             Event::PlcWrote { at, image, written } => self.hear(at.min(now), image, written),
             Event::CameraUp(camera) => {

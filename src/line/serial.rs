@@ -28,6 +28,11 @@ impl SerialLatch {
         self.latched.unwrap_or_default()
     }
 
+    /// Whether something waits for the next part.
+    pub(super) fn is_latched(&self) -> bool {
+        self.latched.is_some()
+    }
+
     /// Whether there is nothing to call the next part by: not latched, or latched as blank.
     pub(super) fn is_empty(&self) -> bool {
         self.serial().iter().all(|character| matches!(character, 0 | b' '))

@@ -125,10 +125,10 @@ impl Line {
 
     /// A trigger whose ID was used: the same part again, or another one under its name.
     pub(super) fn answer_repeated(&mut self, edge: Nanos, used: UsedCycle) {
-        if self
-            .fingerprint()
-            .repeats(used.fingerprint, self.config.serial == SerialMode::WithTrigger)
-        {
+        // What was latched is gone when a trigger is repeated, and says nothing then; what is latched anew says it.
+        let serial_is_told = self.config.serial == SerialMode::WithTrigger || self.serial.is_latched();
+        if self.fingerprint().repeats(used.fingerprint, serial_is_told) {
+            self.serial.consume();
             self.counts.duplicate = self.counts.duplicate.wrapping_add(1);
             // What was missed stays missed: an acknowledgement would promise a result.
             self.plc.answer(if used.acquisition_id == 0 {

@@ -146,24 +146,25 @@ impl Station {
             line_is_over = line_ended(control, STOP_GRACE);
         }
         // It said so with its last breath: joining takes no time.
-        let (ended, black_box) = if line_is_over {
-            match self.line.join() {
-                Ok((numbers, black_box)) => {
-                    if let Err(error) = numbers.write(&self.state_directory) {
-                        tracing::error!(%error, "the counters of this run are lost");
-                    }
-                    (Ended::Stopped, Some(black_box))
+        let line = line_is_over.then(|| self.line.join());
+        // Nothing makes Accept fall any more, so nobody may go on reading it.
+        self.stop.cancel();
+        drop(self.plc);
+        let (ended, black_box) = match line {
+            Some(Ok((numbers, black_box))) => {
+                if let Err(error) = numbers.write(&self.state_directory) {
+                    tracing::error!(%error, "the counters of this run are lost");
                 }
-                Err(_) => (Ended::Failed("line"), None),
+                (Ended::Stopped, Some(black_box))
             }
-        } else {
-            tracing::error!(thread = "line", "still running");
-            (Ended::Stopped, None)
+            Some(Err(_)) => (Ended::Failed("line"), None),
+            None => {
+                tracing::error!(thread = "line", "still running");
+                (Ended::Stopped, None)
+            }
         };
         // From here on nobody talks to the line: its channels close, and with them the threads that wait on them.
-        self.stop.cancel();
         drop(self.cameras);
-        drop(self.plc);
         drop(self.desk);
         drop(self.inputs);
         let limit = flow::now() + STOP_GRACE;

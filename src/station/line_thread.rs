@@ -606,7 +606,9 @@ impl LineThread {
                 boot_id,
             });
         }
-        if !state.granting && self.line.ids_left() < BLOCK / 2 {
+        // Parts that were missed use up sequences alone.
+        let sequences_left = self.numbers.sequence_below.saturating_sub(self.line.next_sequence());
+        if !state.granting && (self.line.ids_left() < BLOCK / 2 || sequences_left < u64::from(BLOCK / 2)) {
             state.granting = self.numbers_wanted.send(self.numbers_now().next_block()).is_ok();
         }
     }

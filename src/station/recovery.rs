@@ -45,10 +45,13 @@ pub fn recover(station: &str, before: &Numbers, numbers: &Numbers, recovered: &R
         .filter(|_| power_lost)
         .and_then(|part| u16::try_from(part.plc_session).ok());
     let last = recovered.parts.last();
+    // More may be recorded than was granted, if the disk took no numbers for a while.
+    let recorded_below = recorded.iter().map(|part| part.part_sequence + 1).max();
+    let first_unused = before.sequence_below.max(recorded_below.unwrap_or(0));
     let memory = Memory {
         boot_id: numbers.boot_id,
         epoch,
-        next_sequence: last.map_or(before.sequence_below, |kept| kept.opened.part.0 + 1),
+        next_sequence: last.map_or(first_unused, |kept| kept.opened.part.0 + 1),
         next_acquisition: before.acquisition_below,
         next_result: before.result_below,
         acquisition_below: numbers.acquisition_below,
@@ -212,5 +215,12 @@ mod tests {
         let recovery = recover("a", &before, &before.next_start(), &Recovered::default(), &[]);
         assert_eq!(recovery.memory.next_sequence, before.sequence_below);
         assert_eq!((recovery.unreported, recovery.reported_below), (vec![], before.sequence_below));
+        // The disk took records for longer than it took numbers.
+        let recorded = RecentPart {
+            part_sequence: before.sequence_below + 5,
+            ..RecentPart::default()
+        };
+        let recovery = recover("a", &before, &before.next_start(), &Recovered::default(), &[recorded]);
+        assert_eq!(recovery.memory.next_sequence, before.sequence_below + 6);
     }
 }

@@ -96,7 +96,9 @@ fn a_test_run_stops_the_line_while_it_runs_and_for_good_if_it_fails() {
     assert_eq!(bench.error(), ErrorCode::TestRunFailed.code());
     assert!(!bench.image().trigger_ready);
     bench.set(control::CLEAR_ERROR);
-    assert!(bench.image().trigger_ready);
+    assert_eq!(bench.error(), ErrorCode::TestRunFailed.code(), "the models are no better for it");
+    bench.clear(control::EXECUTE_COMMAND).execute(2).finish(Command::TestRun, true);
+    assert_eq!((bench.error(), bench.image().trigger_ready), (0, true));
 }
 
 #[test]
@@ -209,6 +211,40 @@ fn a_latched_serial_belongs_to_the_next_part_taken_and_to_no_other() {
         .write(|plc| plc.serial = named("B"))
         .set(control::SET_USER_DATA);
     assert!(!bench.image().user_data_ack, "only while Trigger is 0");
+}
+
+#[test]
+fn a_serial_latched_anew_tells_another_part_from_a_repeated_trigger() {
+    let latch = |bench: &mut Bench, serial: &str| {
+        bench.write(|plc| plc.serial = named(serial)).set(control::SET_USER_DATA);
+        bench.clear(control::SET_USER_DATA);
+    };
+    let mut bench = Bench::ready(latched(true));
+    latch(&mut bench, "A");
+    bench.part(41, Outcome::OK).pass(10);
+    // The PLC is not sure: it says everything again. The serial belongs to this part, not to the next.
+    latch(&mut bench, "A");
+    bench.trigger(41);
+    assert_eq!(bench.answer(), (true, false, 41));
+    bench.release().trigger(42);
+    assert_eq!(bench.answer(), (false, true, 42), "it has no serial");
+    bench.release();
+    // Another part under the number of the first: nobody has looked at it.
+    latch(&mut bench, "B");
+    bench.trigger(41);
+    assert_eq!(bench.answer(), (false, true, 41));
+    assert_eq!(bench.error(), ErrorCode::CycleIdReused.code());
+}
+
+#[test]
+fn a_latch_answered_before_a_link_was_lost_is_no_answer_after_it() {
+    let mut bench = Bench::ready(latched(true));
+    bench.write(|plc| plc.serial = named("A")).set(control::SET_USER_DATA);
+    assert!(bench.image().user_data_ack);
+    bench.event(Event::PlcLost);
+    assert!(!bench.image().user_data_ack);
+    bench.event(Event::PlcConnected);
+    assert!(!bench.image().user_data_ack);
 }
 
 #[test]

@@ -47,6 +47,21 @@ fn rejects_in_a_row_ask_the_line_to_stop_until_somebody_clears_it() {
 }
 
 #[test]
+fn an_ok_that_was_written_too_late_counts_in_a_row_of_rejects() {
+    let mut bench = with_alarms(AlarmLimits {
+        consecutive_rejects: Some(2),
+        ..AlarmLimits::default()
+    });
+    bench.part(1, NOT_OK).part(2, Outcome::OK);
+    assert!(!bench.image().stop_request);
+    let mut record = bench.records.last().unwrap().clone();
+    bench.line.make_late(&mut record, bench.now);
+    bench.event(Event::Tick);
+    assert!(bench.image().stop_request);
+    assert_eq!(bench.error(), ErrorCode::ConsecutiveRejects.code());
+}
+
+#[test]
 fn what_was_not_ejected_stops_line_and_triggers() {
     let mut bench = Bench::single(PLC);
     bench.event(report(Report::NotEjected { gate: 0, id: None }));
