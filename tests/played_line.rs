@@ -136,6 +136,7 @@ fn line() -> Line {
     // No deadline that a slow machine could miss.
     let patience = Duration::from_mins(1);
     let config = LineConfig {
+        gate_sees_parts: true,
         tags: Vec::new(),
         station: "press-1".into(),
         trigger_source: TriggerSource::Plc { frame_window: patience },

@@ -149,6 +149,7 @@ pub(super) fn read_trigger(table: &mut Table<'_>) -> Answer<TriggerConfig> {
     let interval = table.required("part_interval_ms_min", millis(1..=MILLIS_MAX));
     let arm_window = table.optional("arm_window_ms", millis(1..=10_000));
     let frame_window = table.optional("frame_window_ms", millis(1..=10_000));
+    let gate_sees_parts = table.or("gate_sees_parts", true, flag);
     let (source, part_interval_min, frame_window) = (source?, interval?, frame_window?);
     let source = match (source, arm_window?) {
         (Source::Plc, None) => TriggerSource::Plc {
@@ -172,7 +173,11 @@ pub(super) fn read_trigger(table: &mut Table<'_>) -> Answer<TriggerConfig> {
         let reason = "frame_window_ms is for the sources \"plc\" and \"free_run\"; remove it";
         table.refuse("frame_window_ms", reason);
     }
-    Ok(TriggerConfig { source, part_interval_min })
+    Ok(TriggerConfig {
+        source,
+        part_interval_min,
+        gate_sees_parts: gate_sees_parts?,
+    })
 }
 
 /// Two parts never lie in one window.

@@ -169,6 +169,8 @@ pub struct TriggerConfig {
     pub source: TriggerSource,
     /// Smallest time between two parts.
     pub part_interval_min: Duration,
+    /// Whether the gate has a sensor of its own.
+    pub gate_sees_parts: bool,
 }
 
 /// How results are given.
@@ -283,6 +285,7 @@ impl StationConfig {
     /// What the line needs to know. `config_checksum` covers this file, its recipe and its models.
     pub fn line_config(&self, config_checksum: u32) -> LineConfig {
         LineConfig {
+            gate_sees_parts: self.trigger.gate_sees_parts,
             station: self.id.clone(),
             trigger_source: self.trigger.source,
             result_mode: self.result.mode,

@@ -76,6 +76,8 @@ impl RecipePlan {
 /// Everything the line needs to know.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LineConfig {
+    /// Whether the gate has a sensor of its own: a part that nobody announced is then told apart there. Without one it shifts every part behind it.
+    pub gate_sees_parts: bool,
     /// Name of the station, for records.
     pub station: String,
     /// How frames find their part.

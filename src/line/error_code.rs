@@ -94,6 +94,8 @@ error_codes! {
     PartNotEjected = 64, "part_not_ejected", Error, true, "look for the part behind the gate, check the ejector and its sensor, then ClearError";
     /// Parts were triggered and did not come to the gate, too many in a row.
     PartsMissing = 65, "parts_missing", Error, true, "check the gate's part sensor and the distances in [[gate]], then ClearError";
+    /// A part was seen that nobody announced, and the gate has no sensor to tell it from the others.
+    PartUnannounced = 66, "part_unannounced", Error, true, "remove what is between camera and gate, check the PLC's part sensor, then ClearError";
     /// A part was seen that nobody announced.
     FrameWithoutTrigger = 70, "frame_without_trigger", Warning, true, "check the PLC's part sensor, then ClearError";
     /// A part came to the gate that nobody announced, and was rejected.

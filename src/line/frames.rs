@@ -28,7 +28,11 @@ impl Line {
                 Match::Released(frame) => self.pending.released.push(frame),
                 Match::Note(note) => {
                     if matches!(note, Note::FrameWithoutTrigger { .. }) {
-                        self.errors.insert(ErrorCode::FrameWithoutTrigger);
+                        self.errors.insert(if self.config.gate_sees_parts {
+                            ErrorCode::FrameWithoutTrigger
+                        } else {
+                            ErrorCode::PartUnannounced
+                        });
                     }
                     self.pending.notes.push(note);
                 }

@@ -352,6 +352,7 @@ mod tests {
     impl Cell {
         fn new(result_mode: ResultMode) -> Self {
             let config = LineConfig {
+                gate_sees_parts: true,
                 station: "cell".into(),
                 trigger_source: TriggerSource::Plc {
                     frame_window: Duration::from_millis(50),

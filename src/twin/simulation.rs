@@ -95,6 +95,7 @@ fn gate() -> Gate {
 
 fn line_config(world: &World) -> LineConfig {
     LineConfig {
+        gate_sees_parts: true,
         station: "cell".into(),
         trigger_source: if world.wired {
             TriggerSource::Hardware {

@@ -37,6 +37,7 @@ pub(super) struct Cell {
 impl Cell {
     pub(super) fn new(events: Receiver<PlcEvent>) -> Self {
         let config = LineConfig {
+            gate_sees_parts: true,
             station: "bench".into(),
             trigger_source: TriggerSource::Plc { frame_window: PATIENCE },
             result_mode: ResultMode::Single,

@@ -243,6 +243,19 @@ fn a_frame_that_was_given_away_is_doubted_when_a_slow_trigger_claims_it_too() {
 }
 
 #[test]
+fn a_frame_without_a_trigger_stops_a_line_whose_gate_cannot_tell_parts_apart() {
+    let mut bench = Bench::ready(LineConfig {
+        gate_sees_parts: false,
+        ..config(HARDWARE, ResultMode::Single)
+    });
+    bench.frame().pass(30);
+    assert_eq!((bench.error(), bench.image().error), (ErrorCode::PartUnannounced.code(), true));
+    assert!(!bench.image().trigger_ready);
+    bench.set(control::CLEAR_ERROR);
+    assert_eq!((bench.error(), bench.image().trigger_ready), (0, true));
+}
+
+#[test]
 fn a_frame_without_a_trigger_is_a_part_that_nobody_announced() {
     let mut bench = Bench::single(HARDWARE);
     bench.frame().pass(29);

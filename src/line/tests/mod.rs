@@ -29,6 +29,7 @@ fn ms(milliseconds: u64) -> Duration {
 
 fn config(source: TriggerSource, mode: ResultMode) -> LineConfig {
     LineConfig {
+        gate_sees_parts: true,
         station: "bench".into(),
         trigger_source: source,
         result_mode: mode,

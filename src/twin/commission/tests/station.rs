@@ -91,6 +91,7 @@ impl PlayedStation {
 
     fn config(&self) -> LineConfig {
         let mut config = LineConfig {
+            gate_sees_parts: true,
             station: "played".into(),
             trigger_source: TriggerSource::Plc {
                 frame_window: Duration::from_secs(2),
