@@ -22,8 +22,12 @@ pub(super) enum Type {
     FromStation,
     /// What the PLC says.
     ToStation,
+    /// The results that the station shows side by side, one copy.
+    Window,
     /// As many booleans.
     Bools(u16),
+    /// As many numbers of 16 bits.
+    U16s(u16),
     /// As many numbers of 32 bits.
     U32s(u16),
 }
@@ -40,6 +44,9 @@ pub(super) enum Section {
     /// The block's own, and survives a power cut.
     Retained,
 }
+
+/// Every section, in the order of the source.
+pub(super) const SECTIONS: [Section; 4] = [Section::Input, Section::Output, Section::Own, Section::Retained];
 
 /// What a variable starts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,6 +80,10 @@ pub(super) enum Expression {
     Station(&'static str),
     /// A signal of what the PLC says.
     Plc(&'static str),
+    /// A signal of the copy of the window, beside its slots.
+    Window(&'static str),
+    /// A signal of a slot of the window: of the slot that this variable says.
+    WindowSlot(&'static str, &'static str),
     /// An element of an array of the block.
     Element(&'static str, Index),
     /// Whether a timer has run out.
@@ -155,6 +166,14 @@ pub(super) fn station(signal: &'static str) -> Expression {
 
 pub(super) fn plc(signal: &'static str) -> Expression {
     Expression::Plc(signal)
+}
+
+pub(super) fn window(signal: &'static str) -> Expression {
+    Expression::Window(signal)
+}
+
+pub(super) fn window_slot(slot: &'static str, signal: &'static str) -> Expression {
+    Expression::WindowSlot(slot, signal)
 }
 
 pub(super) fn element(array: &'static str, index: &'static str) -> Expression {
@@ -248,6 +267,14 @@ pub(super) fn set(variable: &'static str, value: Expression) -> Statement {
 
 pub(super) fn say(signal: &'static str, value: Expression) -> Statement {
     Statement::Assign(Place::Plc(signal), value)
+}
+
+pub(super) fn each(variable: &'static str, count: u16, body: Vec<Statement>) -> Statement {
+    Statement::Each {
+        variable,
+        last: count - 1,
+        body,
+    }
 }
 
 pub(super) fn set_element(array: &'static str, index: &'static str, value: Expression) -> Statement {
