@@ -24,6 +24,8 @@ pub(crate) struct Cabinet {
     pub(crate) station: StationImage,
     /// Whether the played station's heart beats.
     pub(crate) beats: bool,
+    /// Whether the played station takes over the PLC's session.
+    pub(crate) follows: bool,
     pub(crate) now_ms: i64,
     pub(crate) first: bool,
     /// The window as it was read long ago, where the PLC's copy is that old.
@@ -46,6 +48,7 @@ impl Cabinet {
                 ..StationImage::default()
             },
             beats: true,
+            follows: true,
             now_ms: 0,
             first: true,
             old_window: None,
@@ -81,7 +84,10 @@ impl Cabinet {
 
     /// Everything that the block holds, but for how its timers work.
     pub(crate) fn state(&self) -> BTreeMap<&str, i64> {
-        self.controller.below("Station.").filter(|(path, _)| !path.contains("Timer") && !path.contains(".T_")).collect()
+        self.controller
+            .below("Station.")
+            .filter(|(path, _)| !path.contains("Timer") && !path.contains(".T_"))
+            .collect()
     }
 
     /// One scan on a copy of these registers; returns those to write.
@@ -124,7 +130,9 @@ impl Cabinet {
         let registers = self.scan_registers(&read, self.now_ms);
         self.said = signals::plc_image(&registers);
         // The only thing the played station does by itself.
-        self.station.echo_plc_session = self.said.plc_session;
+        if self.follows {
+            self.station.echo_plc_session = self.said.plc_session;
+        }
     }
 
     pub(crate) fn scans(&mut self, count: usize) {
@@ -243,4 +251,3 @@ impl Line {
         passes
     }
 }
-

@@ -69,7 +69,11 @@ fn from_scl(mode: ResultMode) -> String {
 fn from_logix(mode: ResultMode) -> String {
     let name = block_name(mode);
     let logix = text(Target::RockwellSt, mode);
-    let body = between(&logix, &format!("// ---- The logic of the routine {name} ----\n"), "// ---- An example");
+    let body = between(
+        &logix,
+        &format!("// ---- The logic of the routine {name} ----\n"),
+        "// ---- An example",
+    );
     let mut standard = String::from("\n   END_VAR\n");
     let mut timer = (String::new(), String::new());
     for line in body.lines() {
@@ -81,17 +85,19 @@ fn from_logix(mode: ResultMode) -> String {
             timer.0 = enable.trim_end_matches(';').to_owned();
         } else if let Some((_, preset)) = statement.split_once(".PRE := ") {
             let preset = preset.trim_end_matches(';');
-            let is_number = preset.chars().all(|digit| digit.is_ascii_digit());
+            let is_number = preset.bytes().all(|digit| digit.is_ascii_digit());
             timer.1 = if is_number { format!("T#{preset}ms") } else { preset.to_owned() };
         } else if let Some(rest) = statement.strip_prefix("TONR(") {
             let timer_name = rest.trim_end_matches(");");
             standard.push_str(&format!("{timer_name}(IN := {}, PT := {});\n", timer.0, timer.1));
         } else if let Some(rest) = statement.strip_prefix("COP(") {
-            let [from, to, _] = rest.split(", ").collect::<Vec<_>>()[..] else { panic!("{statement}") };
+            let [from, to, _] = rest.split(", ").collect::<Vec<_>>()[..] else {
+                panic!("{statement}")
+            };
             let whole = |array: &str| array.trim_end_matches("[0]").to_owned();
             standard.push_str(&format!("{} := {};\n", whole(to), whole(from)));
         } else {
-            standard.push_str(&line.replace(".DN", ".Q"));
+            standard.push_str(&line.replace(".DN", ".Q").replace(".ACC", ".ET"));
             standard.push('\n');
         }
     }
@@ -208,7 +214,9 @@ impl Chance {
     /// Results of parts of late, in the registers and in the window.
     fn show(&mut self, latest: u32) {
         let part = latest.saturating_sub(self.random.random_range(0..3));
-        let verdict = *[Verdict::Ok, Verdict::Ok, Verdict::NotOk, Verdict::NotDecidable].choose(&mut self.random).unwrap();
+        let verdict = *[Verdict::Ok, Verdict::Ok, Verdict::NotOk, Verdict::NotDecidable]
+            .choose(&mut self.random)
+            .unwrap();
         if self.once_in(4) {
             self.station.result_id += 1;
             self.station.echo_cycle_id = part;
@@ -271,7 +279,10 @@ fn do_the_same(mode: ResultMode, scans: u32) {
         triggers += u32::from(signals::plc_image(&said).is(control::TRIGGER));
     }
     println!("{mode:?}: {scans} scans, {triggers} with Trigger, {passes} with PassPart");
-    assert!(passes > scans / 200 && triggers > scans / 50, "{passes} and {triggers} of {scans}: little was tried");
+    assert!(
+        passes > scans / 200 && triggers > scans / 50,
+        "{passes} and {triggers} of {scans}: little was tried"
+    );
 }
 
 #[test]

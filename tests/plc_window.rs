@@ -50,8 +50,14 @@ fn a_part_passes_by_its_own_slot_once_two_scans_read_it_alike() {
     assert!(!plc.is("PassPart") && !plc.is("ResultNew"), "read once");
     plc.scan();
     assert!(plc.is("PassPart") && plc.is("ResultNew"));
-    assert_eq!(["PartCycleId", "ResultVerdict", "ResultDefect", "OpenParts"].map(|output| plc.get(output)), [1, 1, 11, 0]);
-    assert!(!plc.said.is(control::RESULT_ACK) && !plc.said.is(control::BUFFER_ENABLE), "nothing is acknowledged");
+    assert_eq!(
+        ["PartCycleId", "ResultVerdict", "ResultDefect", "OpenParts"].map(|output| plc.get(output)),
+        [1, 1, 11, 0]
+    );
+    assert!(
+        !plc.said.is(control::RESULT_ACK) && !plc.said.is(control::BUFFER_ENABLE),
+        "nothing is acknowledged"
+    );
     plc.scan();
     assert!(plc.is("PassPart") && !plc.is("ResultNew"));
     // Another part at the gate is not this one, none is none, and this one is still good when it is its turn again.
@@ -77,19 +83,17 @@ fn a_part_passes_only_if_everything_holds() {
         ("Verdict 2", |plc| plc.show_slot(1, 1, 2)),
         ("Verdict 3", |plc| plc.show_slot(1, 1, 3)),
         ("another part's slot", |plc| plc.show_slot(1, 2, 1)),
-        ("another start's window", |plc| plc.old_window = Some([&plc.window()[..97], &[6]].concat())),
+        ("another start's window", |plc| {
+            plc.old_window = Some([&plc.window()[..97], &[6]].concat())
+        }),
         ("another session", |plc| plc.set("NewSession", 1)),
         ("the station's heartbeat", |plc| {
-            plc.set("PartTime", 5000);
-            plc.set("ResultTime", 5000);
             let slot = std::mem::take(&mut plc.station.window[1]);
             plc.beats = false;
             plc.scans(110);
             plc.station.window[1] = slot;
         }),
         ("the window's heartbeat", |plc| {
-            plc.set("PartTime", 5000);
-            plc.set("ResultTime", 5000);
             let slot = std::mem::take(&mut plc.station.window[1]);
             let mut window = plc.window();
             plc.old_window = Some(window.clone());
@@ -98,11 +102,19 @@ fn a_part_passes_only_if_everything_holds() {
             window[6..12].copy_from_slice(&plc.window()[6..12]);
             plc.old_window = Some(window);
         }),
-        ("its own timer", |plc| plc.set("PartTime", 20)),
+        ("its own timer", |plc| {
+            let slot = std::mem::take(&mut plc.station.window[1]);
+            plc.scans(40);
+            plc.station.window[1] = slot;
+        }),
         ("T_result", |plc| plc.set("ResultTime", 10)),
     ];
     for (what, broken) in [("nothing", (|_| ()) as Break)].into_iter().chain(breaks) {
         let Some(mut plc) = running() else { return };
+        if what.contains("heartbeat") {
+            plc.set("PartTime", 5000);
+            plc.set("ResultTime", 5000);
+        }
         let part = plc.open_part();
         plc.show_slot(1, part, 1);
         broken(&mut plc);
@@ -117,8 +129,16 @@ fn a_copy_that_was_torn_passes_nothing() {
     // In this slot a good part of before, whose hold is over in every image that shows the part of now.
     let part = plc.open_part();
     let torn = |verdict| {
-        let mut copy = StationImage { window: [WindowSlot::default(); 16], ..StationImage::default() };
-        copy.window[5] = WindowSlot { cycle_id: CycleId::new(part), result_id: 21, verdict, defect_code: 0 };
+        let mut copy = StationImage {
+            window: [WindowSlot::default(); 16],
+            ..StationImage::default()
+        };
+        copy.window[5] = WindowSlot {
+            cycle_id: CycleId::new(part),
+            result_id: 21,
+            verdict,
+            defect_code: 0,
+        };
         copy.window
     };
     plc.station.window = torn(1);
@@ -143,7 +163,10 @@ fn a_slot_from_before_passes_no_part_of_now() {
     assert!(plc.is("InSession") && !plc.is("WindowAlive") && !plc.is("Ready") && !plc.is("PassPart"));
     plc.set("StartPart", 0);
     plc.scans(20);
-    assert!(!plc.said.is(control::TRIGGER), "no part is triggered before the window is of this session");
+    assert!(
+        !plc.said.is(control::TRIGGER),
+        "no part is triggered before the window is of this session"
+    );
     // Nor while the window, whatever it be, holds something under its number.
     plc.old_window = None;
     plc.scans(35);
@@ -155,6 +178,34 @@ fn a_slot_from_before_passes_no_part_of_now() {
     plc.station.window = [WindowSlot::default(); 16];
     plc.scans(3);
     assert!(plc.said.is(control::TRIGGER) && plc.said.cycle_id == part);
+}
+
+#[test]
+fn a_slot_of_the_block_that_is_used_again_knows_nothing_of_the_part_before() {
+    let Some(mut plc) = running() else { return };
+    for result_id in 1..=40 {
+        let part = plc.open_part();
+        plc.scans(3);
+        assert!(!plc.is("PassPart"), "{part} has no result yet");
+        plc.show_slot(result_id, part, 1);
+        plc.scans(2);
+        assert!(plc.is("PassPart"), "{part}");
+        plc.scans(40);
+        assert!(!plc.is("PassPart"), "{part} is gone");
+    }
+}
+
+#[test]
+fn beats_of_before_the_session_do_not_count() {
+    let Some(mut plc) = running() else { return };
+    (plc.first, plc.follows) = (true, false);
+    plc.scans(40);
+    assert!(plc.is("StationAlive") && !plc.is("InSession") && !plc.is("WindowAlive"));
+    plc.follows = true;
+    plc.scans(2);
+    assert!(plc.is("InSession") && !plc.is("WindowAlive"));
+    plc.scans(20);
+    assert!(plc.is("WindowAlive"));
 }
 
 #[test]
@@ -264,9 +315,7 @@ fn the_example_runs() {
 
 /// A station in window mode that keeps what it shows for longer than any test takes.
 fn cell() -> Cell {
-    Cell::new(&[
-        ("mode = \"single\"", "mode = \"window\"\naccept_hold_ms = 60000"),
-    ])
+    Cell::new(&[("mode = \"single\"", "mode = \"window\"\naccept_hold_ms = 60000")])
 }
 
 /// A part from its sensor to the gate; its number, and whether it may pass.
@@ -286,9 +335,15 @@ fn part(line: &mut Line) -> (i64, bool) {
 fn the_generated_program_has_its_parts_inspected_by_a_real_station() {
     let cell = cell();
     let running = cell.start();
-    let Some(mut line) = Line::new(&cell, ResultMode::Window) else { return };
+    let Some(mut line) = Line::new(&cell, ResultMode::Window) else {
+        return;
+    };
     let passed: Vec<(i64, bool)> = (0..5).map(|_| part(&mut line)).collect();
-    assert_eq!(passed, [(1, true), (2, true), (3, true), (4, true), (5, false)], "the fifth is scratched");
+    assert_eq!(
+        passed,
+        [(1, true), (2, true), (3, true), (4, true), (5, false)],
+        "the fifth is scratched"
+    );
     assert_eq!((line.plc.get("ResultVerdict"), line.plc.get("ResultDefect")), (2, 7));
     // Whichever of them is at the gate has its own verdict.
     for (number, passes) in passed {

@@ -180,10 +180,13 @@ impl Controller {
         if !self.is(&format!("{timer}.IN")) {
             self.values.remove(&since);
             self.set(&format!("{timer}.Q"), false);
+            self.set(&format!("{timer}.ET"), 0);
             return;
         }
         let started = *self.values.entry(since).or_insert(self.now);
-        let expired = self.now - started >= self.get(&format!("{timer}.PT"));
+        let elapsed = (self.now - started).min(self.get(&format!("{timer}.PT")));
+        self.set(&format!("{timer}.ET"), elapsed);
+        let expired = elapsed >= self.get(&format!("{timer}.PT"));
         self.set(&format!("{timer}.Q"), expired);
     }
 }
@@ -347,6 +350,7 @@ impl Call<'_> {
 fn binary(operator: &str, left: i64, right: i64) -> i64 {
     match operator {
         "+" => left + right,
+        "-" => left - right,
         "*" => left * right,
         "=" => i64::from(left == right),
         "<>" => i64::from(left != right),

@@ -1,8 +1,8 @@
 //! The PLC's side of the handshake, scan by scan, as `docs/plc/` describes it: what every target's source says.
 
 use super::syntax::{
-    Expression, FALSE, Index, Place, Preset, Statement, TRUE, each, element, expired, note, number, plc, run, say, set, set_element,
-    station, var, when,
+    Expression, FALSE, Index, Place, Preset, Statement, TRUE, each, elapsed, element, expired, note, number, plc, run, say, set,
+    set_element, station, var, when,
 };
 use super::variables::PART_TIMERS;
 use super::{BEAT_MS, one_by_one, requests, window};
@@ -222,7 +222,11 @@ fn part_timers(results: &Results) -> Vec<Statement> {
     )];
     for (slot, timer) in (0..results.slots).zip(PART_TIMERS) {
         let part = || Expression::Element("OpenCycleId", Index::Number(slot));
-        statements.push(run(timer, part().differs_from(number(0)), "PartTime"));
+        statements.push(Statement::Run {
+            timer,
+            enable: part().differs_from(number(0)),
+            preset: Preset::Element("SlotTime", slot),
+        });
         statements.push(Statement::Assign(
             Place::Element("SlotFree", Index::Number(slot)),
             part().is(number(0)),
@@ -263,7 +267,8 @@ fn awaited(results: &Results) -> Vec<Statement> {
 
 fn parts() -> Vec<Statement> {
     vec![
-        note("A part arrives. Only one can wait for its trigger."),
+        note("A part arrives. Only one can wait for its trigger; its own timer runs meanwhile."),
+        run("T_wait", var("Pending"), "PartTime"),
         when(
             rises("StartPart", "StartBefore"),
             vec![
@@ -304,6 +309,11 @@ fn prepare(results: &Results) -> Vec<Statement> {
         copy_serial(Place::Plc("Serial"), "PendingSerial"),
         say("TestPart", var("TestPart")),
         say("CycleIdTail", var("NextCycleId")),
+        when(
+            expired("T_wait"),
+            vec![set_element("SlotTime", "TriggerSlot", Expression::Milliseconds(0))],
+        )
+        .otherwise(vec![set_element("SlotTime", "TriggerSlot", var("PartTime") - elapsed("T_wait"))]),
         set("Pending", FALSE),
         set("TriggerStep", number(1)),
     ];

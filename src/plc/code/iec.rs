@@ -37,6 +37,7 @@ impl Dialect for Iec {
             Type::ToStation => "TaktToStation".to_owned(),
             Type::Window => "TaktWindow".to_owned(),
             Type::Bools(count) => array(count, "BOOL"),
+            Type::Times(count) => array(count, "TIME"),
             Type::U16s(count) => array(count, "UINT"),
             Type::U32s(count) => array(count, "UDINT"),
         }
@@ -67,7 +68,9 @@ pub(super) fn source(mode: ResultMode) -> String {
 }
 
 fn fields<I>(signals: &'static [Signal<I>]) -> Vec<String> {
-    signal_fields(signals).map(|signal| declare::field(&Iec, signal, signal.name)).collect()
+    signal_fields(signals)
+        .map(|signal| declare::field(&Iec, signal, signal.name))
+        .collect()
 }
 
 fn structure(text: &mut String, name: &str, fields: &[String]) {

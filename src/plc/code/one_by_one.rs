@@ -60,10 +60,14 @@ fn take() -> Vec<Statement> {
             vec![set_element("OpenCycleId", "PartSlot", number(0))],
         ),
         set("PartSlot", number(NO_SLOT)),
-        each("Slot", SLOTS, vec![when(
-            element("OpenCycleId", "Slot").is(station("EchoCycleId")) & station("EchoCycleId").differs_from(number(0)),
-            vec![set("PartSlot", var("Slot"))],
-        )]),
+        each(
+            "Slot",
+            SLOTS,
+            vec![when(
+                element("OpenCycleId", "Slot").is(station("EchoCycleId")) & station("EchoCycleId").differs_from(number(0)),
+                vec![set("PartSlot", var("Slot"))],
+            )],
+        ),
         set("PassPart", FALSE),
         when(var("PartSlot").below(number(NO_SLOT)), vec![set("PassPart", pass_rule())]),
         say("AckResultId", station("ResultId")),
@@ -106,4 +110,3 @@ fn take() -> Vec<Statement> {
         ),
     ]
 }
-

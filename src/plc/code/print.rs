@@ -40,6 +40,11 @@ pub(super) trait Dialect {
         format!("{}.Q", self.variable(timer))
     }
 
+    /// For how long a timer has run.
+    fn elapsed(&self, timer: &str) -> String {
+        format!("{}.ET", self.variable(timer))
+    }
+
     /// Lets a timer run: one statement, or several on a line each.
     fn run(&self, timer: &str, enable: &str, preset: &str) -> Vec<String> {
         vec![format!("{}(IN := {enable}, PT := {preset});", self.variable(timer))]
@@ -147,6 +152,7 @@ impl<D: Dialect> Printer<'_, D> {
             Statement::Run { timer, enable, preset } => {
                 let preset = match preset {
                     Preset::Variable(name) => self.dialect.variable(name),
+                    Preset::Element(array, index) => self.element(array, Index::Number(*index)),
                     Preset::Milliseconds(milliseconds) => self.dialect.milliseconds(*milliseconds),
                 };
                 for line in self.dialect.run(timer, &self.expression(enable), &preset) {
@@ -218,6 +224,8 @@ impl<D: Dialect> Printer<'_, D> {
             }
             Expression::Element(array, index) => self.element(array, *index),
             Expression::Expired(timer) => self.dialect.expired(timer),
+            Expression::Elapsed(timer) => self.dialect.elapsed(timer),
+            Expression::Milliseconds(milliseconds) => self.dialect.milliseconds(*milliseconds),
             Expression::Not(operand) => format!("NOT {}", self.operand(operand)),
             Expression::And(all) => joined(all, " AND "),
             Expression::Or(any) => joined(any, " OR "),
@@ -231,6 +239,7 @@ impl<D: Dialect> Printer<'_, D> {
                 format!("{} {sign} {}", self.operand(left), self.operand(right))
             }
             Expression::Add(left, right) => format!("{} + {}", self.operand(left), self.operand(right)),
+            Expression::Subtract(left, right) => format!("{} - {}", self.operand(left), self.operand(right)),
         }
     }
 
@@ -238,7 +247,9 @@ impl<D: Dialect> Printer<'_, D> {
     fn operand(&self, operand: &Expression) -> String {
         let text = self.expression(operand);
         match operand {
-            Expression::And(_) | Expression::Or(_) | Expression::Compare(..) | Expression::Add(..) => format!("({text})"),
+            Expression::And(_) | Expression::Or(_) | Expression::Compare(..) | Expression::Add(..) | Expression::Subtract(..) => {
+                format!("({text})")
+            }
             _ => text,
         }
     }

@@ -35,6 +35,10 @@ impl Dialect for Logix {
         format!("{timer}.DN")
     }
 
+    fn elapsed(&self, timer: &str) -> String {
+        format!("{timer}.ACC")
+    }
+
     fn run(&self, timer: &str, enable: &str, preset: &str) -> Vec<String> {
         vec![
             format!("{timer}.TimerEnable := {enable};"),
@@ -60,6 +64,7 @@ impl Dialect for Logix {
             Type::Window => "TaktWindow_T".to_owned(),
             // Arrays of BOOL come in steps of 32, and are no bits of a DINT.
             Type::Bools(_) => "BOOL[32]".to_owned(),
+            Type::Times(count) => format!("DINT[{count}] (milliseconds)"),
             Type::U16s(count) | Type::U32s(count) => format!("DINT[{count}]"),
         }
     }

@@ -32,6 +32,7 @@ impl Dialect for Scl {
             Type::ToStation => "\"TaktToStation\"".to_owned(),
             Type::Window => "\"TaktWindow\"".to_owned(),
             Type::Bools(count) => array(count, "Bool"),
+            Type::Times(count) => array(count, "Time"),
             Type::U16s(count) => array(count, "UInt"),
             Type::U32s(count) => array(count, "UDInt"),
         }

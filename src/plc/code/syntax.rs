@@ -1,7 +1,7 @@
 //! The little language that the PLC's side is written in once: declarations, expressions and statements that every structured text has, under
 //! whatever spelling. Numbers never wrap and are never negative, since the targets differ in what happens then.
 
-use std::ops::{Add, BitAnd, BitOr, Not};
+use std::ops::{Add, BitAnd, BitOr, Not, Sub};
 
 /// What a variable may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -26,6 +26,8 @@ pub(super) enum Type {
     Window,
     /// As many booleans.
     Bools(u16),
+    /// As many spans of time.
+    Times(u16),
     /// As many numbers of 16 bits.
     U16s(u16),
     /// As many numbers of 32 bits.
@@ -88,11 +90,17 @@ pub(super) enum Expression {
     Element(&'static str, Index),
     /// Whether a timer has run out.
     Expired(&'static str),
+    /// For how long a timer has run.
+    Elapsed(&'static str),
+    /// A span of time.
+    Milliseconds(u32),
     Not(Box<Self>),
     And(Vec<Self>),
     Or(Vec<Self>),
     Compare(Comparison, Box<Self>, Box<Self>),
     Add(Box<Self>, Box<Self>),
+    /// Of what is at least as long.
+    Subtract(Box<Self>, Box<Self>),
 }
 
 /// Which element of an array.
@@ -129,7 +137,7 @@ pub(super) enum Statement {
         to: Place,
         from: &'static str,
     },
-    /// Lets a timer run while `enable` holds, for as long as the variable `preset` says.
+    /// Lets a timer run while `enable` holds, for as long as `preset` says.
     Run {
         timer: &'static str,
         enable: Expression,
@@ -153,6 +161,7 @@ pub(super) enum Statement {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Preset {
     Variable(&'static str),
+    Element(&'static str, u16),
     Milliseconds(u32),
 }
 
@@ -186,6 +195,10 @@ pub(super) fn number(number: u32) -> Expression {
 
 pub(super) fn expired(timer: &'static str) -> Expression {
     Expression::Expired(timer)
+}
+
+pub(super) fn elapsed(timer: &'static str) -> Expression {
+    Expression::Elapsed(timer)
 }
 
 pub(super) const TRUE: Expression = Expression::Bool(true);
@@ -254,6 +267,14 @@ impl Add for Expression {
 
     fn add(self, other: Self) -> Self {
         Self::Add(Box::new(self), Box::new(other))
+    }
+}
+
+impl Sub for Expression {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self::Subtract(Box::new(self), Box::new(other))
     }
 }
 

@@ -1,7 +1,7 @@
 //! What the function blocks take, give and keep.
 
-use super::syntax::{Initial, Section, Type, Variable};
 use super::slots;
+use super::syntax::{Initial, Section, Type, Variable};
 use crate::line::config::ResultMode;
 use crate::line::image::WINDOW_SLOTS;
 
@@ -89,6 +89,7 @@ static COMMON: &[Variable] = variables! {
     Own "Pending": Type::Bool; "a part waits for its trigger";
     Own "PendingEncoder": Type::U32; "its encoder position";
     Own "PendingSerial": Type::Serial; "its serial number";
+    Own "T_wait": Type::Timer; "how long it has waited";
     Own "TriggerStep": Type::U16; "0 idle, 1 block written, 2 Trigger is 1, 3 Trigger is 0 again";
     Own "TriggerSlot": Type::U16; "the slot of the part that is triggered";
     Own "NextCycleId": Type::U32, = Initial::Number(1); "CycleId of the next part";
@@ -175,6 +176,11 @@ pub(super) fn variables(mode: ResultMode) -> Vec<Variable> {
     };
     let parts = [
         own("OpenCycleId", Type::U32s(count), "parts between StartPart and PartTime; 0 is none"),
+        own(
+            "SlotTime",
+            Type::Times(count),
+            "PartTime, less what the part waited before it got its slot",
+        ),
         own("SlotFree", Type::Bools(count), "the slot's timer has seen that it is empty"),
         own("SlotExpired", Type::Bools(count), "the part's own timer has run out"),
     ];

@@ -46,7 +46,9 @@ pub(super) fn results() -> Results {
 
 fn alive() -> Vec<Statement> {
     vec![
-        note("The window is read apart from the rest: it counts after two changes of its heartbeat in this session, while it is of the station's start."),
+        note(
+            "The window is read apart from the rest: it counts after two changes of its heartbeat in this session, while it is of the station's start.",
+        ),
         set(
             "WindowChanged",
             var("LinkOk") & var("WindowSeen") & window("Heartbeat").differs_from(var("LastWindowBeat")),
@@ -63,10 +65,7 @@ fn alive() -> Vec<Statement> {
         ),
         set(
             "WindowAlive",
-            var("StationAlive")
-                & var("InSession")
-                & var("WindowChanges").at_least(number(BEATS))
-                & window("BootId").is(station("BootId")),
+            var("StationAlive") & var("InSession") & var("WindowChanges").at_least(number(BEATS)) & window("BootId").is(station("BootId")),
         ),
         set("NumberFree", var("WindowAlive")),
         each(
