@@ -33,7 +33,7 @@ pub(super) struct Results {
     pub(super) buffer_enable: Expression,
     /// Whether the result of the part in the slot `Slot` is still to come.
     pub(super) awaited: Expression,
-    /// T_result has run out.
+    /// `T_result` has run out.
     pub(super) late: Vec<Statement>,
 }
 
