@@ -21,7 +21,8 @@
 //! | `line_controller.rs` | line controllers that speak gRPC, ours and a foreign one: cycles in, results out, whatever happens to the connection |
 //! | `security.rs` | who is let in over TLS, what those are told who are not, and what OpenSSL and Python say of the certificates |
 //! | `foreign.rs` | a PLC program of another make gets its parts judged |
-//! | `plc_code.rs` | the register map, and the generated PLC program run against a station |
+//! | `plc_code.rs`, `plc_window.rs` | the register map, and the generated PLC programs run against a station |
+//! | `plc_dialects.rs` | what is printed for Siemens and Rockwell does what is printed for IEC 61131-3 |
 //! | `structured_text.rs` | a controller that runs structured text as it is written |
 //! | `contract.rs`, `contract_peers.rs` | the sequences of the PLC interface on every wire, with the station as a process |
 //! | `polled.rs` | a PLC that is the Modbus server: a foreign one with restarts and dropped links, and one that refuses, lags and lies |
@@ -34,6 +35,7 @@
 //! | `commission.rs` | virtual commissioning: a real station passes the whole list, and a foreign program reads the report |
 //! | `yocto.rs` | the Yocto layer is what its tools accept, and what of its image runs anywhere does what it says |
 //! | `v4l2_bindings.rs` | the declarations of V4L2 are those of the C compiler |
+//! | `cabinet.rs` | a controller with the generated program, in front of a station |
 //! | `cell.rs`, `played_line.rs`, `parts.rs`, `program.rs`, `skip.rs` | a station and a line to test, the parts that are drawn, the program that is run, the checks that cannot be made here |
 
 // clippy.toml allows these in test functions; what they call is no less a test.
@@ -41,6 +43,7 @@
 
 mod architecture;
 mod bad_input;
+mod cabinet;
 mod capture;
 mod cell;
 mod commands;
@@ -65,6 +68,8 @@ mod parity;
 mod parts;
 mod played_line;
 mod plc_code;
+mod plc_dialects;
+mod plc_window;
 mod polled;
 mod power_loss;
 mod program;

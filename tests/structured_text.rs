@@ -128,6 +128,12 @@ impl Controller {
         self.get(path) != 0
     }
 
+    /// Everything below a path that is not 0.
+    pub(crate) fn below<'a>(&'a self, path: &'a str) -> impl Iterator<Item = (&'a str, i64)> {
+        let values = self.values.iter().map(|(key, value)| (key.as_str(), *value));
+        values.filter(move |(key, value)| key.starts_with(path) && *value != 0)
+    }
+
     /// Sets the value at a path.
     pub(crate) fn set(&mut self, path: &str, value: impl Into<i64>) {
         self.values.insert(path.to_owned(), value.into());
@@ -174,10 +180,13 @@ impl Controller {
         if !self.is(&format!("{timer}.IN")) {
             self.values.remove(&since);
             self.set(&format!("{timer}.Q"), false);
+            self.set(&format!("{timer}.ET"), 0);
             return;
         }
         let started = *self.values.entry(since).or_insert(self.now);
-        let expired = self.now - started >= self.get(&format!("{timer}.PT"));
+        let elapsed = (self.now - started).min(self.get(&format!("{timer}.PT")));
+        self.set(&format!("{timer}.ET"), elapsed);
+        let expired = elapsed >= self.get(&format!("{timer}.PT"));
         self.set(&format!("{timer}.Q"), expired);
     }
 }
@@ -341,6 +350,8 @@ impl Call<'_> {
 fn binary(operator: &str, left: i64, right: i64) -> i64 {
     match operator {
         "+" => left + right,
+        "-" => left - right,
+        "*" => left * right,
         "=" => i64::from(left == right),
         "<>" => i64::from(left != right),
         "<" => i64::from(left < right),

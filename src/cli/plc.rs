@@ -7,6 +7,7 @@ use anyhow::Context;
 use clap::{Args, Subcommand, ValueEnum};
 
 use super::{Exit, print, print_json};
+use crate::line::config::ResultMode;
 use crate::plc::code::{self, Codes, Target};
 use crate::plc::map;
 
@@ -65,6 +66,9 @@ struct CodeArgs {
     /// Which engineering tool
     #[arg(long, value_enum)]
     target: CodeTarget,
+    /// How the station shows results, as in `result.mode` of its configuration
+    #[arg(long, value_enum, default_value_t = CodeMode::Single)]
+    mode: CodeMode,
     /// The folder to write the files to; without it they are printed
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
@@ -78,6 +82,14 @@ enum CodeTarget {
     RockwellSt,
     /// SCL for S7-1200 and S7-1500 (TIA Portal), over S7 or Modbus TCP
     SiemensScl,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum CodeMode {
+    /// One result at a time; with BufferEnable up to eight wait at the station (buffered mode)
+    Single,
+    /// Sixteen results side by side, found by their cycle ID
+    Window,
 }
 
 pub(super) fn run(args: &PlcArgs) -> anyhow::Result<Exit> {
@@ -103,7 +115,11 @@ fn write_code(args: &CodeArgs) -> anyhow::Result<()> {
         CodeTarget::RockwellSt => Target::RockwellSt,
         CodeTarget::SiemensScl => Target::SiemensScl,
     };
-    let files = code::sources(target);
+    let mode = match args.mode {
+        CodeMode::Single => ResultMode::Single,
+        CodeMode::Window => ResultMode::Window,
+    };
+    let files = code::sources(target, mode);
     let Some(folder) = &args.out else {
         return files.iter().try_for_each(|file| print(&file.text));
     };

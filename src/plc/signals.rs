@@ -24,8 +24,11 @@ pub const MAP_MAGIC: u32 = 0x0102_0304;
 /// What `MapVersion` reads: the version of this map.
 pub const MAP_VERSION: u16 = 1;
 
+/// The first register of the window.
+pub const WINDOW_START: u16 = 100;
+
 /// Registers of one slot of the window.
-const WINDOW_STRIDE: u16 = 6;
+pub const WINDOW_STRIDE: u16 = 6;
 
 /// How wide a signal is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -424,7 +427,7 @@ pub static FROM_STATION: &[Signal<StationImage>] = &[
     Signal::new(
         "WindowCycleId",
         Kind::U32,
-        100,
+        WINDOW_START,
         "window mode: the part, in slot ResultId mod 16; 0 in an empty slot",
         |image: &StationImage, slot| image.window[slot].cycle_id.map_or(0, CycleId::get),
         |image, slot, value| image.window[slot].cycle_id = CycleId::new(value),

@@ -1,38 +1,63 @@
 //! The PLC's side of the handshake, scan by scan, as `docs/plc/` describes it: what every target's source says.
 
 use super::syntax::{
-    Expression, FALSE, Index, Place, Preset, Statement, TRUE, element, expired, note, number, plc, run, say, set, set_element, station,
-    var, when,
+    Expression, FALSE, Index, Place, Preset, Statement, TRUE, each, elapsed, element, expired, note, number, plc, run, say, set,
+    set_element, station, var, when,
 };
 use super::variables::PART_TIMERS;
-use super::{BEAT_MS, NO_SLOT, SLOTS, requests};
-use crate::part::{CycleId, Verdict};
+use super::{BEAT_MS, one_by_one, requests, window};
+use crate::line::config::ResultMode;
+use crate::part::CycleId;
 use crate::plc::signals::{MAP_MAGIC, MAP_VERSION};
 
-/// One scan.
-pub(super) fn scan() -> Vec<Statement> {
-    [
-        pulses(),
-        sessions(),
-        heartbeats(),
-        restarts(),
-        part_timers(),
-        results(),
-        parts(),
-        triggers(),
-        requests::serial(),
-        requests::commands(),
-        requests::levels(),
-    ]
-    .concat()
+/// Changes of a heartbeat after which it counts as alive.
+pub(super) const BEATS: u32 = 2;
+
+/// What the two blocks do in their own ways.
+pub(super) struct Results {
+    /// For each part that the block follows, a slot of its own.
+    pub(super) slots: u16,
+    /// At the first scan.
+    pub(super) begin: Vec<Statement>,
+    /// Every part is a reject.
+    pub(super) forget: Vec<Statement>,
+    /// The part in the slot `Slot` has run out of time.
+    pub(super) expire: Vec<Statement>,
+    /// Takes what the station shows, and decides.
+    pub(super) take: Vec<Statement>,
+    /// A part gets the slot `TriggerSlot`.
+    pub(super) open: Vec<Statement>,
+    /// What else must hold for a part to be triggered.
+    pub(super) can_trigger: Option<Expression>,
+    /// What BufferEnable says.
+    pub(super) buffer_enable: Expression,
+    /// Whether the result of the part in the slot `Slot` is still to come.
+    pub(super) awaited: Expression,
+    /// `T_result` has run out.
+    pub(super) late: Vec<Statement>,
 }
 
-fn each_slot(body: Vec<Statement>) -> Statement {
-    Statement::Each {
-        variable: "Slot",
-        last: SLOTS - 1,
-        body,
-    }
+/// One scan.
+pub(super) fn scan(mode: ResultMode) -> Vec<Statement> {
+    let results = match mode {
+        ResultMode::Single => one_by_one::results(),
+        ResultMode::Window => window::results(),
+    };
+    [
+        pulses(),
+        sessions(&results),
+        heartbeats(),
+        restarts(&results),
+        part_timers(&results),
+        results.take.clone(),
+        awaited(&results),
+        parts(),
+        triggers(&results),
+        requests::serial(),
+        requests::commands(),
+        requests::levels(&results),
+    ]
+    .concat()
 }
 
 pub(super) fn copy_serial(to: Place, from: &'static str) -> Statement {
@@ -68,13 +93,13 @@ fn session_after(before: Expression) -> Statement {
     .otherwise(vec![say("PlcSession", before + number(1))])
 }
 
-fn sessions() -> Vec<Statement> {
+fn sessions(results: &Results) -> Vec<Statement> {
     let map_is_right = station("MapMagic").is(number(MAP_MAGIC)) & station("MapVersion").is(number(u32::from(MAP_VERSION)));
     vec![
         note("A session of its own for every start of this PLC. Until it has one it says PlcSession 0, and the station takes no trigger."),
         when(
             var("FirstScan"),
-            vec![
+            [
                 set("Initialised", FALSE),
                 say("PlcSession", number(0)),
                 say("Trigger", FALSE),
@@ -82,7 +107,6 @@ fn sessions() -> Vec<Statement> {
                 say("ExecuteCommand", FALSE),
                 say("SetUserData", FALSE),
                 set("TriggerStep", number(0)),
-                set("ResultStep", number(0)),
                 set("UserStep", number(0)),
                 set("CommandStep", number(0)),
                 set("CommandBusy", FALSE),
@@ -91,7 +115,10 @@ fn sessions() -> Vec<Statement> {
                 set("LastBootId", number(0)),
                 set("NextCycleId", number(1)),
                 set("RejectAll", TRUE),
-            ],
+            ]
+            .into_iter()
+            .chain(results.begin.clone())
+            .collect(),
         ),
         set(
             "FaultMap",
@@ -147,19 +174,19 @@ fn heartbeats() -> Vec<Statement> {
         ),
         run("T_alive", var("BeatSeen") & !var("BeatChanged"), "AliveTime"),
         when(
-            var("BeatChanged") & var("BeatChanges").below(number(2)),
+            var("BeatChanged") & var("BeatChanges").below(number(BEATS)),
             vec![set("BeatChanges", var("BeatChanges") + number(1))],
         ),
         when(expired("T_alive"), vec![set("BeatChanges", number(0))]),
         when(var("LinkOk"), vec![set("LastBeat", station("Heartbeat")), set("BeatSeen", TRUE)]),
         set(
             "StationAlive",
-            var("LinkOk") & var("BeatChanges").at_least(number(2)) & !var("FaultMap"),
+            var("LinkOk") & var("BeatChanges").at_least(number(BEATS)) & !var("FaultMap"),
         ),
     ]
 }
 
-fn restarts() -> Vec<Statement> {
+fn restarts(results: &Results) -> Vec<Statement> {
     vec![
         note("A station that started anew knows nothing of the parts before."),
         when(
@@ -171,9 +198,8 @@ fn restarts() -> Vec<Statement> {
         ),
         when(
             var("RejectAll"),
-            vec![
-                each_slot(vec![set_element("OpenCycleId", "Slot", number(0))]),
-                set("PartSlot", number(NO_SLOT)),
+            [
+                each("Slot", results.slots, vec![set_element("OpenCycleId", "Slot", number(0))]),
                 set("PassPart", FALSE),
                 when(
                     var("Pending") | var("TriggerStep").is(number(1)) | var("TriggerStep").is(number(2)),
@@ -182,20 +208,25 @@ fn restarts() -> Vec<Statement> {
                 set("Pending", FALSE),
                 say("Trigger", FALSE),
                 when(var("TriggerStep").differs_from(number(0)), vec![set("TriggerStep", number(3))]),
-                say("ResultAck", FALSE),
-                set("ResultStep", number(0)),
-            ],
+            ]
+            .into_iter()
+            .chain(results.forget.clone())
+            .collect(),
         ),
     ]
 }
 
-fn part_timers() -> Vec<Statement> {
+fn part_timers(results: &Results) -> Vec<Statement> {
     let mut statements = vec![note(
         "Each part has a timer of its own from StartPart on. A slot is free once its timer has seen it empty.",
     )];
-    for (slot, timer) in (0_u16..).zip(PART_TIMERS) {
+    for (slot, timer) in (0..results.slots).zip(PART_TIMERS) {
         let part = || Expression::Element("OpenCycleId", Index::Number(slot));
-        statements.push(run(timer, part().differs_from(number(0)), "PartTime"));
+        statements.push(Statement::Run {
+            timer,
+            enable: part().differs_from(number(0)),
+            preset: Preset::Element("SlotTime", slot),
+        });
         statements.push(Statement::Assign(
             Place::Element("SlotFree", Index::Number(slot)),
             part().is(number(0)),
@@ -205,104 +236,39 @@ fn part_timers() -> Vec<Statement> {
             expired(timer),
         ));
     }
-    statements.push(each_slot(vec![when(
-        element("SlotExpired", "Slot"),
-        vec![
-            set_element("OpenCycleId", "Slot", number(0)),
-            when(var("Slot").is(var("PartSlot")), vec![set("PartSlot", number(NO_SLOT))]),
-        ],
-    )]));
+    let mut expire = vec![set_element("OpenCycleId", "Slot", number(0))];
+    expire.extend(results.expire.clone());
+    statements.push(each("Slot", results.slots, vec![when(element("SlotExpired", "Slot"), expire)]));
     statements
 }
 
-/// Section 1 of the interface: the part may pass only if all of this holds, in one copy of what the station says.
-fn pass_rule() -> Expression {
-    var("StationAlive")
-        & station("ResultValid")
-        & station("Accept")
-        & station("Verdict").is(number(u32::from(Verdict::Ok.code())))
-        & station("EchoCycleId").is(element("OpenCycleId", "PartSlot"))
-        & station("ResultId").is(station("ResultIdTail"))
-        & !element("SlotExpired", "PartSlot")
-}
-
-fn results() -> Vec<Statement> {
-    let whole = station("ResultValid") & station("ResultId").is(station("ResultIdTail"));
-    let take = vec![
-        set("LastResultId", station("ResultId")),
-        set("ResultNew", TRUE),
-        set("ResultVerdict", station("Verdict")),
-        set("ResultReason", station("ReasonCode")),
-        set("ResultDefect", station("DefectCode")),
-        set("PartCycleId", station("EchoCycleId")),
-        note("The part before leaves its slot; this one is found by its number, or passes not."),
-        when(
-            var("PartSlot").below(number(NO_SLOT)),
-            vec![set_element("OpenCycleId", "PartSlot", number(0))],
-        ),
-        set("PartSlot", number(NO_SLOT)),
-        each_slot(vec![when(
-            element("OpenCycleId", "Slot").is(station("EchoCycleId")) & station("EchoCycleId").differs_from(number(0)),
-            vec![set("PartSlot", var("Slot"))],
-        )]),
-        set("PassPart", FALSE),
-        when(var("PartSlot").below(number(NO_SLOT)), vec![set("PassPart", pass_rule())]),
-        say("AckResultId", station("ResultId")),
-        say("ResultAck", TRUE),
-        set("ResultStep", number(1)),
-    ];
+fn awaited(results: &Results) -> Vec<Statement> {
+    let mut late = vec![set("FaultResult", TRUE)];
+    late.extend(results.late.clone());
     vec![
-        note("A result is taken once, from one whole copy, and acknowledged. PassPart stands until the part's timer runs out."),
-        run("T_release", var("ResultStep").is(number(1)), "ClearTime"),
-        when(
-            !var("StationAlive") | !var("InSession") | var("PartSlot").at_least(number(NO_SLOT)),
-            vec![set("PassPart", FALSE)],
-        ),
-        Statement::Case(
-            "ResultStep",
-            vec![
-                (
-                    0,
-                    "waiting",
-                    vec![when(
-                        var("StationAlive") & var("InSession") & whole & station("ResultId").differs_from(var("LastResultId")),
-                        take,
-                    )],
-                ),
-                (
-                    1,
-                    "ResultAck is 1: the station takes the result back",
-                    vec![
-                        when(
-                            !station("ResultValid") | station("ResultId").differs_from(plc("AckResultId")),
-                            vec![say("ResultAck", FALSE), set("ResultStep", number(0))],
-                        )
-                        .or_when(
-                            expired("T_release"),
-                            vec![set("FaultClear", TRUE), say("ResultAck", FALSE), set("ResultStep", number(0))],
-                        ),
-                    ],
-                ),
-            ],
-        ),
         note("Parts whose result is still to come."),
         set("OpenParts", number(0)),
-        each_slot(vec![when(
-            element("OpenCycleId", "Slot").differs_from(number(0)) & var("Slot").differs_from(var("PartSlot")),
-            vec![set("OpenParts", var("OpenParts") + number(1))],
-        )]),
+        each(
+            "Slot",
+            results.slots,
+            vec![when(
+                element("OpenCycleId", "Slot").differs_from(number(0)) & results.awaited.clone(),
+                vec![set("OpenParts", var("OpenParts") + number(1))],
+            )],
+        ),
         run(
             "T_result",
             var("OpenParts").differs_from(number(0)) & !var("ResultNew"),
             "ResultTime",
         ),
-        when(expired("T_result"), vec![set("FaultResult", TRUE)]),
+        when(expired("T_result"), late),
     ]
 }
 
 fn parts() -> Vec<Statement> {
     vec![
-        note("A part arrives. Only one can wait for its trigger."),
+        note("A part arrives. Only one can wait for its trigger; its own timer runs meanwhile."),
+        run("T_wait", var("Pending"), "PartTime"),
         when(
             rises("StartPart", "StartBefore"),
             vec![
@@ -334,29 +300,44 @@ fn give_up(step: u32) -> Vec<Statement> {
     ]
 }
 
-fn triggers() -> Vec<Statement> {
-    let answered = station("TriggerAck") | station("MissedTrigger");
-    let can_prepare = var("Pending") & var("StationAlive") & var("InSession") & plc("Online") & var("UserStep").is(number(0));
-    let prepare = vec![
-        set("TriggerSlot", number(NO_SLOT)),
-        each_slot(vec![when(
-            element("SlotFree", "Slot") & element("OpenCycleId", "Slot").is(number(0)),
-            vec![set("TriggerSlot", var("Slot"))],
-        )]),
+/// A part is prepared: it gets a slot, its number and its block.
+fn prepare(results: &Results) -> Vec<Statement> {
+    let mut open = vec![
+        set_element("OpenCycleId", "TriggerSlot", var("NextCycleId")),
+        say("CycleId", var("NextCycleId")),
+        say("Encoder", var("PendingEncoder")),
+        copy_serial(Place::Plc("Serial"), "PendingSerial"),
+        say("TestPart", var("TestPart")),
+        say("CycleIdTail", var("NextCycleId")),
         when(
-            var("TriggerSlot").below(number(NO_SLOT)),
-            vec![
-                set_element("OpenCycleId", "TriggerSlot", var("NextCycleId")),
-                say("CycleId", var("NextCycleId")),
-                say("Encoder", var("PendingEncoder")),
-                copy_serial(Place::Plc("Serial"), "PendingSerial"),
-                say("TestPart", var("TestPart")),
-                say("CycleIdTail", var("NextCycleId")),
-                set("Pending", FALSE),
-                set("TriggerStep", number(1)),
-            ],
-        ),
+            expired("T_wait"),
+            vec![set_element("SlotTime", "TriggerSlot", Expression::Milliseconds(0))],
+        )
+        .otherwise(vec![set_element("SlotTime", "TriggerSlot", var("PartTime") - elapsed("T_wait"))]),
+        set("Pending", FALSE),
+        set("TriggerStep", number(1)),
     ];
+    open.extend(results.open.clone());
+    vec![
+        set("TriggerSlot", number(u32::from(results.slots))),
+        each(
+            "Slot",
+            results.slots,
+            vec![when(
+                element("SlotFree", "Slot") & element("OpenCycleId", "Slot").is(number(0)),
+                vec![set("TriggerSlot", var("Slot"))],
+            )],
+        ),
+        when(var("TriggerSlot").below(number(u32::from(results.slots))), open),
+    ]
+}
+
+fn triggers(results: &Results) -> Vec<Statement> {
+    let answered = station("TriggerAck") | station("MissedTrigger");
+    let mut can_prepare = var("Pending") & var("StationAlive") & var("InSession") & plc("Online") & var("UserStep").is(number(0));
+    if let Some(condition) = &results.can_trigger {
+        can_prepare = can_prepare & condition.clone();
+    }
     let raise = vec![
         say("Trigger", TRUE),
         set("StartedCycleId", plc("CycleId")),
@@ -398,7 +379,7 @@ fn triggers() -> Vec<Statement> {
                                 set("AckRestart", TRUE),
                             ],
                         )
-                        .or_when(can_prepare, prepare),
+                        .or_when(can_prepare, prepare(results)),
                     ],
                 ),
                 (

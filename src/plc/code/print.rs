@@ -2,30 +2,88 @@
 
 use std::fmt::Write;
 
-use super::syntax::{Comparison, Expression, Index, Place, Preset, Statement};
+use super::syntax::{Comparison, Expression, Index, Place, Preset, Section, Statement, Type};
 use crate::plc::signals::MAP_MAGIC;
 
 /// Columns after which a condition goes on in the next line.
 const WIDTH: usize = 120;
 
-/// How a target spells what the targets spell differently.
+/// How a target spells what the targets spell differently. What is given here is the spelling of IEC 61131-3, which most share.
 pub(super) trait Dialect {
     /// A variable of the block.
-    fn variable(&self, name: &str) -> String;
+    fn variable(&self, name: &str) -> String {
+        name.to_owned()
+    }
+
     /// A signal of the copy of what the station says.
-    fn station(&self, signal: &str) -> String;
+    fn station(&self, signal: &str) -> String {
+        format!("{}.{signal}", self.variable("FromStation"))
+    }
+
     /// A signal of what the PLC says.
-    fn plc(&self, signal: &str) -> String;
+    fn plc(&self, signal: &str) -> String {
+        format!("{}.{signal}", self.variable("ToStation"))
+    }
+
     /// True or false.
-    fn boolean(&self, value: bool) -> &'static str;
+    fn boolean(&self, value: bool) -> &'static str {
+        if value { "TRUE" } else { "FALSE" }
+    }
+
+    /// A span of time.
+    fn milliseconds(&self, milliseconds: u32) -> String {
+        format!("T#{milliseconds}ms")
+    }
+
     /// Whether a timer has run out.
-    fn expired(&self, timer: &str) -> String;
+    fn expired(&self, timer: &str) -> String {
+        format!("{}.Q", self.variable(timer))
+    }
+
+    /// For how long a timer has run.
+    fn elapsed(&self, timer: &str) -> String {
+        format!("{}.ET", self.variable(timer))
+    }
+
     /// Lets a timer run: one statement, or several on a line each.
-    fn run(&self, timer: &str, enable: &str, preset: Preset) -> Vec<String>;
+    fn run(&self, timer: &str, enable: &str, preset: &str) -> Vec<String> {
+        vec![format!("{}(IN := {enable}, PT := {preset});", self.variable(timer))]
+    }
+
     /// Copies a serial number.
-    fn copy_serial(&self, to: &str, from: &str) -> String;
+    fn copy_serial(&self, to: &str, from: &str) -> String {
+        format!("{to} := {from};")
+    }
+
     /// Words for people.
-    fn comment(&self, words: &str) -> String;
+    fn comment(&self, words: &str) -> String {
+        format!("// {words}")
+    }
+
+    /// A type's name.
+    fn type_name(&self, type_of: Type) -> String;
+
+    /// A declaration; `initial` is what the variable starts with, where that is not 0.
+    fn declaration(&self, name: &str, type_name: &str, initial: Option<&str>, meaning: &str) -> String {
+        let initial = initial.map(|value| format!(" := {value}")).unwrap_or_default();
+        format!("{name} : {type_name}{initial}; {}", self.comment(meaning))
+    }
+
+    /// What stands before the variables of a section, and after them.
+    fn section(&self, section: Section) -> (&'static str, &'static str) {
+        let head = match section {
+            Section::Input => "   VAR_INPUT",
+            Section::Output => "   VAR_OUTPUT",
+            Section::Own => "   VAR",
+            Section::Retained => "   VAR RETAIN",
+        };
+        (head, "   END_VAR")
+    }
+
+    /// What stands before each line of declarations.
+    fn margin(&self) -> &'static str {
+        "      "
+    }
 }
 
 /// The statements, indented by so many levels of three spaces.
@@ -92,7 +150,12 @@ impl<D: Dialect> Printer<'_, D> {
                 self.line(level, &copy);
             }
             Statement::Run { timer, enable, preset } => {
-                for line in self.dialect.run(timer, &self.expression(enable), *preset) {
+                let preset = match preset {
+                    Preset::Variable(name) => self.dialect.variable(name),
+                    Preset::Element(array, index) => self.element(array, Index::Number(*index)),
+                    Preset::Milliseconds(milliseconds) => self.dialect.milliseconds(*milliseconds),
+                };
+                for line in self.dialect.run(timer, &self.expression(enable), &preset) {
                     self.line(level, &line);
                 }
             }
@@ -155,8 +218,14 @@ impl<D: Dialect> Printer<'_, D> {
             Expression::Variable(name) => self.dialect.variable(name),
             Expression::Station(signal) => self.dialect.station(signal),
             Expression::Plc(signal) => self.dialect.plc(signal),
+            Expression::Window(signal) => format!("{}.{signal}", self.dialect.variable("Window")),
+            Expression::WindowSlot(slot, signal) => {
+                format!("{}.Slot[{}].{signal}", self.dialect.variable("Window"), self.dialect.variable(slot))
+            }
             Expression::Element(array, index) => self.element(array, *index),
             Expression::Expired(timer) => self.dialect.expired(timer),
+            Expression::Elapsed(timer) => self.dialect.elapsed(timer),
+            Expression::Milliseconds(milliseconds) => self.dialect.milliseconds(*milliseconds),
             Expression::Not(operand) => format!("NOT {}", self.operand(operand)),
             Expression::And(all) => joined(all, " AND "),
             Expression::Or(any) => joined(any, " OR "),
@@ -170,6 +239,7 @@ impl<D: Dialect> Printer<'_, D> {
                 format!("{} {sign} {}", self.operand(left), self.operand(right))
             }
             Expression::Add(left, right) => format!("{} + {}", self.operand(left), self.operand(right)),
+            Expression::Subtract(left, right) => format!("{} - {}", self.operand(left), self.operand(right)),
         }
     }
 
@@ -177,7 +247,9 @@ impl<D: Dialect> Printer<'_, D> {
     fn operand(&self, operand: &Expression) -> String {
         let text = self.expression(operand);
         match operand {
-            Expression::And(_) | Expression::Or(_) | Expression::Compare(..) | Expression::Add(..) => format!("({text})"),
+            Expression::And(_) | Expression::Or(_) | Expression::Compare(..) | Expression::Add(..) | Expression::Subtract(..) => {
+                format!("({text})")
+            }
             _ => text,
         }
     }

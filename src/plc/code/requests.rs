@@ -1,6 +1,6 @@
 //! What goes on beside the parts, scan by scan: serial numbers that are latched, commands, and what is said all the time.
 
-use super::handshake::{copy_serial, rises};
+use super::handshake::{Results, copy_serial, rises};
 use super::syntax::{Expression, FALSE, Place, Statement, TRUE, expired, note, number, plc, run, say, set, station, var, when};
 
 pub(super) fn serial() -> Vec<Statement> {
@@ -103,11 +103,21 @@ pub(super) fn commands() -> Vec<Statement> {
     ]
 }
 
-pub(super) fn levels() -> Vec<Statement> {
+pub(super) fn levels(results: &Results) -> Vec<Statement> {
+    let mut ready = var("StationAlive")
+        & var("InSession")
+        & station("TriggerReady")
+        & !var("RecipeBusy")
+        & !var("Pending")
+        & var("TriggerStep").is(number(0))
+        & var("UserStep").is(number(0));
+    if let Some(condition) = &results.can_trigger {
+        ready = ready & condition.clone();
+    }
     let is_held = var("TriggerStep").is(number(1)) | var("TriggerStep").is(number(2));
     vec![
         note("What is said all the time. The recipe changes between two triggers, the result mode while offline."),
-        when(!plc("Online"), vec![say("BufferEnable", var("BufferEnable"))]),
+        when(!plc("Online"), vec![say("BufferEnable", results.buffer_enable.clone())]),
         say("Online", var("Enable") & var("Initialised") & !var("NewSession")),
         say("TriggerEnable", plc("Online")),
         when(!is_held.clone(), vec![say("RecipeNumber", var("RecipeNumber"))]),
@@ -121,16 +131,7 @@ pub(super) fn levels() -> Vec<Statement> {
             var("RecipeNumber").differs_from(number(0)) & station("RecipeReady").differs_from(var("RecipeNumber")),
         ),
         set("StopLine", station("StopRequest")),
-        set(
-            "Ready",
-            var("StationAlive")
-                & var("InSession")
-                & station("TriggerReady")
-                & !var("RecipeBusy")
-                & !var("Pending")
-                & var("TriggerStep").is(number(0))
-                & var("UserStep").is(number(0)),
-        ),
+        set("Ready", ready),
         set(
             "MayMove",
             var("StationAlive") & station("ExposureComplete") & !var("Pending") & !is_held,

@@ -5,10 +5,12 @@
 use std::fmt::Write;
 
 use super::print::{self, Dialect};
-use super::syntax::{Initial, Preset, Section, Type, Variable};
-use super::variables::VARIABLES;
-use super::{Codes, heading, signal_fields};
-use crate::plc::signals::{FROM_PLC, FROM_STATION, Kind, Signal};
+use super::syntax::Type;
+use super::variables::variables;
+use super::{Target, block_name, declare, handshake, heading, signal_fields, window_fields};
+use crate::line::config::ResultMode;
+use crate::line::image::WINDOW_SLOTS;
+use crate::plc::signals::{FROM_PLC, FROM_STATION, Kind, Signal, WINDOW_START, WINDOW_STRIDE};
 
 struct Scl;
 
@@ -17,53 +19,52 @@ impl Dialect for Scl {
         format!("#{name}")
     }
 
-    fn station(&self, signal: &str) -> String {
-        format!("#FromStation.{signal}")
-    }
-
-    fn plc(&self, signal: &str) -> String {
-        format!("#ToStation.{signal}")
-    }
-
-    fn boolean(&self, value: bool) -> &'static str {
-        if value { "TRUE" } else { "FALSE" }
-    }
-
-    fn expired(&self, timer: &str) -> String {
-        format!("#{timer}.Q")
-    }
-
-    fn run(&self, timer: &str, enable: &str, preset: Preset) -> Vec<String> {
-        let preset = match preset {
-            Preset::Variable(name) => format!("#{name}"),
-            Preset::Milliseconds(milliseconds) => format!("T#{milliseconds}ms"),
-        };
-        vec![format!("#{timer}(IN := {enable}, PT := {preset});")]
-    }
-
-    fn copy_serial(&self, to: &str, from: &str) -> String {
-        format!("{to} := {from};")
-    }
-
-    fn comment(&self, words: &str) -> String {
-        format!("// {words}")
+    fn type_name(&self, type_of: Type) -> String {
+        let array = |count: u16, of: &str| format!("Array[0..{}] of {of}", count - 1);
+        match type_of {
+            Type::Bool => "Bool".to_owned(),
+            Type::U16 => "UInt".to_owned(),
+            Type::U32 => "UDInt".to_owned(),
+            Type::Time => "Time".to_owned(),
+            Type::Timer => "TON_TIME".to_owned(),
+            Type::Serial => array(32, "Char"),
+            Type::FromStation => "\"TaktFromStation\"".to_owned(),
+            Type::ToStation => "\"TaktToStation\"".to_owned(),
+            Type::Window => "\"TaktWindow\"".to_owned(),
+            Type::Bools(count) => array(count, "Bool"),
+            Type::Times(count) => array(count, "Time"),
+            Type::U16s(count) => array(count, "UInt"),
+            Type::U32s(count) => array(count, "UDInt"),
+        }
     }
 }
 
 /// The whole source.
-pub(super) fn source() -> String {
+pub(super) fn source(mode: ResultMode) -> String {
     let mut text = String::new();
-    for line in heading("siemens-scl").lines() {
+    for line in heading(Target::SiemensScl, mode).lines() {
         let _ = writeln!(text, "// {line}");
     }
-    text.push_str(IMPORT);
-    structure(&mut text, "TaktFromStation", FROM_STATION);
-    structure(&mut text, "TaktToStation", FROM_PLC);
-    codes(&mut text);
+    text.push_str(match mode {
+        ResultMode::Single => IMPORT,
+        ResultMode::Window => WINDOW_IMPORT,
+    });
+    structure(&mut text, "TaktFromStation", fields(FROM_STATION));
+    structure(&mut text, "TaktToStation", fields(FROM_PLC));
+    if mode == ResultMode::Window {
+        window_types(&mut text);
+    }
+    constants(&mut text);
     data_block(&mut text, "TaktRead", "TaktFromStation");
+    if mode == ResultMode::Window {
+        data_block(&mut text, "TaktReadWindow", "TaktWindow");
+    }
     data_block(&mut text, "TaktWrite", "TaktToStation");
-    block(&mut text);
-    text.push_str(EXAMPLE);
+    block(&mut text, mode);
+    text.push_str(match mode {
+        ResultMode::Single => EXAMPLE,
+        ResultMode::Window => WINDOW_EXAMPLE,
+    });
     text
 }
 
@@ -74,36 +75,49 @@ struct Field {
     line: String,
 }
 
-/// A structure that lies in memory as the registers do. Within a word the high byte comes first, so bits 8 to 15 stand before bits 0 to 7.
-fn structure<I>(text: &mut String, name: &str, signals: &'static [Signal<I>]) {
-    let mut fields: Vec<Field> = signal_fields(signals)
-        .map(|signal| {
-            let word = 16 * usize::from(signal.register);
-            let (at, bits, type_name) = match signal.kind {
-                Kind::Bit(bit) => (word + (usize::from(bit) + 8) % 16, 1, "Bool".to_owned()),
-                Kind::U16 => (word, 16, "UInt".to_owned()),
-                Kind::U32 => (word, 32, "UDInt".to_owned()),
-                Kind::Characters => (
-                    word,
-                    16 * usize::from(signal.count),
-                    format!("Array[0..{}] of Char", 2 * signal.count - 1),
-                ),
-            };
-            let line = format!("      {} : {type_name};   // {}", signal.name, signal.meaning);
-            Field { at, bits, line }
-        })
-        .collect();
+/// A signal as a field, in a structure whose first register is this one. Within a word the high byte comes first, so bits 8 to 15 stand before
+/// bits 0 to 7.
+fn field<I>(signal: &Signal<I>, name: &str, first_register: u16) -> Field {
+    let word = 16 * usize::from(signal.register - first_register);
+    let (at, bits) = match signal.kind {
+        Kind::Bit(bit) => (word + (usize::from(bit) + 8) % 16, 1),
+        Kind::U16 => (word, 16),
+        Kind::U32 => (word, 32),
+        Kind::Characters => (word, 16 * usize::from(signal.count)),
+    };
+    let line = declare::field(&Scl, signal, name);
+    Field { at, bits, line }
+}
+
+fn fields<I>(signals: &'static [Signal<I>]) -> Vec<Field> {
+    signal_fields(signals).map(|signal| field(signal, signal.name, 0)).collect()
+}
+
+/// A structure that lies in memory as the registers do.
+fn structure(text: &mut String, name: &str, mut fields: Vec<Field>) {
     fields.sort_by_key(|field| field.at);
     let _ = writeln!(text, "TYPE \"{name}\"\nVERSION : 0.1\n   STRUCT");
     let mut at = 0;
     for field in fields {
         reserve(text, &mut at, field.at);
-        let _ = writeln!(text, "{}", field.line);
+        let _ = writeln!(text, "{}{}", Scl.margin(), field.line);
         at += field.bits;
     }
     let end = at.next_multiple_of(16);
     reserve(text, &mut at, end);
     text.push_str("   END_STRUCT;\nEND_TYPE\n\n");
+}
+
+fn window_types(text: &mut String) {
+    let fields = |of_slots| window_fields(of_slots).map(|(signal, name)| field(signal, name, WINDOW_START));
+    structure(text, "TaktSlot", fields(true).collect());
+    let slots = format!("Array[0..{}] of \"TaktSlot\"", WINDOW_SLOTS - 1);
+    let slots = Field {
+        at: 0,
+        bits: 16 * usize::from(WINDOW_STRIDE) * WINDOW_SLOTS,
+        line: Scl.declaration("Slot", &slots, None, "slot ResultId mod 16"),
+    };
+    structure(text, "TaktWindow", [slots].into_iter().chain(fields(false)).collect());
 }
 
 /// Declares what no signal claims, so that the next one lies where it should.
@@ -119,20 +133,9 @@ fn reserve(text: &mut String, at: &mut usize, until: usize) {
     }
 }
 
-fn codes(text: &mut String) {
+fn constants(text: &mut String) {
     text.push_str("// Numbers of docs/plc/codes.md.\nDATA_BLOCK \"TaktCode\"\n{ S7_Optimized_Access := 'TRUE' }\nVERSION : 0.1\nNON_RETAIN\n   STRUCT\n");
-    for table in Codes::all() {
-        for code in table.codes {
-            let _ = writeln!(
-                text,
-                "      {}_{} : UInt := {};   // {}",
-                table.prefix,
-                code.constant(),
-                code.number,
-                code.text
-            );
-        }
-    }
+    text.push_str(&declare::constants(&Scl));
     text.push_str("   END_STRUCT;\nBEGIN\nEND_DATA_BLOCK\n\n");
 }
 
@@ -143,51 +146,15 @@ fn data_block(text: &mut String, name: &str, type_name: &str) {
     );
 }
 
-fn type_name(type_of: Type) -> String {
-    match type_of {
-        Type::Bool => "Bool".to_owned(),
-        Type::U16 => "UInt".to_owned(),
-        Type::U32 => "UDInt".to_owned(),
-        Type::Time => "Time".to_owned(),
-        Type::Timer => "TON_TIME".to_owned(),
-        Type::Serial => "Array[0..31] of Char".to_owned(),
-        Type::FromStation => "\"TaktFromStation\"".to_owned(),
-        Type::ToStation => "\"TaktToStation\"".to_owned(),
-        Type::Bools(count) => format!("Array[0..{}] of Bool", count - 1),
-        Type::U32s(count) => format!("Array[0..{}] of UDInt", count - 1),
-    }
-}
-
-fn declaration(variable: &Variable) -> String {
-    let initial = match variable.initial {
-        Initial::Nothing => String::new(),
-        Initial::Number(number) => format!(" := {number}"),
-        Initial::Milliseconds(milliseconds) => format!(" := T#{milliseconds}ms"),
-    };
-    format!(
-        "      {} : {}{initial};   // {}",
-        variable.name,
-        type_name(variable.type_of),
-        variable.meaning
-    )
-}
-
-fn block(text: &mut String) {
-    text.push_str("// The PLC's side of the handshake with one station. Call it once per scan.\nFUNCTION_BLOCK \"TaktStation\"\n{ S7_Optimized_Access := 'TRUE' }\nVERSION : 0.1\n");
-    for (section, head) in [
-        (Section::Input, "VAR_INPUT"),
-        (Section::Output, "VAR_OUTPUT"),
-        (Section::Own, "VAR"),
-        (Section::Retained, "VAR RETAIN"),
-    ] {
-        let _ = writeln!(text, "   {head}");
-        for variable in VARIABLES.iter().filter(|variable| variable.section == section) {
-            let _ = writeln!(text, "{}", declaration(variable));
-        }
-        text.push_str("   END_VAR\n");
-    }
+fn block(text: &mut String, mode: ResultMode) {
+    let name = block_name(mode);
+    let _ = write!(
+        text,
+        "// The PLC's side of the handshake with one station. Call it once per scan.\nFUNCTION_BLOCK \"{name}\"\n{{ S7_Optimized_Access := 'TRUE' }}\nVERSION : 0.1\n"
+    );
+    text.push_str(&declare::variables(&Scl, &variables(mode)));
     text.push_str("BEGIN\n");
-    text.push_str(&print::statements(&Scl, &super::handshake::scan(), 1));
+    text.push_str(&print::statements(&Scl, &handshake::scan(mode), 1));
     text.push_str("END_FUNCTION_BLOCK\n\n");
 }
 
@@ -198,6 +165,15 @@ const IMPORT: &str = "\
 // - S7 wire: in the CPU's properties permit access with PUT/GET. The station reads \"TaktWrite\" and writes \"TaktRead\", one GET and one PUT per poll.
 // - Modbus TCP instead: MB_CLIENT with MB_DATA_PTR on \"TaktRead\" (88 bytes, input registers 0 to 43) and \"TaktWrite\" (80 bytes, holding 0 to 39).
 // \"TaktRead\" and \"TaktWrite\" keep standard access: optimised access would move their signals.
+
+";
+
+/// The same in window mode.
+const WINDOW_IMPORT: &str = "\
+//
+// TIA Portal: External source files > Add new external file > this file > Generate blocks from source. Then MB_CLIENT, one after the other, with
+// MB_DATA_PTR on \"TaktRead\" (88 bytes, input registers 0 to 43), \"TaktReadWindow\" (196 bytes, input registers 100 to 197) and \"TaktWrite\" (80 bytes,
+// holding 0 to 39). These three keep standard access: optimised access would move their signals.
 
 ";
 
@@ -240,5 +216,51 @@ BEGIN
                     PartTime := T#400ms,
                     ToStation => \"TaktWrite\",
                     PassPart => #OpenGate);
+END_FUNCTION
+";
+
+/// The same in window mode.
+const WINDOW_EXAMPLE: &str = "\
+// An example: one station, a part sensor, an output that lets a part pass. Enable the system memory byte (FirstScan). Set LinkOk while
+// every MB_CLIENT ends with DONE. PartAtGate is the number of the part at the gate, from your tracking of the belt; when StartedCycleId changes, it is
+// the number of the part that StartPart announced. The gate opens for PassPart and for nothing else.
+DATA_BLOCK \"TaktWindowStation_DB\"
+{ S7_Optimized_Access := 'TRUE' }
+VERSION : 0.1
+\"TaktWindowStation\"
+
+BEGIN
+END_DATA_BLOCK
+
+FUNCTION \"TaktWindowExample\" : Void
+{ S7_Optimized_Access := 'TRUE' }
+VERSION : 0.1
+   VAR_INPUT
+      FirstScan : Bool;
+      LinkOk : Bool;
+      Run : Bool;
+      EStopReset : Bool;
+      PartSensor : Bool;
+      PartAtGate : UDInt;
+      EncoderCount : UDInt;
+      Acknowledge : Bool;
+   END_VAR
+   VAR_OUTPUT
+      OpenGate : Bool;
+   END_VAR
+BEGIN
+   \"TaktWindowStation_DB\"(FirstScan := #FirstScan,
+                          LinkOk := #LinkOk,
+                          FromStation := \"TaktRead\",
+                          Window := \"TaktReadWindow\",
+                          Enable := #Run,
+                          NewSession := #EStopReset,
+                          StartPart := #PartSensor,
+                          GateCycleId := #PartAtGate,
+                          Encoder := #EncoderCount,
+                          ClearError := #Acknowledge,
+                          PartTime := T#400ms,
+                          ToStation => \"TaktWrite\",
+                          PassPart => #OpenGate);
 END_FUNCTION
 ";

@@ -1,7 +1,7 @@
 //! The little language that the PLC's side is written in once: declarations, expressions and statements that every structured text has, under
 //! whatever spelling. Numbers never wrap and are never negative, since the targets differ in what happens then.
 
-use std::ops::{Add, BitAnd, BitOr, Not};
+use std::ops::{Add, BitAnd, BitOr, Not, Sub};
 
 /// What a variable may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -22,8 +22,14 @@ pub(super) enum Type {
     FromStation,
     /// What the PLC says.
     ToStation,
+    /// The results that the station shows side by side, one copy.
+    Window,
     /// As many booleans.
     Bools(u16),
+    /// As many spans of time.
+    Times(u16),
+    /// As many numbers of 16 bits.
+    U16s(u16),
     /// As many numbers of 32 bits.
     U32s(u16),
 }
@@ -40,6 +46,9 @@ pub(super) enum Section {
     /// The block's own, and survives a power cut.
     Retained,
 }
+
+/// Every section, in the order of the source.
+pub(super) const SECTIONS: [Section; 4] = [Section::Input, Section::Output, Section::Own, Section::Retained];
 
 /// What a variable starts with.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,15 +82,25 @@ pub(super) enum Expression {
     Station(&'static str),
     /// A signal of what the PLC says.
     Plc(&'static str),
+    /// A signal of the copy of the window, beside its slots.
+    Window(&'static str),
+    /// A signal of a slot of the window: of the slot that this variable says.
+    WindowSlot(&'static str, &'static str),
     /// An element of an array of the block.
     Element(&'static str, Index),
     /// Whether a timer has run out.
     Expired(&'static str),
+    /// For how long a timer has run.
+    Elapsed(&'static str),
+    /// A span of time.
+    Milliseconds(u32),
     Not(Box<Self>),
     And(Vec<Self>),
     Or(Vec<Self>),
     Compare(Comparison, Box<Self>, Box<Self>),
     Add(Box<Self>, Box<Self>),
+    /// Of what is at least as long.
+    Subtract(Box<Self>, Box<Self>),
 }
 
 /// Which element of an array.
@@ -118,7 +137,7 @@ pub(super) enum Statement {
         to: Place,
         from: &'static str,
     },
-    /// Lets a timer run while `enable` holds, for as long as the variable `preset` says.
+    /// Lets a timer run while `enable` holds, for as long as `preset` says.
     Run {
         timer: &'static str,
         enable: Expression,
@@ -142,6 +161,7 @@ pub(super) enum Statement {
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Preset {
     Variable(&'static str),
+    Element(&'static str, u16),
     Milliseconds(u32),
 }
 
@@ -157,6 +177,14 @@ pub(super) fn plc(signal: &'static str) -> Expression {
     Expression::Plc(signal)
 }
 
+pub(super) fn window(signal: &'static str) -> Expression {
+    Expression::Window(signal)
+}
+
+pub(super) fn window_slot(slot: &'static str, signal: &'static str) -> Expression {
+    Expression::WindowSlot(slot, signal)
+}
+
 pub(super) fn element(array: &'static str, index: &'static str) -> Expression {
     Expression::Element(array, Index::Variable(index))
 }
@@ -167,6 +195,10 @@ pub(super) fn number(number: u32) -> Expression {
 
 pub(super) fn expired(timer: &'static str) -> Expression {
     Expression::Expired(timer)
+}
+
+pub(super) fn elapsed(timer: &'static str) -> Expression {
+    Expression::Elapsed(timer)
 }
 
 pub(super) const TRUE: Expression = Expression::Bool(true);
@@ -238,6 +270,14 @@ impl Add for Expression {
     }
 }
 
+impl Sub for Expression {
+    type Output = Self;
+
+    fn sub(self, other: Self) -> Self {
+        Self::Subtract(Box::new(self), Box::new(other))
+    }
+}
+
 pub(super) fn note(words: &'static str) -> Statement {
     Statement::Comment(words)
 }
@@ -248,6 +288,14 @@ pub(super) fn set(variable: &'static str, value: Expression) -> Statement {
 
 pub(super) fn say(signal: &'static str, value: Expression) -> Statement {
     Statement::Assign(Place::Plc(signal), value)
+}
+
+pub(super) fn each(variable: &'static str, count: u16, body: Vec<Statement>) -> Statement {
+    Statement::Each {
+        variable,
+        last: count - 1,
+        body,
+    }
 }
 
 pub(super) fn set_element(array: &'static str, index: &'static str, value: Expression) -> Statement {
