@@ -13,6 +13,7 @@ const PURE: &[&str] = &[
     "config/timing.rs",
     "gate/alarms.rs",
     "gate/approach.rs",
+    "gate/board.rs",
     "gate/config.rs",
     "gate/in_order.rs",
     "gate/mod.rs",
