@@ -272,7 +272,16 @@ fn validate_prints_the_arithmetic_of_the_gate() {
     assert_eq!(place["sensor_to_gate_mm_min"], 37.5);
 
     let table = validate(&config, "table").done().stdout;
-    for words in ["6.0 mm", "at most 7.6 mm", "40.0 mm", "at least 30.2 mm", "gate \"scrap\"", "at least 37.5 mm", "1965 ms", "800 counts a second"] {
+    for words in [
+        "6.0 mm",
+        "at most 7.6 mm",
+        "40.0 mm",
+        "at least 30.2 mm",
+        "gate \"scrap\"",
+        "at least 37.5 mm",
+        "1965 ms",
+        "800 counts a second",
+    ] {
         assert!(table.contains(words), "\"{words}\" is missing in {table}");
     }
 }

@@ -21,6 +21,7 @@
 //! | `line_controller.rs` | line controllers that speak gRPC, ours and a foreign one: cycles in, results out, whatever happens to the connection |
 //! | `security.rs` | who is let in over TLS, what those are told who are not, and what OpenSSL and Python say of the certificates |
 //! | `foreign.rs` | a PLC program of another make gets its parts judged |
+//! | `gate.rs` | a gate of the station's own over the PLC's registers |
 //! | `plc_code.rs` | the register map, and the generated PLC program run against a station |
 //! | `structured_text.rs` | a controller that runs structured text as it is written |
 //! | `contract.rs`, `contract_peers.rs` | the sequences of the PLC interface on every wire, with the station as a process |
@@ -52,6 +53,7 @@ mod doctor;
 mod engine;
 mod evaluate;
 mod foreign;
+mod gate;
 mod import;
 mod licences;
 mod line_controller;

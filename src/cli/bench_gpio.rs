@@ -142,7 +142,12 @@ fn rows(bench: &GpioBench) -> String {
         row("bare ioctl", bench.bare_ioctl_us_p50, bench.bare_ioctl_us_p99),
         row("what is left", bench.overhead_us_p50, bench.overhead_us_p99),
     ];
-    format!("{}\nReader: {}, {} parts.\n", table(&["", "p50", "p99"], rows), bench.reader, bench.parts)
+    format!(
+        "{}\nReader: {}, {} parts.\n",
+        table(&["", "p50", "p99"], rows),
+        bench.reader,
+        bench.parts
+    )
 }
 
 /// Whoever sees the line change, and is not takt's gate.
@@ -162,7 +167,10 @@ impl Reader {
             travel: TravelWires::Pulse(wire(line)),
             ..wiring(args)
         };
-        let wiring = Wiring { gates: Vec::new(), ..wiring };
+        let wiring = Wiring {
+            gates: Vec::new(),
+            ..wiring
+        };
         Ok(Self::Input(GpioInputs::open(&wiring)?.0))
     }
 
@@ -173,7 +181,8 @@ impl Reader {
             match self {
                 Self::File(file) => {
                     let mut level = [0];
-                    file.read_exact_at(&mut level, 0).context("failed to read the level of the output")?;
+                    file.read_exact_at(&mut level, 0)
+                        .context("failed to read the level of the output")?;
                     if level == *b"1" {
                         return Ok(now());
                     }
@@ -241,7 +250,8 @@ impl Bench {
             _line: told,
             _control: happened,
         };
-        // What lay before the gate at the start has gone by.
+        // Edges are later than the gate's beginning. What lay before it at the start has gone by then.
+        bench.settle()?;
         bench.go(2 * GATE)?;
         Ok(bench)
     }

@@ -19,6 +19,7 @@
 //! | `quadrature.rs` | the two channels of an encoder become steps |
 //! | `tracker.rs` | parts from the trigger to the last gate |
 //! | `approach.rs` | what the sensor of one gate saw, and what the gate does about it |
+//! | `counters.rs` | what a PLC that counts at the gate says of it |
 //! | `wiring.rs` | which GPIO line is what |
 //! | `in_order.rs` | edges in the order in which they came |
 //! | `board.rs` | the port to whatever the gate is wired to |
@@ -32,6 +33,7 @@ pub mod alarms;
 mod approach;
 pub mod board;
 pub mod config;
+pub mod counters;
 pub mod gpio;
 pub mod in_order;
 mod odometer;

@@ -6,6 +6,7 @@
 
 mod board_thread;
 mod link;
+mod plc_board;
 #[cfg(test)]
 mod tests;
 
@@ -19,11 +20,13 @@ use tokio_util::sync::CancellationToken;
 
 use self::board_thread::BoardThread;
 pub use self::link::GateLink;
+use self::plc_board::PlcBoard;
 use super::build::{Control, StationError, spawn};
 use super::line_thread::LineInput;
 use crate::config::station::GateConfig;
 use crate::flow::{self, NothingReceived, Receiver, Sender, WhenFull, bounded};
 use crate::gate::board::{Board, Edge, GpioError, Levels, Opened, Output, Outputs, safe};
+use crate::gate::counters::{Counted, Counters};
 use crate::gate::gpio::GpioBoard;
 use crate::gate::quadrature::{Channel, Quadrature};
 use crate::gate::wiring::{Input, TravelWires, Wiring};
@@ -56,6 +59,10 @@ enum GateInput {
     Back { levels: Levels, outputs: Box<dyn Outputs> },
     /// A part was triggered.
     Triggered(PartId, Nanos),
+    /// A part was triggered while the PLC's encoder said this.
+    TriggeredAt(PartId, u32),
+    /// What the PLC counts at the gate, and whether it does so anew, in another session.
+    Counted(Counted, bool),
     /// A part has its outcome.
     Decided(PartId, Grade),
     /// The PLC began a new session.
@@ -78,7 +85,10 @@ pub(super) fn start(
     stop: &CancellationToken,
     control: &Sender<Control>,
 ) -> Result<(GateLink, Threads), StationError> {
-    let board = Box::new(GpioBoard::new(config.wiring.clone()));
+    let board: Box<dyn Board> = match config.wiring.travel {
+        TravelWires::Plc => Box::new(PlcBoard),
+        _ => Box::new(GpioBoard::new(config.wiring.clone())),
+    };
     start_with(board, config, line, stop, control)
 }
 
@@ -96,7 +106,8 @@ pub(crate) fn start_with(
     let Opened { inputs, levels, outputs } = board.open()?;
     let (into, hears) = bounded("gate/inputs", INPUTS_MAX, WhenFull::DropNewest);
     let gate = GateThread::new(config, outputs, line);
-    let link = GateLink::new(into.clone(), Arc::clone(&gate.overrun));
+    let counts = config.wiring.travel == TravelWires::Plc;
+    let link = GateLink::new(into.clone(), Arc::clone(&gate.overrun), counts);
     let board = BoardThread {
         board,
         gate: into,
@@ -124,6 +135,7 @@ struct GateThread {
     /// An output could not be set: told to whoever opens the board anew.
     outputs_failed: Arc<AtomicBool>,
     quadrature: Quadrature,
+    counters: Counters,
     /// Counts of the encoder, wrapping.
     count: u32,
     /// Counts and their times, the latest last.
@@ -146,6 +158,7 @@ impl GateThread {
             overrun: Arc::default(),
             outputs_failed: Arc::default(),
             quadrature: Quadrature::default(),
+            counters: Counters::default(),
             count: 0,
             history: VecDeque::new(),
             acts_on: None,
@@ -198,6 +211,18 @@ impl GateThread {
             GateInput::Back { levels, outputs } => self.begin_anew(&levels, outputs, now),
             GateInput::Triggered(id, at) => self.trigger(id, at, now),
             GateInput::Decided(id, grade) => self.tell(now, Event::Decided { id, grade }),
+            GateInput::TriggeredAt(id, reading) => {
+                let reading = Some(reading);
+                self.tell(now, Event::Triggered { id, reading });
+            }
+            GateInput::Counted(counted, is_anew) => {
+                if is_anew {
+                    self.counters.forget();
+                }
+                for event in self.counters.hear(counted) {
+                    self.tell(now, event);
+                }
+            }
             GateInput::SessionChanged => self.tell(now, Event::Void),
             GateInput::Inhibit(inhibit) => self.tell(now, Event::Inhibit(inhibit)),
             GateInput::Lamps { stop, ready } => self.lamps = (stop, ready),
@@ -217,7 +242,7 @@ impl GateThread {
     }
 
     fn is_counted(&self) -> bool {
-        !matches!(self.wiring.travel, TravelWires::Running(_))
+        matches!(self.wiring.travel, TravelWires::Quadrature { .. } | TravelWires::Pulse(_))
     }
 
     fn edge(&mut self, edge: Edge, now: Nanos) {

@@ -54,7 +54,11 @@ pub(super) fn report(config: &StationConfig) -> String {
             "belt within a round trip to the PLC".into(),
             millimetres(goes),
             format!("at most {}", millimetres(may_go)),
-            format!("{:.0} mm/s for 2 x (poll + scan); a quarter of the window of {}", fit.top_speed_mm_s, millimetres(fit.window_mm)),
+            format!(
+                "{:.0} mm/s for 2 x (poll + scan); a quarter of the window of {}",
+                fit.top_speed_mm_s,
+                millimetres(fit.window_mm)
+            ),
         ),
         row(
             "from part to part".into(),

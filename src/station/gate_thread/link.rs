@@ -5,6 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::GateInput;
 use crate::flow::Sender;
+use crate::gate::counters::Counted;
 use crate::gate::{Grade, PartId};
 use crate::line::event::Opened;
 use crate::line::image::{PlcImage, StationImage, control};
@@ -18,16 +19,23 @@ pub struct GateLink {
     overrun: Arc<AtomicBool>,
     session: Option<u16>,
     inhibit: bool,
+    /// What the PLC counts at the gate; `None` where it does not.
+    counted: Option<Counted>,
+    /// The session in which it counted that.
+    counting: Option<u16>,
     lamps: Option<(bool, bool)>,
 }
 
 impl GateLink {
-    pub(super) fn new(into: Sender<GateInput>, overrun: Arc<AtomicBool>) -> Self {
+    /// `counts`: whether the PLC counts at the gate.
+    pub(super) fn new(into: Sender<GateInput>, overrun: Arc<AtomicBool>, counts: bool) -> Self {
         Self {
             into,
             overrun,
             session: None,
             inhibit: false,
+            counted: counts.then(Counted::default),
+            counting: None,
             lamps: None,
         }
     }
@@ -45,6 +53,14 @@ impl GateLink {
             self.inhibit = inhibit;
             self.send(GateInput::Inhibit(inhibit));
         }
+        if self.counted.is_some_and(|before| before != image.counted) {
+            self.counted = Some(image.counted);
+            let is_anew = self
+                .counting
+                .replace(image.plc_session)
+                .is_some_and(|before| before != image.plc_session);
+            self.send(GateInput::Counted(image.counted, is_anew));
+        }
     }
 
     /// Parts were opened. Those that were missed or skipped are on no belt, as far as anybody knows.
@@ -52,7 +68,11 @@ impl GateLink {
         for part in opened.iter().filter(|part| part.acquisition_id != 0) {
             if let Some(cycle_id) = part.cycle_id {
                 let plc_session = part.plc_session;
-                self.triggered(PartId { plc_session, cycle_id }, part.triggered_at);
+                let id = PartId { plc_session, cycle_id };
+                match self.counted {
+                    None => self.triggered(id, part.triggered_at),
+                    Some(_) => self.send(GateInput::TriggeredAt(id, part.encoder)),
+                }
             }
         }
     }

@@ -8,7 +8,7 @@ use super::*;
 use crate::gate::board::Inputs;
 use crate::gate::config::{GateKind, GatePlan, Pitch, TrackerConfig, Travel};
 use crate::gate::wiring::{GateWires, Wire};
-use crate::line::image::StationImage;
+use crate::line::image::{PlcImage, StationImage};
 use crate::part::{PartRecord, Verdict};
 
 /// What every output was set to, in order.
@@ -477,7 +477,7 @@ fn shown(cycle_id: u32) -> (PartRecord, StationImage) {
 fn passes(is_on_its_way: bool, has_it: Option<bool>) -> bool {
     let mut bench = Bench::new(GateKind::EnergiseToPass);
     let (into, told) = bounded("gate", 10, WhenFull::DropNewest);
-    let mut link = GateLink::new(into, Arc::default());
+    let mut link = GateLink::new(into, Arc::default(), false);
     let (record, image) = shown(1);
     bench.part(1, None);
     link.shown(&[record.clone()], &image, |_| is_on_its_way);
@@ -499,4 +499,71 @@ fn an_ok_that_is_written_to_the_plc_counts_once_the_plc_has_it() {
     assert!(!passes(true, None), "nothing is known of it");
     assert!(!passes(true, Some(false)), "late, or not confirmed");
     assert!(passes(true, Some(true)), "confirmed");
+}
+
+/// What a gate over the PLC's registers says of a good part, if the PLC writes every `step` counts and counts so many parts when it comes.
+fn over_plc(step: u32, parts_at_once: u16) -> Vec<GateEvent> {
+    let mut config = config(GateKind::EnergiseToPass);
+    config.wiring.travel = TravelWires::Plc;
+    config.wiring.gates.clear();
+    let (line, said) = bounded("line", 1000, WhenFull::DropNewest);
+    let (into, told) = bounded("gate", 10, WhenFull::DropNewest);
+    let mut link = GateLink::new(into, Arc::default(), true);
+    let Opened { outputs, .. } = PlcBoard.open().unwrap();
+    let mut gate = GateThread::new(&config, outputs, line);
+    // The encoder wraps on the way.
+    let (first, trigger) = (u32::MAX - 250, u32::MAX - 50);
+    gate.begin(&[], Nanos::from_millis(1000));
+    for count in (0..500).step_by(step as usize) {
+        let encoder = first.wrapping_add(count);
+        let at = Nanos::from_millis(1000 + u64::from(count));
+        if encoder == trigger {
+            gate.hear(GateInput::TriggeredAt(id(1), trigger), at);
+            gate.hear(GateInput::Decided(id(1), Grade::Ok), at);
+        }
+        let came = count >= 300;
+        link.heard(&PlcImage {
+            counted: Counted {
+                encoder,
+                parts: if came { 7 + parts_at_once } else { 7 },
+                part_encoder: if came { trigger.wrapping_add(99) } else { 0 },
+                ejections: 0,
+            },
+            ..PlcImage::default()
+        });
+        while let Some(input) = told.try_receive() {
+            gate.hear(input, at);
+        }
+    }
+    let events = std::iter::from_fn(|| said.try_receive());
+    let gate_events = events.filter_map(|input| match input {
+        LineInput::Gate(event) => Some(event),
+        _ => None,
+    });
+    gate_events.collect()
+}
+
+#[test]
+fn over_the_registers_of_the_plc_a_good_part_passes() {
+    let passed = [GateEvent::ActsOn(CycleId::new(1)), fate(1, Fate::Passed), GateEvent::ActsOn(None)];
+    assert_eq!(over_plc(2, 1), passed);
+}
+
+#[test]
+fn over_the_registers_of_the_plc_what_is_not_known_in_time_does_not_pass() {
+    let overrun = fate(1, Fate::Rejected(RejectCause::Overrun));
+    assert_eq!(
+        over_plc(20, 1),
+        [overrun],
+        "the belt goes further from reading to reading than the margin keeps"
+    );
+    let lost = over_plc(2, 2);
+    assert!(lost.contains(&GateEvent::Report(Report::EncoderJump { step: 0 })), "{lost:?}");
+    let opens = |event: &GateEvent| {
+        matches!(
+            event,
+            GateEvent::ActsOn(Some(_)) | GateEvent::Report(Report::Fate { fate: Fate::Passed, .. })
+        )
+    };
+    assert!(!lost.iter().any(opens), "{lost:?}");
 }
