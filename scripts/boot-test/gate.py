@@ -248,7 +248,7 @@ def bench(box, _):
     """How long it takes from a verdict to the line, as gpio-sim's own file shows it. Of an emulated machine: it says nothing of a box, but that the bench runs."""
     file = f"$(echo /sys/devices/platform/gpio-sim.0/gpiochip*/sim_gpio{SPARE}/value)"
     told = box.run(f"takt bench gpio --chip /dev/gate-io --output {SPARE} --level-file {file} --parts 200 --format json", timeout=WAIT_S)
-    figures = json.loads(told.splitlines()[-1])
+    figures = json.loads(next(line for line in told.splitlines() if line.startswith("{")))
     need(figures["parts"] == 200 and figures["decided_to_seen_us_p50"] >= figures["bare_ioctl_us_p50"] > 0, f"the bench said {told}")
     line, bare = (f"{figures[key + '_us_p50'] / 1e3:.1f} ms, p99 {figures[key + '_us_p99'] / 1e3:.1f}" for key in ("decided_to_seen", "bare_ioctl"))
     return f"from verdict to line p50 {line}, of that the ioctl {bare} (emulated)"
