@@ -10,7 +10,7 @@ use crate::config::gate_timing::GateFit;
 use crate::config::station::GateConfig;
 use crate::config::timing::ms;
 
-fn fit<'a>(config: &'a StationConfig) -> Option<(&'a GateConfig, GateFit)> {
+fn fit(config: &StationConfig) -> Option<(&GateConfig, GateFit)> {
     let gate = config.gate.as_ref()?;
     Some((gate, gate.fit(&config.plc, &config.trigger, &config.timing)))
 }

@@ -480,7 +480,7 @@ fn passes(is_on_its_way: bool, has_it: Option<bool>) -> bool {
     let mut link = GateLink::new(into, Arc::default(), false);
     let (record, image) = shown(1);
     bench.part(1, None);
-    link.shown(&[record.clone()], &image, |_| is_on_its_way);
+    link.shown(std::slice::from_ref(&record), &image, |_| is_on_its_way);
     if let Some(has_it) = has_it {
         link.delivered(&record, has_it);
     }
