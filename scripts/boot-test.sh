@@ -2,7 +2,7 @@
 # Boots a machine with the Debian package of takt on it, and checks what a box must do: docs/boot-test.md. Builds what it needs in .boot-test/, from Debian's
 # packages: a root file system, a kernel, an initial ramdisk. qemu emulates the machine in software, so any x86-64 Debian 12 will do, without KVM.
 #
-#   boot-test.sh [--quick] [--deb FILE] [--cuts N] [--seed N] [--keep]
+#   boot-test.sh [--quick] [--only STEP] [--deb FILE] [--cuts N] [--seed N] [--keep]
 set -euo pipefail
 
 scripts=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
@@ -12,13 +12,15 @@ work=$root/.boot-test
 
 # What this machine needs for it.
 readonly HOST_PACKAGES=(mmdebstrap qemu-system-x86 qemu-utils e2fsprogs cpio kmod python3)
+# What makes a module for the box's kernel: its own compiler. Where they cannot be had, the step that needs the module is skipped.
+readonly MODULE_PACKAGES=(gcc-12 make libelf1 binutils)
 # What the box needs besides Debian's essential packages: the package's own dependencies, and what people look with.
 readonly BOX_PACKAGES=(systemd systemd-sysv udev kmod passwd init-system-helpers busybox-static iproute2 procps
     gstreamer1.0-plugins-base gstreamer1.0-plugins-good gstreamer1.0-plugins-bad gstreamer1.0-tools v4l-utils)
 # Debian's kernel: it has the virtual camera vivid. It is unpacked, not installed: installing it makes an initial ramdisk for minutes, and ours is smaller.
 readonly KERNEL_PACKAGE=linux-image-amd64
 # Modules of the kernel that the machine has: its disks, its network, its camera. Fewer are found sooner.
-readonly BOX_MODULES=(virtio_pci virtio_blk virtio_net virtio_rng ext4 crc32c_generic vivid nf_tables)
+readonly BOX_MODULES=(virtio_pci virtio_blk virtio_net virtio_rng ext4 crc32c_generic vivid nf_tables configfs)
 readonly RAMDISK_MODULES=(virtio_pci virtio_blk ext4 crc32c_generic)
 # Services that a box in a test has no use for: seconds each under emulation.
 readonly IDLE_UNITS=(apt-daily.timer apt-daily-upgrade.timer dpkg-db-backup.timer e2scrub_all.timer e2scrub_reap.service fstrim.timer getty@tty1.service
@@ -38,9 +40,10 @@ die() {
     exit 1
 }
 
-install_host_packages() {
+# install_packages NAME...: those that are not there.
+install_packages() {
     local package missing=()
-    for package in "${HOST_PACKAGES[@]}"; do
+    for package in "$@"; do
         if [[ $(dpkg-query -W -f '${db:Status-Status}' "$package" 2>/dev/null) != installed ]]; then missing+=("$package"); fi
     done
     if ((${#missing[@]} == 0)); then return; fi
@@ -85,6 +88,12 @@ copy_modules() {
     done
 }
 
+# The kernel's simulated GPIO chips, for the step `gate`.
+make_gpio_sim() {
+    install_packages "${MODULE_PACKAGES[@]}" || say "failed to install ${MODULE_PACKAGES[*]}"
+    "$parts/gpio-sim.sh" "$work/base.tar" "$work/gpio-sim.ko"
+}
+
 # The root disk and what boots it: the base with few modules, no needless service, and the test's shell.
 make_disk() {
     local tree unit kernel
@@ -104,7 +113,7 @@ make_disk() {
     copy_modules "$tree/kernel" "$tree/ramdisk/modules" "${RAMDISK_MODULES[@]}" >"$tree/ramdisk/modules/order"
     (cd -- "$tree/ramdisk" && find . | LC_ALL=C sort | cpio --quiet -o -H newc) | gzip -1 >"$work/initrd"
 
-    rm -f -- "$tree"/box/boot/*.deb
+    rm -rf -- "$tree"/box/boot/*
     copy_modules "$tree/kernel" "$tree/few" "${BOX_MODULES[@]}" >/dev/null
     mkdir -p -- "$tree/box/usr/lib/modules"
     mv -- "$tree/few/lib/modules/$kernel" "$tree/box/usr/lib/modules/"
@@ -150,11 +159,11 @@ while (($#)); do
             shift
             ;;
         --quick | --keep) arguments+=("$1") ;;
-        --cuts | --seed)
-            arguments+=("$1" "${2:?"$1 needs a number"}")
+        --cuts | --seed | --only)
+            arguments+=("$1" "${2:?"$1 needs a value"}")
             shift
             ;;
-        *) die "unknown argument $1." 'Usage: boot-test.sh [--quick] [--deb FILE] [--cuts N] [--seed N] [--keep]' ;;
+        *) die "unknown argument $1." 'Usage: boot-test.sh [--quick] [--only STEP] [--deb FILE] [--cuts N] [--seed N] [--keep]' ;;
     esac
     shift
 done
@@ -162,9 +171,13 @@ done
 [[ $(uname -m) == x86_64 ]] || die "failed to find an x86-64 machine: this is $(uname -m)." 'The box under test is x86-64; make cross checks the others.'
 ((EUID == 0)) || die 'failed to build a root file system: only root may.' 'Run: sudo make boot-test'
 mkdir -p -- "$work"
-install_host_packages
-base_key=$(printf '%s\n' "${BOX_PACKAGES[*]}" "$KERNEL_PACKAGE" | sha256sum)
+install_packages "${HOST_PACKAGES[@]}"
+base_key=$({
+    printf '%s\n' "${BOX_PACKAGES[*]}" "$KERNEL_PACKAGE"
+    cat -- "$parts/fetch-kernel.sh"
+} | sha256sum)
 make_once base.tar "$base_key" make_base
+make_once gpio-sim.ko "$(cat -- "$work/base.tar.key" "$parts/gpio-sim.sh" | sha256sum)" make_gpio_sim
 disk_key=$({
     cat -- "$parts/files/init" "$parts"/files/*.service "$work/base.tar.key"
     declare -f make_disk copy_modules

@@ -229,6 +229,63 @@ fn validate_tells_every_error_with_its_place() {
     }
 }
 
+/// A gate of the station's own that fits the twin's station, if its parts come every 200 ms at most.
+const GATE: &str = r#"
+[reject]
+owner = "station"
+chip = "/dev/gpiochip0"
+encoder = { a = 4, b = 5 }
+mm_per_count = 0.25
+top_speed_mm_s = 200
+part_length_mm = 10
+tolerance_mm = 15
+[[gate]]
+name = "scrap"
+kind = "energise_to_pass"
+sensor = 6
+output = 21
+sensor_mm = 300
+gate_mm = 400
+actuation_ms = 10
+"#;
+
+#[test]
+fn validate_prints_the_arithmetic_of_the_gate() {
+    let folder = tempfile::tempdir().unwrap();
+    let config = folder.path().join("station.toml");
+    let example = fs::read_to_string(repository("examples/twin/station.toml")).unwrap();
+    parts::write_package(&folder.path().join("model"));
+    fs::write(&config, &example).unwrap();
+    assert!(validate(&config, "json").done().json()[0]["gate"].is_null(), "the PLC moves it");
+    let apart = example.replace("part_interval_ms_min = 50", "part_interval_ms_min = 200");
+    fs::write(&config, format!("{apart}{GATE}")).unwrap();
+
+    let gate = &validate(&config, "json").done().json()[0]["gate"];
+    // By hand: 200 mm/s for 2 x (10 + 5) ms; a quarter of 2 x 15 mm and a count.
+    assert_eq!((&gate["round_trip_mm"], &gate["round_trip_mm_max"]), (&6.0.into(), &7.5625.into()));
+    // 200 mm/s for 200 ms; the window, which is more than part and reach.
+    assert_eq!((&gate["spacing_mm"], &gate["spacing_mm_min"]), (&40.0.into(), &30.25.into()));
+    // 15 ms, 30 ms to arm and 200 ms, 10 ms; 400 mm less 200 mm/s for 10 ms and 5 mm, at 200 mm/s.
+    assert_eq!((&gate["outcome_ms"], &gate["outcome_ms_max"]), (&255.0.into(), &1965.0.into()));
+    let place = &gate["gates"][0];
+    assert_eq!((&place["reach_mm"], &place["sensor_to_gate_mm"]), (&7.0.into(), &100.0.into()));
+    assert_eq!(place["sensor_to_gate_mm_min"], 37.5);
+
+    let table = validate(&config, "table").done().stdout;
+    for words in [
+        "6.0 mm",
+        "at most 7.6 mm",
+        "40.0 mm",
+        "at least 30.2 mm",
+        "gate \"scrap\"",
+        "at least 37.5 mm",
+        "1965 ms",
+        "800 counts a second",
+    ] {
+        assert!(table.contains(words), "\"{words}\" is missing in {table}");
+    }
+}
+
 #[test]
 fn validate_prints_the_arithmetic() {
     let folder = tempfile::tempdir().unwrap();

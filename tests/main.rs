@@ -21,6 +21,7 @@
 //! | `line_controller.rs` | line controllers that speak gRPC, ours and a foreign one: cycles in, results out, whatever happens to the connection |
 //! | `security.rs` | who is let in over TLS, what those are told who are not, and what OpenSSL and Python say of the certificates |
 //! | `foreign.rs` | a PLC program of another make gets its parts judged |
+//! | `gate.rs` | a gate of the station's own over the PLC's registers |
 //! | `plc_code.rs`, `plc_window.rs` | the register map, and the generated PLC programs run against a station |
 //! | `plc_dialects.rs` | what is printed for Siemens and Rockwell does what is printed for IEC 61131-3 |
 //! | `structured_text.rs` | a controller that runs structured text as it is written |
@@ -55,6 +56,7 @@ mod doctor;
 mod engine;
 mod evaluate;
 mod foreign;
+mod gate;
 mod held;
 mod import;
 mod licences;

@@ -21,7 +21,8 @@ import time
 import traceback
 from pathlib import Path
 
-from machine import Failed, Machine
+from gate import gate
+from machine import Failed, Machine, Skipped
 from plc import TRIGGER_READY, Plc
 from power_disk import PowerDisk
 
@@ -554,9 +555,12 @@ def account(box):
 
 
 STEPS = [
-    *(first_boot, install, teach, commission, power_on, sandbox, v4l_adapter, controls, unplug, gstreamer_source, twin),
+    *(first_boot, install, teach, commission, power_on, sandbox, v4l_adapter, controls, unplug, gstreamer_source, twin, gate),
     *(killed, hung, half_written, full_disk, bare, power_cuts, upgrade),
 ]
+
+# What every other step begins with: a box that inspects.
+FIRST_STEPS = STEPS[:5]
 
 
 class Table:
@@ -569,13 +573,16 @@ class Table:
         title = step.__doc__.strip().splitlines()[0]
         begun, used = time.monotonic(), box.processor_seconds()
         print(f"boot-test: {step.__name__}: {title}", file=sys.stderr, flush=True)
+        skipped = False
         try:
             said, passed = step(box) or "", True
+        except Skipped as reason:
+            said, passed, skipped = str(reason), True, True
         except (Failed, TimeoutError, subprocess.CalledProcessError, OSError, KeyError, ValueError, IndexError) as error:
             if not isinstance(error, (Failed, TimeoutError)):
                 traceback.print_exc()
             said, passed = str(error), False
-        result, took = "pass" if passed else "FAIL", time.monotonic() - begun
+        result, took = "skip" if skipped else "pass" if passed else "FAIL", time.monotonic() - begun
         self.rows.append((step.__name__, result, took, box.processor_seconds() - used, said))
         print(f"boot-test: {step.__name__}: {result} after {took:.0f} s: {said}", file=sys.stderr, flush=True)
         return passed
@@ -586,8 +593,8 @@ class Table:
         for name, result, seconds, used, said in self.rows:
             print(f"{name:{width}}  {result:6}  {seconds:7.1f} {used:7.1f}  {said}")
         print(f"{'all':{width}}          {sum(row[2] for row in self.rows):7.1f} {sum(row[3] for row in self.rows):7.1f}")
-        failed = sum(row[1] != "pass" for row in self.rows)
-        print(f"{len(self.rows) - failed} passed, {failed} failed")
+        passed, failed, skipped = (sum(row[1] == result for row in self.rows) for result in ("pass", "FAIL", "skip"))
+        print(f"{passed} passed, {failed} failed" + (f", {skipped} skipped" if skipped else ""))
         return failed == 0
 
 
@@ -596,6 +603,8 @@ def read_options():
     parser.add_argument("--work", type=Path, required=True, help="folder of kernel, ramdisk and root disk, and of what is left")
     parser.add_argument("--deb", type=Path, required=True, help="the package under test")
     parser.add_argument("--quick", action="store_true", help="three power cuts")
+    names = [step.__name__ for step in STEPS]
+    parser.add_argument("--only", choices=names, help="this step alone, after those that set the box up")
     parser.add_argument("--cuts", type=int, help="power cuts (20)")
     parser.add_argument("--seed", type=int, default=1, help="of the moments of the power cuts and of what they lose")
     parser.add_argument("--keep", action="store_true", help="keep the disks of the box")
@@ -605,6 +614,11 @@ def read_options():
     return options
 
 
+def steps(only):
+    """The steps to run: all of them, or those that set the box up and one."""
+    return [step for step in STEPS if only is None or step in FIRST_STEPS or step.__name__ == only]
+
+
 def main():
     options = read_options()
     for ending in (signal.SIGTERM, signal.SIGHUP):
@@ -612,7 +626,7 @@ def main():
     table = Table()
     box = Box(options, options.work)
     try:
-        for step in STEPS:
+        for step in steps(options.only):
             if not table.run(box, step):
                 break
     finally:

@@ -16,6 +16,10 @@ class Failed(Exception):
     """Something did not happen as it should."""
 
 
+class Skipped(Exception):
+    """A step cannot be done here: why."""
+
+
 class Machine:
     """One life of the machine: from power-on to power-off or power cut."""
 

@@ -46,6 +46,7 @@ class Plc(threading.Thread):
         self.port = port
         self.parts = []
         self.is_triggering = threading.Event()
+        self.is_clearing = threading.Event()
         self.is_over = threading.Event()
         self.status, self.block = 0, [0] * 44
         self.boot_id = 0
@@ -167,6 +168,7 @@ class Plc(threading.Thread):
             self.out[3] = (self.out[3] + 1) & 0xFFFF
         self.out[24] = self.session
         self.out[0] |= ONLINE | TRIGGER_ENABLE
+        self.out[0] = self.out[0] | CLEAR_ERROR if self.is_clearing.is_set() else self.out[0] & ~CLEAR_ERROR
         self.step()
         self.write()
 

@@ -7,6 +7,7 @@ use clap::{Args, Subcommand};
 use serde::Serialize;
 
 use super::bench_cameras::{self, CamerasArgs};
+use super::bench_gpio::{self, GpioArgs};
 use super::bench_offline::{self, OfflineArgs};
 use super::bench_plc::{self, PlcArgs};
 use super::bench_record::{self, RecordArgs};
@@ -40,6 +41,8 @@ enum BenchCommand {
     Station(StationArgs),
     /// From a decided verdict to a PLC of another make that can read it, beside that peer's own round trip
     Plc(PlcArgs),
+    /// From a decided verdict to an output line that another reader of the GPIO chip sees changed, beside the ioctl's own time
+    Gpio(GpioArgs),
     /// Weeks without a historian, as fast as the disk allows, then everything is sent at once
     Offline(OfflineArgs),
     /// What records cost beside bare SQLite, and whether a busy disk reaches the verdicts
@@ -96,6 +99,7 @@ pub(super) fn run(args: &BenchArgs) -> anyhow::Result<Exit> {
         BenchCommand::Cameras(args) => bench_cameras::run(args),
         BenchCommand::Station(args) => bench_station::run(args),
         BenchCommand::Plc(args) => bench_plc::run(args),
+        BenchCommand::Gpio(args) => bench_gpio::run(args),
         BenchCommand::Offline(args) => bench_offline::run(args),
         BenchCommand::Record(args) => bench_record::run(args),
     }

@@ -2,6 +2,7 @@
 
 mod bench;
 mod bench_cameras;
+mod bench_gpio;
 mod bench_offline;
 mod bench_plc;
 mod bench_record;

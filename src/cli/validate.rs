@@ -1,5 +1,6 @@
 //! `takt validate`: whether a station can run as it is configured, and how fast.
 
+mod gate;
 mod references;
 
 use std::cell::RefCell;
@@ -176,13 +177,14 @@ fn report(config: &StationConfig) -> String {
     let limits = pace
         .limits()
         .map(|Limit { meaning, interval }| vec![meaning.to_owned(), ms(interval), per_second(interval)]);
-    let gate = table(&["trigger to gate", "ms", "in which"], terms.into_iter().chain(sums));
+    let way = table(&["trigger to gate", "ms", "in which"], terms.into_iter().chain(sums));
     let rate = table(&["parts come no faster than", "every ms", "per second"], limits);
     format!(
-        "Station {}: its configuration is valid.\n\n{gate}\n{rate}\nHighest trigger rate: {:.1} per second.\n{}\n",
+        "Station {}: its configuration is valid.\n\n{way}\n{rate}\nHighest trigger rate: {:.1} per second.\n{}\n{}",
         config.id,
         pace.trigger_rate_hz_max(),
-        offline(config)
+        offline(config),
+        gate::report(config)
     )
 }
 
@@ -235,6 +237,7 @@ fn record(config: &StationConfig, opened: &OpenedOnce) -> serde_json::Value {
         "slack_ms": timing.slack().map(ms),
         "limits": limits,
         "trigger_rate_hz_max": pace.trigger_rate_hz_max(),
+        "gate": gate::record(config),
         "journal_quota_mib": config.journal.quota_bytes >> 20,
         "journal_offline_days": offline_days(config),
         "recipes": config.recipes.iter().map(|recipe| recipe_record(recipe, config, opened)).collect::<Vec<_>>(),

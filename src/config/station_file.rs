@@ -51,7 +51,7 @@ pub(super) fn read(root: &mut Table<'_>, document: &Document, model_check: Model
         Ok(Vec::new())
     };
 
-    let gate = gate_file::read(root, folder);
+    let gate = gate_file::read(root, folder, plc.as_ref().ok());
     let alarms = root.table_or_defaults("alarms", gate_file::read_alarms);
     if let (Ok(Some(gate)), Ok(plc), Ok(trigger), Ok(timing)) = (&gate, &plc, &trigger, &timing) {
         gate_file::check(root, gate, plc, trigger, timing);

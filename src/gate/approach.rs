@@ -236,11 +236,12 @@ impl Approach {
         for index in 0..self.things.len() {
             match self.things[index].stage {
                 Stage::Approaching if now.position >= self.acts_from(index) => self.decide(index, now, parts, reports),
-                Stage::Passing(since) => self.keep_open(index, since, now, parts, reports),
                 Stage::Rejecting(_) if now.position >= self.acts_until(index) => self.things[index].stage = Stage::Rejected,
                 _ => {}
             }
         }
+        // What is rejected from here on may be too near to what the gate is open for, wherever it lies: once more for each that shuts it.
+        while self.keep_all_open(now, parts, reports) {}
         self.miss_ejections(now, reports);
         let gone = |thing: &Thing| {
             let last = thing.to + self.plan.gate + self.plan.confirm.unwrap_or(0).max(self.plan.margin) + 2 * self.plan.reach() + now.slack;
@@ -327,6 +328,18 @@ impl Approach {
             self.things[index].to_confirm = false;
             reports.push(Report::NotEjected { gate: self.gate, id });
         }
+    }
+
+    /// The gate stays open for whatever nothing speaks against; whether it shut for something.
+    fn keep_all_open(&mut self, now: Now, parts: &mut Vec<Part>, reports: &mut Vec<Report>) -> bool {
+        let mut has_shut = false;
+        for index in 0..self.things.len() {
+            if let Stage::Passing(since) = self.things[index].stage {
+                self.keep_open(index, since, now, parts, reports);
+                has_shut |= matches!(self.things[index].stage, Stage::Rejecting(_));
+            }
+        }
+        has_shut
     }
 
     /// The gate is open: it stays so as long as everything still speaks for it.

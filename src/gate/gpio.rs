@@ -11,6 +11,8 @@ use std::time::Duration;
 use gpiocdev::Request;
 use gpiocdev::line::{EdgeDetection, EdgeKind, Value, Values};
 
+pub use super::board::GpioError;
+use super::board::{Board, Edge, Inputs, Levels, Opened, Output, Outputs, safe};
 use super::in_order::{InOrder, Ordered};
 use super::wiring::{Input, Wire, Wiring};
 use crate::part::Nanos;
@@ -30,58 +32,34 @@ const FIRST_EDGE: u32 = 1;
 /// Edges that are read at once.
 const EDGES_AT_ONCE: usize = 64;
 
-/// Why GPIO lines cannot be used.
-#[derive(Debug, thiserror::Error)]
-pub enum GpioError {
-    /// The lines are not given.
-    #[error("failed to use lines {lines:?} of {chip}: {reason}; see gpioinfo for what there is and who uses it, and who may open the chip")]
-    Request {
-        /// The chip.
-        chip: PathBuf,
-        /// The offsets.
-        lines: Vec<u32>,
-        /// What the system says.
-        reason: String,
-    },
-    /// Edges cannot be read.
-    #[error("failed to read edges of {chip}: {reason}; is the chip still there?")]
-    Read {
-        /// The chip.
-        chip: PathBuf,
-        /// What the system says.
-        reason: String,
-    },
-    /// An output cannot be set.
-    #[error("failed to set line {line} of {chip}: {reason}; is the chip still there?")]
-    Set {
-        /// The chip.
-        chip: PathBuf,
-        /// The offset.
-        line: u32,
-        /// What the system says.
-        reason: String,
-    },
+/// The board of GPIO lines.
+#[derive(Debug)]
+pub struct GpioBoard {
+    wiring: Wiring,
 }
 
-/// Something that inputs did.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Edge {
-    /// An input is on, or off, since then.
-    Is {
-        /// When, by the kernel.
-        at: Nanos,
-        /// Which.
-        input: Input,
-        /// Whether it is on.
-        on: bool,
-    },
-    /// Edges were lost before the next one.
-    Lost,
+impl GpioBoard {
+    /// The board with this wiring; nothing is taken yet.
+    pub fn new(wiring: Wiring) -> Self {
+        Self { wiring }
+    }
+}
+
+impl Board for GpioBoard {
+    fn open(&mut self) -> Result<Opened, GpioError> {
+        let outputs = GpioOutputs::open(&self.wiring)?;
+        let (inputs, levels) = GpioInputs::open(&self.wiring)?;
+        Ok(Opened {
+            inputs: Box::new(inputs),
+            levels,
+            outputs: Box::new(outputs),
+        })
+    }
 }
 
 /// The inputs.
 #[derive(Debug)]
-pub struct Inputs {
+pub struct GpioInputs {
     request: Request,
     chip: PathBuf,
     wires: Vec<(Input, Wire)>,
@@ -90,12 +68,12 @@ pub struct Inputs {
     buffer: Vec<u64>,
 }
 
-impl Inputs {
+impl GpioInputs {
     /// Takes the inputs, and tells their levels.
     ///
     /// # Errors
     /// When the chip is not there, or does not give the lines.
-    pub fn open(wiring: &Wiring) -> Result<(Self, Vec<(Input, bool)>), GpioError> {
+    pub fn open(wiring: &Wiring) -> Result<(Self, Levels), GpioError> {
         let wires = wiring.inputs();
         let lines: Vec<u32> = wires.iter().map(|(_, wire)| wire.line).collect();
         let failed = |error: gpiocdev::Error| GpioError::Request {
@@ -134,12 +112,10 @@ impl Inputs {
         };
         Ok((inputs, levels))
     }
+}
 
-    /// Waits for edges, not longer than `timeout`; none is no error.
-    ///
-    /// # Errors
-    /// When the chip does not answer.
-    pub fn wait(&mut self, timeout: Duration) -> Result<Vec<Edge>, GpioError> {
+impl Inputs for GpioInputs {
+    fn wait(&mut self, timeout: Duration) -> Result<Vec<Edge>, GpioError> {
         let failed = |error: gpiocdev::Error| GpioError::Read {
             chip: self.chip.clone(),
             reason: error.to_string(),
@@ -172,26 +148,6 @@ impl Inputs {
         };
         Ok(edges.into_iter().map(edge).collect())
     }
-}
-
-/// What an output is for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Output {
-    /// Moves this gate.
-    Gate(usize),
-    /// The line must stop.
-    Stop,
-    /// The station inspects.
-    Ready,
-}
-
-/// Whoever sets outputs.
-pub trait Outputs: Send {
-    /// Switches an output on or off; one that is not wired is no error.
-    ///
-    /// # Errors
-    /// When it cannot be set.
-    fn set(&mut self, output: Output, on: bool) -> Result<(), GpioError>;
 }
 
 /// Outputs of a GPIO chip.
@@ -264,13 +220,6 @@ impl Drop for GpioOutputs {
             let _ = self.set(output, on);
         }
     }
-}
-
-/// What every output is while nobody knows anything: gates reject, the line stops, nothing is ready.
-pub fn safe(wiring: &Wiring) -> Vec<(Output, bool)> {
-    let gates = wiring.gates.iter().enumerate();
-    let gates = gates.map(|(gate, wires)| (Output::Gate(gate), !wires.off_rejects));
-    gates.chain([(Output::Stop, true), (Output::Ready, false)]).collect()
 }
 
 fn value(on: bool) -> Value {

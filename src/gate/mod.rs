@@ -19,8 +19,10 @@
 //! | `quadrature.rs` | the two channels of an encoder become steps |
 //! | `tracker.rs` | parts from the trigger to the last gate |
 //! | `approach.rs` | what the sensor of one gate saw, and what the gate does about it |
+//! | `counters.rs` | what a PLC that counts at the gate says of it |
 //! | `wiring.rs` | which GPIO line is what |
 //! | `in_order.rs` | edges in the order in which they came |
+//! | `board.rs` | the port to whatever the gate is wired to |
 //! | `gpio.rs` | adapter to GPIO lines of Linux; not pure |
 //! | `alarms.rs` | when the line is to stop: rejects in a row, too many of them, parts that are not where they should be |
 //!
@@ -29,7 +31,9 @@
 
 pub mod alarms;
 mod approach;
+pub mod board;
 pub mod config;
+pub mod counters;
 pub mod gpio;
 pub mod in_order;
 mod odometer;
@@ -195,6 +199,8 @@ pub enum RejectCause {
     NoPosition,
     /// More parts are on the belt than are tracked.
     TrackerFull,
+    /// What the gate is wired to did not work.
+    BoardFailed,
 }
 
 impl RejectCause {
@@ -215,6 +221,7 @@ impl RejectCause {
             Self::Overrun => "overrun",
             Self::NoPosition => "no_position",
             Self::TrackerFull => "tracker_full",
+            Self::BoardFailed => "board_failed",
         }
     }
 }

@@ -696,3 +696,25 @@ fn a_part_that_is_taken_away_is_removed_and_one_that_is_put_on_is_untracked() {
     assert_eq!(world.fates, [(world.given[0].0, Fate::Removed)]);
     assert_eq!((world.untracked, world.bodies[1].on_belt), (1, false));
 }
+
+/// Found by 100,000 random sequences: the gate began to move for the second part, which is too near to the third, with the end of the first still in it.
+#[test]
+fn a_part_whose_end_is_in_the_gate_when_that_shuts_for_the_next_has_not_passed() {
+    let part = |room, grade| Op::Part {
+        room,
+        off: 0,
+        grade,
+        decided_after: 0,
+        twice: false,
+    };
+    let mut world = World::new(config(&[GateKind::EnergiseToReject], false, 1 << 32, false), 0, 1);
+    // Two good ones, just so far apart that the gate can tell them apart, and a bad one that touches the second.
+    for op in [part(6, 0), part(9, 0), part(0, 3)] {
+        world.perform(&op);
+    }
+    world.run_out();
+    world.check();
+    let fates: Vec<Fate> = world.fates.iter().map(|(_, fate)| *fate).collect();
+    let (near, minor) = (RejectCause::TooClose, RejectCause::Graded(Grade::Minor));
+    assert_eq!(fates, [near, near, minor].map(Fate::Rejected));
+}

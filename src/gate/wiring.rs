@@ -26,6 +26,8 @@ pub enum TravelWires {
     Pulse(Wire),
     /// No encoder: a signal that the belt runs.
     Running(Wire),
+    /// No wires: the PLC counts, and says so in its registers.
+    Plc,
 }
 
 /// The wires of one gate.
@@ -86,6 +88,7 @@ impl Wiring {
             TravelWires::Quadrature { a, b } => vec![(Input::EncoderA, a), (Input::EncoderB, b)],
             TravelWires::Pulse(a) => vec![(Input::EncoderA, a)],
             TravelWires::Running(wire) => vec![(Input::Running, wire)],
+            TravelWires::Plc => Vec::new(),
         };
         let index = self.index.map(|wire| (Input::Index, wire));
         let gates = self.gates.iter().enumerate().flat_map(|(gate, wires)| {

@@ -2,6 +2,7 @@
 //! the business of `plc/`.
 
 use super::tags::TAG_REGISTERS;
+use crate::gate::counters::Counted;
 use crate::part::{CycleId, Outcome, Verdict};
 
 /// Bits of the PLC's control word, by their number.
@@ -57,6 +58,8 @@ pub struct PlcImage {
     pub disposition: u16,
     /// Written last of the block: equals `cycle_id` once the block is whole.
     pub cycle_id_tail: u32,
+    /// What the PLC counts at a gate that the station owns.
+    pub counted: Counted,
     /// What rides along with the part, as registers.
     pub tags: [u16; TAG_REGISTERS],
 }

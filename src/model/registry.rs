@@ -222,7 +222,8 @@ impl Registry {
         self.replace(content)
     }
 
-    /// Removes kept packages that are neither activated, nor the way back, nor among these hashes. What cannot be removed stays.
+    /// Removes kept packages that are neither activated, nor the way back, nor among these hashes. What cannot be removed stays, and so does
+    /// whatever was not kept here: people lay their packages beside.
     pub fn sweep(&self, in_use: &[String]) {
         let of_inspections = self.content.inspections.iter();
         let wanted: BTreeSet<&str> = of_inspections
@@ -233,8 +234,8 @@ impl Registry {
             .collect();
         for entry in fs::read_dir(&self.folder).into_iter().flatten().filter_map(Result::ok) {
             let name = entry.file_name();
-            let is_package = entry.path().is_dir();
-            if is_package && !name.to_str().is_some_and(|name| wanted.contains(name)) {
+            let is_ours = |name: &str| is_sha256(name) && !wanted.contains(name);
+            if entry.path().is_dir() && name.to_str().is_some_and(is_ours) {
                 let _ = fs::remove_dir_all(entry.path());
             }
         }
@@ -295,6 +296,11 @@ fn remove(place: &Path) -> Result<(), RegistryError> {
         }),
         _ => Ok(()),
     }
+}
+
+/// Whether this is written as hashes are: the name of a kept package.
+fn is_sha256(name: &str) -> bool {
+    name.len() == 64 && name.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// The hash of the manifest in a folder: which package lies there, whole or not.
@@ -365,6 +371,22 @@ mod tests {
         }
         let known: Vec<u32> = registry.sets().iter().map(|set| set.config_checksum).collect();
         assert_eq!((known.len(), known[0], known[SETS_MAX - 1]), (SETS_MAX, 36, 50));
+    }
+
+    #[test]
+    fn what_is_not_wanted_goes_but_for_what_people_laid_beside() {
+        let state = tempfile::tempdir().unwrap();
+        let mut registry = Registry::open(state.path()).unwrap();
+        let (kept, before, old) = ("a".repeat(64), "b".repeat(64), "c".repeat(64));
+        registry.activate(activated(&kept, Some(&before)), set(1)).unwrap();
+        let in_use = "d".repeat(64);
+        for name in [&kept, &before, &old, &in_use, "bars", "ab"] {
+            durable::write_whole(&registry.folder.join(name).join(MANIFEST), b"x").unwrap();
+        }
+        registry.sweep(std::slice::from_ref(&in_use));
+        let there = |name: &str| registry.path_of(name).exists();
+        assert_eq!([&kept, &before, &in_use, "bars", "ab"].map(there), [true; 5]);
+        assert!(!there(&old));
     }
 
     #[test]

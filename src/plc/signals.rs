@@ -179,13 +179,6 @@ macro_rules! windowed {
     };
 }
 
-/// A register of the station-owned gate, which this station does not have: what the PLC writes there is kept and evaluated by nobody.
-macro_rules! gate {
-    ($kind:ident, $register:literal, $name:literal, $meaning:literal) => {
-        Signal::new($name, Kind::$kind, $register, $meaning, |_, _| 0, |_, _, _| {})
-    };
-}
-
 /// What the PLC says.
 pub static FROM_PLC: &[Signal<PlcImage>] = &[
     control!(0, "Online", ONLINE, "inspection is allowed"),
@@ -257,13 +250,32 @@ pub static FROM_PLC: &[Signal<PlcImage>] = &[
         "what happened to the part: 1 passed, 2 rejected, 3 removed"
     ),
     number!(U32, 32, "CycleIdTail", cycle_id_tail, "equals CycleId once the block is whole"),
-    gate!(U32, 34, "EncoderNow", "station-owned gate only: encoder position now, counts"),
-    gate!(U16, 36, "GatePartCount", "station-owned gate only: parts seen by the gate's sensor"),
-    gate!(U16, 37, "EjectConfirmCount", "station-owned gate only: parts seen to be ejected"),
-    gate!(
+    number!(
+        U32,
+        34,
+        "EncoderNow",
+        counted.encoder,
+        "station-owned gate only: encoder position now, counts"
+    ),
+    number!(
+        U16,
+        36,
+        "GatePartCount",
+        counted.parts,
+        "station-owned gate only: parts seen by the gate's sensor"
+    ),
+    number!(
+        U16,
+        37,
+        "EjectConfirmCount",
+        counted.ejections,
+        "station-owned gate only: parts seen to be ejected"
+    ),
+    number!(
         U32,
         38,
         "GatePartEncoder",
+        counted.part_encoder,
         "station-owned gate only: encoder position of the part at the gate, counts"
     ),
 ];
@@ -636,6 +648,8 @@ mod tests {
         assert_eq!(said, [32, 33, 34], "only magic and version of the map");
     }
 
+    use crate::gate::counters::Counted;
+
     prop_compose! {
         fn plc_images()(
             control in 0..=0x07FF_u16,
@@ -656,6 +670,12 @@ mod tests {
                 disposition_cycle_id: longs[3],
                 disposition: words[4],
                 cycle_id_tail: longs[4],
+                counted: Counted {
+                    encoder: longs[5],
+                    parts: words[5],
+                    ejections: words[6],
+                    part_encoder: longs[6],
+                },
                 ..PlcImage::default()
             }
         }

@@ -426,7 +426,7 @@ impl LineThread {
         self.keep_and_show(state, &mut commit);
         if let Some(gate) = &mut self.gate {
             gate.opened(&commit.opened);
-            gate.shown(&commit.decided, self.line.image());
+            gate.shown(&commit.decided, self.line.image(), |record| self.undelivered.concerns(record));
         }
         if commit.opened.iter().any(|opened| opened.acquisition_id != 0) {
             self.exposing.iter().for_each(|camera| camera.trigger());
@@ -531,8 +531,18 @@ impl LineThread {
                 None
             }
         };
-        if let Some(record) = leaves {
-            self.leave(record);
+        if let Some(waiting) = leaves {
+            self.tell_gate(&waiting.record, waiting.passed && fate == Fate::Confirmed);
+            self.leave(waiting);
+        }
+    }
+
+    /// The station's own gate passes a part only if the PLC has its Ok, and had it in time.
+    fn tell_gate(&self, record: &PartRecord, has_it: bool) {
+        if let Some(gate) = &self.gate
+            && record.verdict == Verdict::Ok
+        {
+            gate.delivered(record, has_it);
         }
     }
 
@@ -543,6 +553,9 @@ impl LineThread {
         };
         if record.verdict != Verdict::Ok {
             return;
+        }
+        if let Some(gate) = &self.gate {
+            gate.delivered(record, false);
         }
         let now = flow::now();
         self.line.make_late(record, now);
