@@ -3,6 +3,8 @@
 //! No tool of those makers runs here. Their texts are put into the spelling of the standard, by the few differences that the makers' manuals name,
 //! parsed by the same parser of another make as the IEC text, and executed beside it, in lock-step, on whatever a station may say.
 
+use std::fmt::Write;
+
 use rand::seq::IndexedRandom;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -82,20 +84,20 @@ fn from_logix(mode: ResultMode) -> String {
             continue;
         }
         if let Some((_, enable)) = statement.split_once(".TimerEnable := ") {
-            timer.0 = enable.trim_end_matches(';').to_owned();
+            enable.trim_end_matches(';').clone_into(&mut timer.0);
         } else if let Some((_, preset)) = statement.split_once(".PRE := ") {
             let preset = preset.trim_end_matches(';');
             let is_number = preset.bytes().all(|digit| digit.is_ascii_digit());
             timer.1 = if is_number { format!("T#{preset}ms") } else { preset.to_owned() };
         } else if let Some(rest) = statement.strip_prefix("TONR(") {
             let timer_name = rest.trim_end_matches(");");
-            standard.push_str(&format!("{timer_name}(IN := {}, PT := {});\n", timer.0, timer.1));
+            writeln!(standard, "{timer_name}(IN := {}, PT := {});", timer.0, timer.1).unwrap();
         } else if let Some(rest) = statement.strip_prefix("COP(") {
             let [from, to, _] = rest.split(", ").collect::<Vec<_>>()[..] else {
                 panic!("{statement}")
             };
             let whole = |array: &str| array.trim_end_matches("[0]").to_owned();
-            standard.push_str(&format!("{} := {};\n", whole(to), whole(from)));
+            writeln!(standard, "{} := {};", whole(to), whole(from)).unwrap();
         } else {
             standard.push_str(&line.replace(".DN", ".Q").replace(".ACC", ".ET"));
             standard.push('\n');
@@ -174,7 +176,7 @@ impl Chance {
     /// The next scan, after one in which the PLC said this.
     fn step(&mut self, scan: u32, said: &[u16; PLC_REGISTERS]) {
         let said = signals::plc_image(said);
-        if scan % 10 == 0 && !self.once_in(20) {
+        if scan.is_multiple_of(10) && !self.once_in(20) {
             self.station.heartbeat = self.station.heartbeat.wrapping_add(1);
         }
         self.station.echo_plc_session = said.plc_session;

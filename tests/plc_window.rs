@@ -84,7 +84,7 @@ fn a_part_passes_only_if_everything_holds() {
         ("Verdict 3", |plc| plc.show_slot(1, 1, 3)),
         ("another part's slot", |plc| plc.show_slot(1, 2, 1)),
         ("another start's window", |plc| {
-            plc.old_window = Some([&plc.window()[..97], &[6]].concat())
+            plc.old_window = Some([&plc.window()[..97], &[6]].concat());
         }),
         ("another session", |plc| plc.set("NewSession", 1)),
         ("the station's heartbeat", |plc| {
