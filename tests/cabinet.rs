@@ -1,7 +1,7 @@
 //! A controller with the generated program in it, and the station it talks to: played by the test, or real.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use takt::line::config::ResultMode;
 use takt::line::image::{PlcImage, StationImage, StationMode, control};
@@ -13,6 +13,9 @@ use crate::cell::Cell;
 use crate::modbus::Client;
 use crate::skip::skip;
 use crate::structured_text::Controller;
+
+/// Longer than any test here takes, so that one that hangs ends.
+const PATIENCE: Duration = Duration::from_mins(5);
 
 /// Registers that the first read of the program takes.
 pub(crate) const BLOCK: usize = 44;
@@ -219,24 +222,23 @@ impl Line {
         read
     }
 
+    #[track_caller]
     pub(crate) fn scan(&mut self) {
         let read = self.read();
+        let shown = signals::station_image(&read);
+        assert!(self.since.elapsed() < PATIENCE, "it never came: {:?}, {shown:?}", self.plc.said);
         let write = self.plc.scan_registers(&read, self.since.elapsed().as_millis() as i64);
         self.plc.said = signals::plc_image(&write);
         assert_eq!(self.client.write(0, &write)[0], 16);
     }
 
-    /// Scans until it is so. How long that may take is the test's patience, not a promise.
+    /// Scans until it is so.
     #[track_caller]
     pub(crate) fn until(&mut self, holds: impl Fn(&Cabinet) -> bool) {
-        for _ in 0..100_000 {
+        self.scan();
+        while !holds(&self.plc) {
             self.scan();
-            if holds(&self.plc) {
-                return;
-            }
         }
-        let shown = signals::station_image(&self.read());
-        panic!("it never came: {:?}, {shown:?}", self.plc.said);
     }
 
     /// A part from its sensor to its result; whether it may pass.
