@@ -61,7 +61,8 @@ impl GateConfig {
             part_length_mm: first.map_or(0.0, |gate| mm(gate.part_length)),
             reach_mm: first.map_or(0.0, |gate| mm(gate.reach())),
             gate_mm: first.map_or(0.0, |gate| mm(gate.gate)),
-            round_trip: 2 * (plc.poll + plc.scan),
+            // A station that asks the PLC knows of a trigger once the answer is there.
+            round_trip: 2 * (plc.poll + plc.scan) + plc.polled().map_or(Duration::ZERO, |polled| polled.write_max),
             outcome: time_to_outcome(trigger.source, timing.deadline),
             margin: timing.margin,
             part_interval_min: trigger.part_interval_min,

@@ -58,6 +58,8 @@ struct Thing {
     stage: Stage,
     /// Whether its ejection is yet to be confirmed.
     to_confirm: bool,
+    /// Whether it was told that it is not ejected.
+    let_by: bool,
 }
 
 /// What there is when the gate decides.
@@ -185,6 +187,7 @@ impl Approach {
             id: id.filter(|_| known == 1),
             stage: Stage::Approaching,
             to_confirm: false,
+            let_by: false,
         };
         let place = self.things.partition_point(|other| other.from <= mark);
         self.things.insert(place, thing);
@@ -237,6 +240,8 @@ impl Approach {
             match self.things[index].stage {
                 Stage::Approaching if now.position >= self.acts_from(index) => self.decide(index, now, parts, reports),
                 Stage::Rejecting(_) if now.position >= self.acts_until(index) => self.things[index].stage = Stage::Rejected,
+                // Its gate let go of it before it was by. Where ejections are confirmed, that says what came of it.
+                Stage::Rejecting(_) if now.inhibited && !self.things[index].to_confirm => self.let_by(index, reports),
                 _ => {}
             }
         }
@@ -289,6 +294,7 @@ impl Approach {
             id: None,
             stage: Stage::Approaching,
             to_confirm: false,
+            let_by: false,
         };
         let place = self.things.partition_point(|other| other.from <= from);
         self.things.insert(place, thing);
@@ -324,9 +330,16 @@ impl Approach {
         }
         let too_late = now.inhibited || now.position >= self.acts_until(index);
         if too_late && self.plan.kind == GateKind::EnergiseToReject && matches!(self.things[index].stage, Stage::Rejecting(_)) {
-            let id = self.things[index].id;
             self.things[index].to_confirm = false;
-            reports.push(Report::NotEjected { gate: self.gate, id });
+            self.let_by(index, reports);
+        }
+    }
+
+    /// What should be ejected is not, by a gate that passes without power.
+    fn let_by(&mut self, index: usize, reports: &mut Vec<Report>) {
+        let (gate, thing) = (self.gate, &mut self.things[index]);
+        if self.plan.kind == GateKind::EnergiseToReject && !std::mem::replace(&mut thing.let_by, true) {
+            reports.push(Report::NotEjected { gate, id: thing.id });
         }
     }
 

@@ -697,6 +697,26 @@ fn a_part_that_is_taken_away_is_removed_and_one_that_is_put_on_is_untracked() {
     assert_eq!((world.untracked, world.bodies[1].on_belt), (1, false));
 }
 
+#[test]
+fn a_gate_that_lets_go_of_a_bad_part_says_so_once() {
+    let mut world = World::new(config(&[GateKind::EnergiseToReject], false, 1 << 32, false), 0, 1);
+    (0..1000).for_each(|_| world.step(1, 1));
+    world.part(0, 0, 3, 0, false);
+    while !world.outputs[0].0 {
+        world.step(1, 1);
+    }
+    assert_eq!(world.not_ejected, 0);
+    for inhibited in [true, false, true] {
+        world.tell(Event::Inhibit(inhibited));
+        assert_eq!(
+            (world.outputs[0].0, world.not_ejected),
+            (!inhibited, 1),
+            "the record says rejected: somebody must look for it"
+        );
+        world.step(1, 1);
+    }
+}
+
 /// Found by 100,000 random sequences: the gate began to move for the second part, which is too near to the third, with the end of the first still in it.
 #[test]
 fn a_part_whose_end_is_in_the_gate_when_that_shuts_for_the_next_has_not_passed() {

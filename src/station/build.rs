@@ -246,7 +246,8 @@ fn own_gate(
     let Some(gate) = &config.gate else { return Ok(None) };
     let (link, own) = gate_thread::start(gate, inputs.clone(), stop, control)?;
     threads.extend(own);
-    Ok(Some(link))
+    let answered_within = config.plc.polled().map(|polled| polled.write_max);
+    Ok(Some(link.with_trigger_age_max(answered_within)))
 }
 
 /// Parts of an earlier life that may not have left it.

@@ -2,9 +2,12 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use tracing::warn;
 
 use super::GateInput;
-use crate::flow::Sender;
+use crate::flow::{self, Sender};
 use crate::gate::counters::Counted;
 use crate::gate::{Grade, PartId};
 use crate::line::event::Opened;
@@ -24,6 +27,8 @@ pub struct GateLink {
     /// The session in which it counted that.
     counting: Option<u16>,
     lamps: Option<(bool, bool)>,
+    /// A trigger that is known later than this after it was may lie anywhere on the belt.
+    trigger_age_max: Option<Duration>,
 }
 
 impl GateLink {
@@ -37,7 +42,15 @@ impl GateLink {
             counted: counts.then(Counted::default),
             counting: None,
             lamps: None,
+            trigger_age_max: None,
         }
+    }
+
+    /// A trigger that is told later than this after it was read for gets no place on the belt: its part is rejected as one that nobody announced. For
+    /// stations that ask the PLC, whose answer may take its time.
+    #[must_use]
+    pub fn with_trigger_age_max(self, trigger_age_max: Option<Duration>) -> Self {
+        Self { trigger_age_max, ..self }
     }
 
     fn send(&self, input: GateInput) {
@@ -70,11 +83,19 @@ impl GateLink {
                 let plc_session = part.plc_session;
                 let id = PartId { plc_session, cycle_id };
                 match self.counted {
+                    None if self.is_too_old(part.triggered_at, flow::now()) => warn!(
+                        cycle_id = cycle_id.get(),
+                        "the PLC took too long to tell of this part; the gate does not know where it is"
+                    ),
                     None => self.triggered(id, part.triggered_at),
                     Some(_) => self.send(GateInput::TriggeredAt(id, part.encoder)),
                 }
             }
         }
+    }
+
+    fn is_too_old(&self, triggered_at: Nanos, now: Nanos) -> bool {
+        self.trigger_age_max.is_some_and(|max| now.since(triggered_at) > max)
     }
 
     pub(crate) fn triggered(&self, id: PartId, at: Nanos) {
