@@ -747,7 +747,9 @@ fn a_part_that_the_belt_took_back_into_a_gate_between_two_readings_has_not_passe
         part(0, 0, 0),
         part(0, 0, 0),
     ];
-    rest.iter().for_each(|op| world.perform(op));
+    for op in &rest {
+        world.perform(op);
+    }
     world.run_out();
     world.check();
 }
