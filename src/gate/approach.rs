@@ -389,7 +389,8 @@ impl Approach {
             let part = &mut parts[place];
             part.next_gate += 1;
             part.seen = 0;
-            part.behind = Some((self.acts_until(index) - self.plan.margin / 2).min(self.acts_until(index) - 1));
+            // Where the belt turned may lie between two readings, half a margin apart at most.
+            part.behind = Some(self.acts_until(index) - 1);
         }
     }
 

@@ -738,3 +738,38 @@ fn a_part_whose_end_is_in_the_gate_when_that_shuts_for_the_next_has_not_passed()
     let (near, minor) = (RejectCause::TooClose, RejectCause::Graded(Grade::Minor));
     assert_eq!(fates, [near, near, minor].map(Fate::Rejected));
 }
+
+/// Found by 100,000 random sequences: where the belt turned lay between two readings, so that a part was taken back into a gate unnoticed, and was
+/// said to have passed.
+#[test]
+fn a_part_that_the_belt_took_back_into_a_gate_between_two_readings_has_not_passed() {
+    let part = |room, off, grade| Op::Part {
+        room,
+        off,
+        grade,
+        decided_after: 0,
+        twice: false,
+    };
+    let forward = |counts| Op::Forward { counts, slowness: 0 };
+    let kinds = [GateKind::EnergiseToPass, GateKind::EnergiseToReject];
+    let mut world = World::new(config(&kinds, true, 1 << 32, false), 0, 2);
+    for room in [0, 1, 0, 1, 0, 1] {
+        world.perform(&part(room, 0, 0));
+    }
+    let rest = [
+        part(20, 21, 64),
+        Op::Back { counts: 18 },
+        forward(19103),
+        forward(22736),
+        part(2, 21, 0),
+        part(79, 21, 0),
+        Op::Back { counts: 218 },
+        part(0, 0, 0),
+        part(0, 0, 0),
+    ];
+    for op in &rest {
+        world.perform(op);
+    }
+    world.run_out();
+    world.check();
+}
