@@ -23,7 +23,7 @@
 //! | `foreign.rs` | a PLC program of another make gets its parts judged |
 //! | `plc_code.rs` | the register map, and the generated PLC program run against a station |
 //! | `structured_text.rs` | a controller that runs structured text as it is written |
-//! | `contract.rs`, `contract_peers.rs` | the sequences of the PLC interface on every wire, with the station as a process |
+//! | `contract.rs`, `contract_registers.rs`, `contract_peers.rs`, `contract_controller.rs` | the sequences of the PLC interface on every wire, with the station as a process |
 //! | `polled.rs` | a PLC that is the Modbus server: a foreign one with restarts and dropped links, and one that refuses, lags and lies |
 //! | `station.rs` | the station as a process: what it shows, records, survives and refuses |
 //! | `service.rs` | the station as a service: ready, well, read again, stood in for; its units |
@@ -47,7 +47,9 @@ mod commands;
 mod commission;
 mod config;
 mod contract;
+mod contract_controller;
 mod contract_peers;
+mod contract_registers;
 mod doctor;
 mod engine;
 mod evaluate;
