@@ -153,7 +153,7 @@ impl PlayedStation {
             station: "played".into(),
             trigger_source: self.terms.trigger,
             result_mode: self.terms.mode,
-            deadline: self.terms.deadline - arm_window,
+            deadline: self.terms.deadline.saturating_sub(arm_window),
             accept_hold: self.terms.accept_hold,
             torn: self.terms.torn,
             trigger_grace: Duration::from_millis(20),
