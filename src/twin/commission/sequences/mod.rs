@@ -390,12 +390,20 @@ impl<'a> Script<'a> {
     /// The part finds its slot. What else that image must say is not of the result, which has no registers here, and may have been read a moment before.
     fn slot_with(&mut self, cycle_id: u32, look: Look, also: Vec<Check>) -> &mut Self {
         let withheld = self.terms.simulated || also.contains(&is("Accept", 0));
-        let verdict = self.slot_verdict(look, withheld);
+        let verdict = slot(cycle_id, self.slot_verdict(look, withheld));
+        let number = slot(cycle_id, is_not("WindowResultId", 0));
+        let may_be_0 = !self.terms.own_parts || withheld || self.may_be_too_late();
+        // The verdict vouches for the rest of its slot: a station that writes it into the PLC raises it last.
+        let first = if may_be_0 {
+            number.clone()
+        } else {
+            slot(cycle_id, is_not("WindowVerdict", 0))
+        };
         self.expect(
             "its result is in a slot of its own, all of it at once",
             Timer::Result,
-            slot(cycle_id, is_not("WindowResultId", 0)),
-            vec![slot(cycle_id, verdict)],
+            first,
+            vec![verdict, number],
         );
         let mut also = also.into_iter().filter(|check| !is_of_result(check.signal));
         if let Some(first) = also.next() {

@@ -66,7 +66,7 @@ pub(super) static MUTATIONS: &[Mutation] = &[
         name: "voids a slot because the link was down",
         sequence: "window_link_down",
         step: IN_SLOT,
-        signal: "WindowResultId of part 336",
+        signal: "WindowVerdict of part 336",
         given: in_window,
         hear: |event, broken| {
             broken.seen |= event == PlcEvent::Lost;
