@@ -1,38 +1,57 @@
 //! The contract: the sequences that every wire must keep, as a line knows them from its PLC, against the station as a process. Each runs on each wire.
 //!
 //! A wire is a [`Peer`] in `contract_peers.rs`; what is asserted of images is asserted where the wire has some. A further wire is one more peer and one line in
-//! `contract!`; a further sequence is a function and its name in the list.
+//! `contract!`; a further sequence is a function and its name in the list. What only registers can say is in `contract_registers.rs`.
 
 use serde_json::Value;
-use takt::line::image::StationImage;
+use takt::line::image::{Counts, StationImage, StationMode, WINDOW_SLOTS, WindowSlot};
+use takt::part::CycleId;
 
-use crate::cell::{Running, parts_of};
+use crate::cell::{Cell, Running, parts_of};
 use crate::contract_peers::{Peer, Seen, Trigger, Wire};
 use crate::held::Held;
 use crate::skip::skip;
 
-fn trigger(cycle_id: u32) -> Trigger {
+pub(crate) fn trigger(cycle_id: u32) -> Trigger {
     Trigger {
         cycle_id,
         encoder: 10 * cycle_id,
+        serial: "",
+        recipe: 0,
+        test_part: false,
     }
 }
 
-fn part(running: &Running, cycle_id: u32) -> Value {
+/// The record of a part, once it is told.
+pub(crate) fn part(running: &Running, cycle_id: u32) -> Value {
     let is_it = |line: &Value| line["event"] == "part" && line["cycle_id"] == cycle_id;
     running.wait(is_it).pop().unwrap()
 }
 
 /// One part, from its trigger to its result.
-fn inspect(peer: &mut dyn Peer, cycle_id: u32) -> Seen {
-    let answer = peer.trigger(trigger(cycle_id));
-    assert!(answer.acknowledged && answer.cycle_id == cycle_id, "{answer:?}");
-    let seen = peer.result(cycle_id);
-    assert_eq!(seen.cycle_id, cycle_id);
+pub(crate) fn inspect(peer: &mut dyn Peer, cycle_id: u32) -> Seen {
+    inspect_as(peer, trigger(cycle_id))
+}
+
+fn inspect_as(peer: &mut dyn Peer, trigger: Trigger) -> Seen {
+    let answer = peer.trigger(trigger);
+    assert!(answer.acknowledged && answer.cycle_id == trigger.cycle_id, "{answer:?}");
+    let seen = peer.result(trigger.cycle_id);
+    assert_eq!(seen.cycle_id, trigger.cycle_id);
     seen
 }
 
-fn nothing_valid(image: &StationImage) {
+/// A station with recipe 4 beside recipe 3; it looks at the same, and calls the defect 8.
+pub(crate) fn with_two_recipes(wire: Wire) -> Cell {
+    let model = crate::cell::model().to_str().unwrap();
+    let second = format!(
+        "defect_code = 7\n\n[[recipe]]\nnumber = 4\nname = \"drawn too\"\n\n\
+         [[recipe.inspection]]\nname = \"again\"\ncamera = \"top\"\nmodel = \"{model}\"\ndefect_code = 8\n"
+    );
+    wire.cell(&[("[recipe]\n", "[[recipe]]\n"), ("defect_code = 7\n", &second)])
+}
+
+pub(crate) fn nothing_valid(image: &StationImage) {
     assert!(!image.result_valid && !image.accept && image.verdict.is_none(), "{image:#?}");
 }
 
@@ -241,6 +260,142 @@ fn after_a_kill_nothing_of_before_is_shown_and_what_was_skipped_is_told(wire: Wi
     assert!(of(51).all(|record| record["verdict"] == "ok") && of(51).count() >= 1, "{parts:#?}");
 }
 
+/// Section 4, window: each part finds its own result among the last sixteen, for as long as Accept would stand, and no longer than its session.
+fn in_window_mode_each_part_finds_its_own_slot(wire: Wire) {
+    let window = [
+        ("mode = \"single\"", "mode = \"window\""),
+        ("accept_hold_ms = 60000", "accept_hold_ms = 5000"),
+    ];
+    let cell = wire.cell(&window);
+    let running = cell.start();
+    let mut peer = wire.connect(&cell);
+    peer.begin();
+    let toggle = peer.image().map(|image| image.inspection_toggle);
+    let mut numbers = Vec::new();
+    // More than there are slots.
+    for cycle_id in 1..=18 {
+        peer.ready();
+        let seen = inspect(&mut *peer, cycle_id);
+        let expected = if cycle_id.is_multiple_of(5) {
+            ("not_ok", false)
+        } else {
+            ("ok", true)
+        };
+        assert_eq!((seen.verdict, seen.passes), expected, "{cycle_id}");
+        assert_eq!(part(&running, cycle_id)["result_id"], seen.result_id);
+        numbers.push(seen.result_id);
+    }
+    assert!(numbers.is_sorted_by(|a, b| a < b), "{numbers:?}");
+    if let Some(image) = peer.image() {
+        assert_eq!(Some(image.inspection_toggle), toggle, "there is no toggle in window mode");
+        nothing_valid(&image);
+        let held: Vec<u32> = image.window.iter().filter_map(|slot| slot.cycle_id).map(CycleId::get).collect();
+        assert_eq!(held.len(), 16, "the last sixteen: {held:?}");
+        assert!(held.iter().all(|cycle_id| (3..=18).contains(cycle_id)), "{held:?}");
+    }
+    peer.begin();
+    if let Some(image) = peer.image() {
+        assert_eq!(image.window, <[WindowSlot; WINDOW_SLOTS]>::default(), "slots are of a session");
+    }
+    assert_eq!(inspect(&mut *peer, 1).cycle_id, 1);
+}
+
+/// Section 6: parts that are not for real pass nowhere, however good they are.
+fn a_simulated_station_passes_nothing(wire: Wire) {
+    let cell = wire.cell(&[("id = \"test-cell\"", "id = \"test-cell\"\nsimulated = true")]);
+    let running = cell.start();
+    let mut peer = wire.connect(&cell);
+    peer.begin();
+    let seen = inspect(&mut *peer, 1);
+    assert_eq!((seen.verdict, seen.passes), ("ok", false));
+    if let Some(image) = peer.image() {
+        assert!(
+            image.simulated && !image.accept && image.station_mode == StationMode::Simulated,
+            "{image:#?}"
+        );
+    }
+    assert_eq!(part(&running, 1)["verdict"], "ok");
+}
+
+/// Section 6.
+fn a_test_part_is_inspected_and_neither_counted_nor_passed(wire: Wire) {
+    let cell = wire.cell(&[]);
+    let running = cell.start();
+    let mut peer = wire.connect(&cell);
+    peer.begin();
+    let seen = inspect_as(
+        &mut *peer,
+        Trigger {
+            test_part: true,
+            ..trigger(1)
+        },
+    );
+    assert_eq!((seen.verdict, seen.passes), ("ok", false));
+    if let Some(image) = peer.image() {
+        assert!(image.test_result && !image.accept, "{image:#?}");
+        assert_eq!(image.counts, Counts::default());
+    }
+    assert_eq!(part(&running, 1)["test_part"], true);
+    peer.acknowledge(seen.result_id);
+    peer.ready();
+    let seen = inspect(&mut *peer, 2);
+    assert_eq!((seen.verdict, seen.passes), ("ok", true));
+    if let Some(image) = peer.image() {
+        assert_eq!((image.test_result, image.counts.total, image.counts.ok), (false, 1, 1));
+    }
+    assert_eq!(part(&running, 2)["test_part"], false);
+}
+
+/// Section 2: whatever is not printable ASCII becomes '?'.
+fn a_serial_number_goes_with_its_trigger_into_the_record(wire: Wire) {
+    let cell = wire.cell(&[]);
+    let running = cell.start();
+    let mut peer = wire.connect(&cell);
+    peer.begin();
+    for (cycle_id, serial, recorded) in [(1, "SN 4711/A", "SN 4711/A"), (2, "", ""), (3, "Tür\t7", "T?r?7")] {
+        peer.ready();
+        inspect_as(
+            &mut *peer,
+            Trigger {
+                serial,
+                ..trigger(cycle_id)
+            },
+        );
+        assert_eq!(part(&running, cycle_id)["serial"], recorded);
+    }
+}
+
+/// Section 6: a part is judged by the recipe of its trigger; one that there is not takes no part, and changes nothing.
+fn a_recipe_is_changed_between_two_parts(wire: Wire) {
+    let cell = with_two_recipes(wire);
+    let running = cell.start();
+    let mut peer = wire.connect(&cell);
+    peer.begin_with(3);
+    let mut part_of_recipe_4 = Value::Null;
+    for (cycle_id, recipe, in_force) in [(1, 3, 3), (2, 4, 4), (3, 0, 4), (4, 3, 3), (5, 4, 4)] {
+        inspect_as(
+            &mut *peer,
+            Trigger {
+                recipe,
+                ..trigger(cycle_id)
+            },
+        );
+        let record = part(&running, cycle_id);
+        assert_eq!(record["recipe"], in_force, "{record:#}");
+        if let Some(image) = peer.image() {
+            assert_eq!((image.recipe_of_result, image.recipe_ready), (in_force, in_force));
+        }
+        part_of_recipe_4 = record;
+    }
+    // The fifth picture is a scratched part.
+    assert_eq!(part_of_recipe_4["defect_code"], 8, "{part_of_recipe_4:#}");
+    assert!(!peer.trigger(Trigger { recipe: 99, ..trigger(6) }).acknowledged);
+    let missed = part(&running, 6);
+    assert_eq!((&missed["verdict"], &missed["reason"]), (&"not_decidable".into(), &"missed".into()));
+    inspect_as(&mut *peer, Trigger { recipe: 3, ..trigger(7) });
+    assert_eq!(part(&running, 7)["recipe"], 3);
+}
+
 macro_rules! contract {
     ($($sequence:ident),* $(,)?) => {
         mod modbus_server { $(#[test] fn $sequence() { super::$sequence(super::Wire::Server); })* }
@@ -258,4 +413,9 @@ contract! {
     a_result_outlasts_a_link_that_is_lost,
     another_session_begins_with_nothing,
     after_a_kill_nothing_of_before_is_shown_and_what_was_skipped_is_told,
+    in_window_mode_each_part_finds_its_own_slot,
+    a_simulated_station_passes_nothing,
+    a_test_part_is_inspected_and_neither_counted_nor_passed,
+    a_serial_number_goes_with_its_trigger_into_the_record,
+    a_recipe_is_changed_between_two_parts,
 }

@@ -1,33 +1,30 @@
 //! The peers of the contract: what stands at the other end of each wire. Registers have one PLC program in common; a line controller has its messages.
 
-use std::collections::BTreeMap;
 use std::net::Ipv4Addr;
 use std::time::{Duration, Instant};
 
-use takt::line::image::{PlcImage, StationImage, control};
+use takt::line::image::{PlcImage, StationImage, WINDOW_SLOTS, WindowSlot, control};
+use takt::part::Verdict;
 use takt::plc::signals::{self, STATION_REGISTERS};
-use takt::rpc::proto::control_request::Message as Asked;
-use takt::rpc::proto::control_response::Message as Said;
-use takt::rpc::proto::station_service_client::StationServiceClient;
-use takt::rpc::proto::{self, ControlRequest};
 use takt::twin::foreign_peer::{PlcMemory, PlcServer};
-use tokio::runtime::Runtime;
-use tokio::sync::mpsc;
-use tokio_stream::wrappers::ReceiverStream;
-use tonic::Streaming;
-use tonic::transport::Endpoint;
 
 use crate::cell::Cell;
+use crate::contract_controller::Controller;
 use crate::modbus::Client;
 
-/// Far more than anything takes; only a test that fails waits so long.
-const PATIENCE: Duration = Duration::from_mins(1);
+/// Far more than anything takes, for a wait as a whole; only a test that fails waits so long.
+pub(crate) const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A part is announced.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Trigger {
     pub(crate) cycle_id: u32,
     pub(crate) encoder: u32,
+    /// As the peer has it, printable or not.
+    pub(crate) serial: &'static str,
+    /// 0: the one in use.
+    pub(crate) recipe: u16,
+    pub(crate) test_part: bool,
 }
 
 /// How the station answered.
@@ -53,6 +50,8 @@ pub(crate) struct Seen {
 pub(crate) trait Peer {
     /// Begins a session of its own, and waits until the station is ready.
     fn begin(&mut self);
+    /// The same at a station of several recipes: none is in force until one is asked for.
+    fn begin_with(&mut self, recipe: u16);
     /// Waits until the station is ready, in the session that there is.
     fn ready(&mut self);
     /// Announces a part, and waits for the end of the handshake.
@@ -67,6 +66,18 @@ pub(crate) trait Peer {
     fn mend(&mut self);
     /// What the station shows, where the wire has images.
     fn image(&mut self) -> Option<StationImage>;
+}
+
+/// What only a PLC with registers can say.
+pub(crate) trait Program: Peer {
+    /// What it says with its next scan.
+    fn says(&mut self) -> &mut PlcImage;
+    /// As [`Peer::begin`], with results that wait in order until they are acknowledged.
+    fn begin_buffered(&mut self);
+    /// Scans until an image is as it is waited for.
+    fn wait_for(&mut self, until: &dyn Fn(&StationImage) -> bool) -> StationImage;
+    /// Scans until what was said before has had its effect, if it has one. Each image on the way must be so.
+    fn hold(&mut self, so: &dyn Fn(&StationImage) -> bool);
 }
 
 /// The wires there are.
@@ -101,12 +112,20 @@ impl Wire {
 
     pub(crate) fn connect(self, cell: &Cell) -> Box<dyn Peer> {
         match self {
+            Self::Server | Self::Client => self.program(cell),
+            Self::Grpc => Box::new(Controller::new(cell)),
+        }
+    }
+
+    /// The PLC program of a wire with registers.
+    pub(crate) fn program(self, cell: &Cell) -> Box<dyn Program> {
+        match self {
             Self::Server => Box::new(Plc::new(AtServer {
                 cell_plc: cell.plc,
                 client: Some(Client::connect(Ipv4Addr::LOCALHOST, cell.plc)),
             })),
             Self::Client => Box::new(Plc::new(AtClient::new(cell))),
-            Self::Grpc => Box::new(Controller::new(cell)),
+            Self::Grpc => unreachable!("a line controller has no registers"),
         }
     }
 }
@@ -237,12 +256,68 @@ impl<R: Registers> Plc<R> {
     }
 }
 
-impl<R: Registers> Peer for Plc<R> {
-    fn begin(&mut self) {
+impl<R: Registers> Plc<R> {
+    /// A session of its own, in which everything is 0 but this.
+    fn restart(&mut self, control: u16) {
         // A map that nobody wrote yet has no BootId.
         let image = self.wait(|image| image.boot_id != 0);
-        self.image.plc_session = image.echo_plc_session.max(self.image.plc_session).wrapping_add(1).max(1);
-        self.image.control = control::ONLINE | control::TRIGGER_ENABLE;
+        let session = image.echo_plc_session.max(self.image.plc_session).wrapping_add(1).max(1);
+        self.image = PlcImage {
+            control,
+            heartbeat: self.image.heartbeat,
+            recipe_number: self.image.recipe_number,
+            plc_session: session,
+            ..PlcImage::default()
+        };
+    }
+
+    /// Its recipe is in force by then, or the station has said that it cannot be had.
+    fn choose(&mut self, recipe: u16) {
+        if recipe != self.image.recipe_number {
+            self.image.recipe_number = recipe;
+            self.hold(&|_| true);
+        }
+    }
+}
+
+impl<R: Registers> Program for Plc<R> {
+    fn says(&mut self) -> &mut PlcImage {
+        &mut self.image
+    }
+
+    fn begin_buffered(&mut self) {
+        self.restart(control::BUFFER_ENABLE);
+        let session = self.image.plc_session;
+        // It is heard while Online rises.
+        self.wait(|image| image.echo_plc_session == session && !image.trigger_ready);
+        self.image.control |= control::ONLINE | control::TRIGGER_ENABLE;
+        self.ready();
+    }
+
+    fn wait_for(&mut self, until: &dyn Fn(&StationImage) -> bool) -> StationImage {
+        self.wait(until)
+    }
+
+    fn hold(&mut self, so: &dyn Fn(&StationImage) -> bool) {
+        // Two heartbeats of the station, which its verdict path feeds.
+        for _ in 0..2 {
+            let heartbeat = self.read().heartbeat;
+            self.wait(|image| {
+                assert!(so(image), "{image:#?}");
+                image.heartbeat != heartbeat
+            });
+        }
+    }
+}
+
+impl<R: Registers> Peer for Plc<R> {
+    fn begin_with(&mut self, recipe: u16) {
+        self.image.recipe_number = recipe;
+        self.begin();
+    }
+
+    fn begin(&mut self) {
+        self.restart(control::ONLINE | control::TRIGGER_ENABLE);
         self.ready();
     }
 
@@ -256,15 +331,20 @@ impl<R: Registers> Peer for Plc<R> {
     }
 
     fn trigger(&mut self, trigger: Trigger) -> Answer {
+        self.choose(trigger.recipe);
         self.image.cycle_id = trigger.cycle_id;
         self.image.cycle_id_tail = trigger.cycle_id;
         self.image.encoder = trigger.encoder;
+        self.image.serial = characters(trigger.serial);
+        if trigger.test_part {
+            self.image.control |= control::TEST_PART;
+        }
         self.write();
         self.image.control |= control::TRIGGER;
         let answered = self.wait(|image| image.trigger_ack || image.missed_trigger);
         assert_eq!(answered.echo_trigger_id, trigger.cycle_id, "{answered:#?}");
         assert!(!answered.trigger_ready);
-        self.image.control &= !control::TRIGGER;
+        self.image.control &= !(control::TRIGGER | control::TEST_PART);
         self.wait(|image| !image.trigger_ack && !image.missed_trigger);
         Answer {
             acknowledged: answered.trigger_ack,
@@ -273,12 +353,28 @@ impl<R: Registers> Peer for Plc<R> {
         }
     }
 
+    /// From the registers or from a slot of the window, whichever the station fills.
     fn result(&mut self, cycle_id: u32) -> Seen {
-        let image = self.wait(|image| image.result_valid && image.echo_cycle_id == cycle_id);
+        let slot_of = |image: &StationImage| {
+            let is_it = |slot: &&WindowSlot| slot.cycle_id.is_some_and(|id| id.get() == cycle_id) && slot.verdict != 0;
+            image.window.iter().find(is_it).copied()
+        };
+        let image = self.wait(|image| image.result_valid && image.echo_cycle_id == cycle_id || slot_of(image).is_some());
+        if let Some(slot) = slot_of(&image) {
+            assert!(!image.result_valid && !image.accept, "{image:#?}");
+            assert_eq!(image.window[slot.result_id as usize % WINDOW_SLOTS], slot);
+            return Seen {
+                cycle_id,
+                result_id: slot.result_id,
+                verdict: Verdict::from_code(slot.verdict).map_or("undefined", Verdict::name),
+                passes: slot.verdict == Verdict::Ok.code(),
+                deadline_missed: false,
+            };
+        }
         Seen {
             cycle_id: image.echo_cycle_id,
             result_id: image.result_id,
-            verdict: image.verdict.map_or("undefined", takt::part::Verdict::name),
+            verdict: image.verdict.map_or("undefined", Verdict::name),
             passes: image.accept,
             deadline_missed: image.deadline_missed,
         }
@@ -291,15 +387,11 @@ impl<R: Registers> Peer for Plc<R> {
         if is_shown {
             self.wait(|image| !image.result_valid);
         } else {
-            let heartbeat = self.read().heartbeat;
-            self.wait(|image| image.heartbeat != heartbeat);
+            self.hold(&|_| true);
         }
         self.image.control &= !control::RESULT_ACK;
-        // Two heartbeats of the station: it has seen the bit fall.
-        for _ in 0..2 {
-            let heartbeat = self.read().heartbeat;
-            self.wait(|image| image.heartbeat != heartbeat);
-        }
+        // It has seen the bit fall.
+        self.hold(&|_| true);
     }
 
     fn cut(&mut self) {
@@ -315,139 +407,12 @@ impl<R: Registers> Peer for Plc<R> {
     }
 }
 
-/// A line controller.
-struct Controller {
-    runtime: Runtime,
-    address: std::net::SocketAddr,
-    call: Option<(mpsc::Sender<ControlRequest>, Streaming<proto::ControlResponse>)>,
-    session: u32,
-    boot_id: u32,
-    /// The newest result that was seen.
-    newest: u32,
-    results: BTreeMap<u32, proto::Result>,
-}
-
-impl Controller {
-    fn new(cell: &Cell) -> Self {
-        Self {
-            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap(),
-            address: cell.plc,
-            call: None,
-            session: 0,
-            boot_id: 0,
-            newest: 0,
-            results: BTreeMap::new(),
-        }
-    }
-
-    fn attach(&mut self) {
-        let address = self.address;
-        let (call, boot_id) = self.runtime.block_on(async {
-            let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
-            let (to, requests) = mpsc::channel(16);
-            let mut client = StationServiceClient::new(endpoint.connect().await.unwrap());
-            let status = client.get_status(proto::GetStatusRequest {}).await.unwrap().into_inner();
-            let from = client.control(ReceiverStream::new(requests)).await.unwrap().into_inner();
-            ((to, from), status.boot_id)
-        });
-        self.call = Some(call);
-        if std::mem::replace(&mut self.boot_id, boot_id) != boot_id {
-            // Another run knows nothing of the results of this one.
-            self.newest = 0;
-        }
-        self.ask(Asked::Attach(proto::Attach {
-            plc_session: self.session,
-            resume_after_result_id: self.newest,
-            resume_session: true,
-        }));
-        self.wait(|said| matches!(said, Said::Attached(_)).then_some(()));
-    }
-
-    fn ask(&mut self, message: Asked) {
-        let (to, _) = self.call.as_ref().unwrap();
-        self.runtime.block_on(to.send(ControlRequest { message: Some(message) })).unwrap();
-    }
-
-    /// The next message that is what is waited for. Results are kept; whatever comes is answered by a heartbeat.
-    fn wait<T>(&mut self, wanted: impl Fn(&Said) -> Option<T>) -> T {
-        let begun = Instant::now();
-        loop {
-            assert!(begun.elapsed() < PATIENCE, "the station never said it");
-            let (_, from) = self.call.as_mut().unwrap();
-            let heard = self
-                .runtime
-                .block_on(async { tokio::time::timeout(PATIENCE, from.message()).await });
-            let said = heard.unwrap().unwrap().unwrap().message.unwrap();
-            if let Said::Result(result) = &said {
-                self.newest = result.result_id;
-                self.results.insert(result.cycle_id, *result);
-            }
-            if let Some(found) = wanted(&said) {
-                return found;
-            }
-            self.ask(Asked::Heartbeat(proto::Heartbeat {}));
-        }
-    }
-}
-
-impl Peer for Controller {
-    fn begin(&mut self) {
-        self.results.clear();
-        self.session += 1;
-        self.attach();
-        self.ready();
-    }
-
-    fn ready(&mut self) {
-        self.wait(|said| matches!(said, Said::Ready(ready) if ready.ready).then_some(()));
-    }
-
-    fn trigger(&mut self, trigger: Trigger) -> Answer {
-        self.ask(Asked::Cycle(proto::Cycle {
-            cycle_id: trigger.cycle_id,
-            encoder: trigger.encoder,
-            ..proto::Cycle::default()
-        }));
-        let answer = self.wait(|said| if let Said::Answer(answer) = said { Some(*answer) } else { None });
-        Answer {
-            acknowledged: answer.acknowledged,
-            cycle_id: answer.cycle_id,
-            acquisition_id: answer.acquisition_id,
-        }
-    }
-
-    fn result(&mut self, cycle_id: u32) -> Seen {
-        while !self.results.contains_key(&cycle_id) {
-            self.wait(|said| matches!(said, Said::Result(_)).then_some(()));
-        }
-        let result = self.results.remove(&cycle_id).unwrap();
-        Seen {
-            cycle_id,
-            result_id: result.result_id,
-            verdict: match result.outcome.unwrap_or_default().verdict() {
-                proto::Verdict::Ok => "ok",
-                proto::Verdict::NotOk => "not_ok",
-                _ => "not_decidable",
-            },
-            passes: result.pass,
-            deadline_missed: result.deadline_missed,
-        }
-    }
-
-    fn acknowledge(&mut self, result_id: u32) {
-        self.ask(Asked::Ack(proto::ResultAck { result_id }));
-        self.ready();
-    }
-
-    fn cut(&mut self) {
-        self.call = None;
-    }
-
-    fn mend(&mut self) {
-        self.attach();
-    }
-
-    fn image(&mut self) -> Option<StationImage> {
-        None
-    }
+/// A text as a PLC has it: a byte for each character, NUL padded.
+fn characters(text: &str) -> [u8; 32] {
+    let mut bytes = [0; 32];
+    bytes
+        .iter_mut()
+        .zip(text.chars())
+        .for_each(|(byte, character)| *byte = u32::from(character) as u8);
+    bytes
 }

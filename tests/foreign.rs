@@ -9,7 +9,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
 use std::sync::{Arc, OnceLock};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 use takt::line::image::{PlcImage, StationImage, StationMode, WINDOW_SLOTS, WindowSlot, control};
@@ -130,6 +130,21 @@ pub(crate) fn start_server(at: SocketAddr, options: &[&str]) -> Option<Child> {
         server
     });
     Some(given(plc, at, options)?.stdout(Stdio::piped()).spawn().unwrap())
+}
+
+/// The next lines, so many at most, or all until its end. It has limits of its own for everything that it waits for; this one is of the whole.
+#[track_caller]
+pub(crate) fn take(lines: &Receiver<Value>, most: usize) -> Vec<Value> {
+    let end = Instant::now() + Duration::from_mins(30);
+    let mut taken = Vec::new();
+    while taken.len() < most {
+        match lines.recv_timeout(end.saturating_duration_since(Instant::now())) {
+            Ok(line) => taken.push(line),
+            Err(RecvTimeoutError::Disconnected) => break,
+            Err(RecvTimeoutError::Timeout) => panic!("the PLC program does not end; it said {:#?} last", taken.last()),
+        }
+    }
+    taken
 }
 
 /// What it says, line by line; ends with it.

@@ -25,7 +25,7 @@
 //! | `plc_code.rs`, `plc_window.rs` | the register map, and the generated PLC programs run against a station |
 //! | `plc_dialects.rs` | what is printed for Siemens and Rockwell does what is printed for IEC 61131-3 |
 //! | `structured_text.rs` | a controller that runs structured text as it is written |
-//! | `contract.rs`, `contract_peers.rs` | the sequences of the PLC interface on every wire, with the station as a process |
+//! | `contract.rs`, `contract_registers.rs`, `contract_peers.rs`, `contract_controller.rs` | the sequences of the PLC interface on every wire, with the station as a process |
 //! | `polled.rs` | a PLC that is the Modbus server: a foreign one with restarts and dropped links, and one that refuses, lags and lies |
 //! | `station.rs` | the station as a process: what it shows, records, survives and refuses |
 //! | `service.rs` | the station as a service: ready, well, read again, stood in for; its units |
@@ -51,7 +51,9 @@ mod commands;
 mod commission;
 mod config;
 mod contract;
+mod contract_controller;
 mod contract_peers;
+mod contract_registers;
 mod doctor;
 mod engine;
 mod evaluate;

@@ -5,12 +5,15 @@ use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
 use crate::cell::{Cell, Running, parts_of};
 use crate::station::{agree, foreign_parts};
+
+/// Far more than anything takes; only a test that fails waits so long.
+const PATIENCE: Duration = Duration::from_mins(1);
 
 /// A cell whose station polls the PLC at its address.
 fn polled(changes: &[(&str, &str)]) -> Cell {
@@ -21,9 +24,10 @@ fn polled(changes: &[(&str, &str)]) -> Cell {
     Cell::new(&[&role[..], changes].concat())
 }
 
-fn run_foreign(mode: &str) {
+fn run_foreign(mode: &str, more: &[&str]) {
     let parts = foreign_parts();
-    let result_mode = format!("mode = \"{mode}\"");
+    // The PLC says itself whether its results are buffered.
+    let result_mode = format!("mode = \"{}\"", if mode == "window" { mode } else { "single" });
     let window = [
         ("mode = \"single\"", result_mode.as_str()),
         ("part_interval_ms_min = 5000", "part_interval_ms_min = 500"),
@@ -46,16 +50,16 @@ fn run_foreign(mode: &str) {
         "--timer-ms",
         "3000",
     ];
-    let Some(mut plc) = crate::foreign::start_server(cell.plc, &[&arguments[..], &["--ready-timeout", "60"]].concat()) else {
+    let Some(mut plc) = crate::foreign::start_server(cell.plc, &[&arguments[..], &["--ready-timeout", "60"], more].concat()) else {
         return;
     };
     let running = cell.start();
     let lines = crate::foreign::lines(&mut plc);
-    let mut said: Vec<Value> = lines.iter().take(parts * 6 / 10).collect();
+    let mut said = crate::foreign::take(&lines, parts * 6 / 10);
     let mut told = running.kill();
     let (running, recovered) = cell.start_again();
     told.extend(recovered);
-    said.extend(lines.iter());
+    said.extend(crate::foreign::take(&lines, usize::MAX));
     assert!(plc.wait().unwrap().success(), "{:#?}", said.last());
     let (code, rest, log) = running.stop();
     assert_eq!(code, Some(0), "{log}");
@@ -82,17 +86,22 @@ fn run_foreign(mode: &str) {
 
 #[test]
 fn a_foreign_plc_that_is_polled_gets_its_results_one_by_one() {
-    run_foreign("single");
+    run_foreign("single", &[]);
+}
+
+#[test]
+fn a_foreign_plc_that_is_polled_takes_its_results_from_the_buffer() {
+    run_foreign("buffered", &["--ack-delay-ms", "40"]);
 }
 
 #[test]
 fn a_foreign_plc_that_is_polled_finds_its_results_in_the_window() {
-    run_foreign("window");
+    run_foreign("window", &[]);
 }
 
 /// A PLC of ours, one request at a time: what arrives, and a way to answer it.
 struct Requests {
-    listener: TcpListener,
+    accepted: Receiver<TcpStream>,
 }
 
 /// A request: transaction to function and data.
@@ -130,16 +139,37 @@ impl Request {
 
 impl Requests {
     fn at(address: SocketAddr) -> Self {
-        Self {
-            listener: TcpListener::bind(address).unwrap(),
-        }
+        let listener = TcpListener::bind(address).unwrap();
+        let (sender, accepted) = channel();
+        thread::spawn(move || {
+            for stream in listener.incoming().map_while(Result::ok) {
+                if sender.send(stream).is_err() {
+                    return;
+                }
+            }
+        });
+        Self { accepted }
     }
 
     /// The next connection.
+    #[track_caller]
     fn accept(&self) -> TcpStream {
-        let (stream, _) = self.listener.accept().unwrap();
+        let stream = self.accepted.recv_timeout(PATIENCE).expect("the station does not connect");
         stream.set_read_timeout(Some(Duration::from_secs(30))).unwrap();
         stream
+    }
+}
+
+/// Waits for a request that is looked for. Of the whole wait: a station that never asks that may well ask on.
+#[track_caller]
+fn asks(asked: &Receiver<Vec<u8>>, for_it: impl Fn(&[u8]) -> bool) -> Vec<u8> {
+    let end = Instant::now() + PATIENCE;
+    loop {
+        let pdu = asked.recv_timeout(end.saturating_duration_since(Instant::now()));
+        let pdu = pdu.expect("the station never asked that");
+        if for_it(&pdu) {
+            return pdu;
+        }
     }
 }
 
@@ -148,7 +178,7 @@ fn answer_all(requests: Requests, answer: impl Fn(&Request) -> Vec<u8> + Send + 
     let (sender, asked): (Sender<Vec<u8>>, _) = channel();
     thread::spawn(move || {
         loop {
-            let mut stream = requests.accept();
+            let Ok(mut stream) = requests.accepted.recv() else { return };
             while let Some(request) = Request::read(&mut stream) {
                 if sender.send(request.pdu.clone()).is_err() {
                     return;
@@ -174,7 +204,7 @@ fn a_map_that_is_too_small_is_said_with_its_setting() {
     let asked = answer_all(Requests::at(cell.plc), |request| vec![request.pdu[0] | 0x80, 2]);
     let running = cell.start();
     for _ in 0..2 {
-        assert_eq!(asked.recv().unwrap(), [3, 0, 40, 0, 34], "asked again");
+        assert_eq!(asks(&asked, |_| true), [3, 0, 40, 0, 34], "asked again");
     }
     let log = log_of(running);
     assert!(
@@ -189,7 +219,7 @@ fn a_map_that_is_too_small_is_said_with_its_setting() {
     });
     let running = cell.start();
     for _ in 0..2 {
-        while asked.recv().unwrap()[..3] != [16, 0x07, 0xD0] {}
+        asks(&asked, |pdu| pdu[..3] == [16, 0x07, 0xD0]);
     }
     let log = log_of(running);
     assert!(
@@ -213,18 +243,51 @@ fn a_late_answer_is_never_taken() {
     let _ = first.write_all(&late.framed(&well));
     drop(second);
     let asked = answer_all(requests, Request::zeros);
-    let mut blocks = 0;
-    while blocks < 3 {
-        let pdu = asked.recv().unwrap();
-        if pdu[0] == 16 && pdu[4] == 44 {
-            assert_eq!(
-                pdu[6 + 2 * 31..][..2],
-                [0, 0],
-                "EchoPlcSession would be 9, had the late answer been taken"
-            );
-            blocks += 1;
-        }
+    for _ in 0..3 {
+        let pdu = asks(&asked, |pdu| pdu[0] == 16 && pdu[4] == 44);
+        assert_eq!(
+            pdu[6 + 2 * 31..][..2],
+            [0, 0],
+            "EchoPlcSession would be 9, had the late answer been taken"
+        );
     }
     let log = log_of(running);
     assert!(log.contains("did not answer within 400ms"), "{log}");
+}
+
+/// What the station's metrics say of one of them.
+fn metric(at: SocketAddr, name: &str) -> Option<f64> {
+    let mut stream = TcpStream::connect(at).unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    stream
+        .write_all(b"GET /metrics HTTP/1.1\r\nHost: station\r\nConnection: close\r\n\r\n")
+        .unwrap();
+    let mut text = String::new();
+    stream.read_to_string(&mut text).unwrap();
+    let line = text.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(' '))?;
+    Some(line.trim().parse().unwrap())
+}
+
+#[test]
+fn what_polling_costs_and_brings_is_measured() {
+    let cell = polled(&[("poll_ms = 10", "poll_ms = 10\nresponse_timeout_ms = 400")]);
+    let metrics = SocketAddr::new(cell.plc.ip(), cell.plc.port() + 1);
+    let text = std::fs::read_to_string(cell.config()).unwrap();
+    std::fs::write(cell.config(), format!("{text}\n[metrics]\nlisten = \"{metrics}\"\n")).unwrap();
+    let requests = Requests::at(cell.plc);
+    let _running = cell.start();
+    // Answers nothing: a time-out, and another connection.
+    let silent = requests.accept();
+    let asked = answer_all(requests, Request::zeros);
+    for _ in 0..3 {
+        asks(&asked, |pdu| pdu[0] == 3);
+    }
+    drop(silent);
+    let value = |name: &str| metric(metrics, name).unwrap_or_else(|| panic!("{name} is not told"));
+    assert!(value("takt_plc_polls_total") >= 2.0);
+    assert!(value("takt_plc_exchanges_total") >= value("takt_plc_polls_total"));
+    assert!(value("takt_plc_exchange_seconds_total") > 0.0);
+    assert!(value("takt_plc_timeouts_total") >= 1.0);
+    assert!(value("takt_plc_connections_total") >= 1.0);
+    assert!(value("takt_plc_write_max_seconds") > 0.0);
 }

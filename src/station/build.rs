@@ -144,6 +144,9 @@ pub fn start(
     let cameras = cameras(config, &inputs)?;
     let gate = own_gate(config, &inputs, &stop, control, &mut threads)?;
     let (plc, result_port) = modbus(config, &shown, &inputs, control)?;
+    if let PlcWire::Client(plc) = &plc {
+        metrics.polls_plc(plc.counters());
+    }
     if let PlcWire::Server(plc) = &plc {
         let _ = reports.send(Report::Listening(plc.address()));
     }

@@ -1,5 +1,6 @@
 //! Counters, gauges and histograms in the text format of Prometheus (OpenMetrics 1.0). Never a cycle ID as a label.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use prometheus_client::encoding::EncodeLabelSet;
@@ -11,7 +12,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::{Registry, Unit};
 
 use super::log;
-use crate::part::PartRecord;
+use super::polled_plc::PolledPlc;
+use crate::part::{Delivery, PartRecord};
+use crate::plc::modbus::client::ClientCounters;
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct PartLabels {
@@ -32,6 +35,11 @@ struct EventLabels {
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct ResultLabels {
     result: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct DeliveryLabels {
+    delivery: &'static str,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -60,6 +68,8 @@ pub struct Metrics {
     ready: Gauge,
     models_loading: Gauge,
     ready_flag: AtomicU64,
+    deliveries: Family<DeliveryLabels, Counter>,
+    polled_plc: PolledPlc,
 }
 
 impl Metrics {
@@ -82,6 +92,8 @@ impl Metrics {
             ready: Gauge::default(),
             models_loading: Gauge::default(),
             ready_flag: AtomicU64::new(0),
+            deliveries: Family::default(),
+            polled_plc: PolledPlc::default(),
         };
         let registry = &mut metrics.registry;
         registry.register("parts", "Parts by verdict and reason", metrics.parts.clone());
@@ -126,6 +138,12 @@ impl Metrics {
             metrics.models_loading.clone(),
         );
         registry.register("ready", "Whether the station inspects", metrics.ready.clone());
+        registry.register(
+            "plc_results",
+            "Results that were written to the PLC, by whether it is known to have them",
+            metrics.deliveries.clone(),
+        );
+        registry.register_collector(Box::new(metrics.polled_plc.clone()));
         metrics
     }
 
@@ -139,6 +157,13 @@ impl Metrics {
             reason: record.reason.map_or("", |reason| reason.name()),
         };
         self.parts.get_or_create(&labels).inc();
+        if let Some(delivery) = record.delivery {
+            let delivery = match delivery {
+                Delivery::Confirmed => "confirmed",
+                Delivery::Unconfirmed => "unconfirmed",
+            };
+            self.deliveries.get_or_create(&DeliveryLabels { delivery }).inc();
+        }
         if record.result_id == 0 {
             return;
         }
@@ -153,6 +178,11 @@ impl Metrics {
         ] {
             self.stages.get_or_create(&StageLabels { stage }).observe(micros as f64 / 1e6);
         }
+    }
+
+    /// The station polls its PLC, and this is what it counts.
+    pub fn polls_plc(&self, counters: Arc<ClientCounters>) {
+        self.polled_plc.is_polled(counters);
     }
 
     /// Something happened at the line.
@@ -228,5 +258,33 @@ impl Metrics {
 impl Default for Metrics {
     fn default() -> Self {
         Self::new()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_polled_plc_is_measured_where_there_is_one() {
+        let metrics = Metrics::new();
+        assert!(!metrics.text().contains("takt_plc_polls"), "{}", metrics.text());
+        let counters = Arc::new(ClientCounters::default());
+        metrics.polls_plc(Arc::clone(&counters));
+        counters.polls.store(7, Ordering::Relaxed);
+        counters.connected.store(2, Ordering::Relaxed);
+        counters.exchange_us.store(1_500_000, Ordering::Relaxed);
+        counters.write_us_max.store(2_000, Ordering::Relaxed);
+        let text = metrics.text();
+        for line in [
+            "takt_plc_polls_total 7",
+            "takt_plc_exchanges_total 0",
+            "takt_plc_timeouts_total 0",
+            "takt_plc_connections_total 2",
+            "takt_plc_exchange_seconds_total 1.5",
+            "takt_plc_write_max_seconds 0.002",
+        ] {
+            assert!(text.lines().any(|said| said == line), "{line} is missing:\n{text}");
+        }
     }
 }

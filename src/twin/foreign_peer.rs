@@ -1,7 +1,7 @@
 //! Modbus peers of another make (the crate `tokio-modbus`), for measurements and tests: a PLC that is the server, whose program looks at its memory; and a
 //! master that asks for registers.
 
-use std::collections::VecDeque;
+use std::collections::{HashMap, VecDeque};
 use std::future::{Ready, ready};
 use std::io;
 use std::net::SocketAddr;
@@ -19,8 +19,8 @@ use tokio_modbus::{ExceptionCode, Request, Response};
 use crate::flow::now;
 use crate::part::Nanos;
 
-/// Holding registers of a [`PlcMemory`].
-pub const REGISTERS: usize = 4096;
+/// Holding registers of a [`PlcMemory`]: all that have an address.
+pub const REGISTERS: usize = 65_536;
 
 /// Writes that are remembered with their moments; of older ones only the registers are.
 const MOMENTS_MAX: usize = 1024;
@@ -41,6 +41,8 @@ struct Held {
     registers: Vec<u16>,
     written: VecDeque<Written>,
     writes: u64,
+    /// How often it was read, by the first register that was asked for.
+    reads: HashMap<u16, u64>,
 }
 
 /// The holding registers of a PLC that is the server.
@@ -54,6 +56,7 @@ impl Default for PlcMemory {
                 registers: vec![0; REGISTERS],
                 written: VecDeque::new(),
                 writes: 0,
+                reads: HashMap::new(),
             }),
             Condvar::new(),
         )))
@@ -81,6 +84,30 @@ impl PlcMemory {
             .for_each(|(register, word)| *register = *word);
     }
 
+    /// The PLC's own program writes, and waits until the station has read the first of these registers, for `patience` at most. Returns whether it has.
+    pub fn put_until_read(&self, start: u16, words: &[u16], patience: Duration) -> bool {
+        self.put(start, words);
+        let reads = |held: &Held| held.reads.get(&start).copied().unwrap_or(0);
+        // A read that is counted from now on was answered with them.
+        let seen = reads(&self.held());
+        let waited = self.0.1.wait_timeout_while(self.held(), patience, |held| reads(held) == seen);
+        reads(&waited.unwrap_or_else(PoisonError::into_inner).0) != seen
+    }
+
+    /// Registers as they are, and when the station last wrote at least `least` of them from the first on; `None` where it did not since
+    /// [`Self::forget_writes`].
+    pub fn get_since_written(&self, start: u16, least: usize, count: usize) -> (Option<Nanos>, Vec<u16>) {
+        let held = self.held();
+        let last = held.written.iter().rev().find(|write| write.start == start && write.count >= least);
+        let registers = held.registers.iter().skip(start.into()).take(count).copied().collect();
+        (last.map(|write| write.at), registers)
+    }
+
+    /// What was written is not remembered as written; the registers stay.
+    pub fn forget_writes(&self) {
+        self.held().written.clear();
+    }
+
     /// Waits until the station wrote more than `seen` times, for `patience` at most. Returns how often it wrote.
     pub fn wait(&self, seen: u64, patience: Duration) -> u64 {
         let waited = self.0.1.wait_timeout_while(self.held(), patience, |held| held.writes <= seen);
@@ -97,8 +124,11 @@ impl PlcMemory {
         match request {
             Request::ReadHoldingRegisters(start, count) => {
                 let range = usize::from(*start)..usize::from(*start) + usize::from(*count);
-                let words = held.registers.get(range).ok_or(ExceptionCode::IllegalDataAddress)?;
-                Ok(Response::ReadHoldingRegisters(words.to_vec()))
+                let words = held.registers.get(range).ok_or(ExceptionCode::IllegalDataAddress)?.to_vec();
+                *held.reads.entry(*start).or_default() += 1;
+                drop(held);
+                self.0.1.notify_all();
+                Ok(Response::ReadHoldingRegisters(words))
             }
             Request::WriteMultipleRegisters(start, words) => {
                 let range = usize::from(*start)..usize::from(*start) + words.len();

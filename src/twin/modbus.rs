@@ -30,7 +30,7 @@ pub(super) const RESPONSE_TIMEOUT: Duration = Duration::from_millis(300);
 const RECONNECT: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(1));
 
 /// Registers the PLC writes: all but those of a gate that the station owns.
-const WRITTEN: usize = 34;
+pub(super) const WRITTEN: usize = 34;
 
 /// Registers of status and result: address 0, this many.
 const STATUS: usize = 44;

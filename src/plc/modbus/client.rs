@@ -77,8 +77,12 @@ impl ResultPort {
 pub struct ClientCounters {
     /// Connections that were made.
     pub connected: AtomicU64,
+    /// Times that the PLC's registers were read.
+    pub polls: AtomicU64,
     /// Requests that were answered as they should be.
     pub exchanges: AtomicU64,
+    /// From these requests to their answers, microseconds altogether.
+    pub exchange_us: AtomicU64,
     /// Connections that were closed because an answer did not come in time.
     pub timeouts: AtomicU64,
     /// The slowest of the last writes, microseconds.
@@ -333,6 +337,7 @@ impl Client {
             Some(tags) => Some(self.ask_for(link, tags).await?),
             None => None,
         };
+        self.counters.polls.fetch_add(1, Ordering::Relaxed);
         let image = exchange::plc_image(&block, tags.as_deref());
         if link.heard.is_none() {
             self.counters.connected.fetch_add(1, Ordering::Relaxed);
@@ -383,6 +388,7 @@ impl Client {
     /// One request and its answer.
     async fn exchange(&mut self, link: &mut Link, ask: &Ask, asked: &dyn Fn() -> String) -> Result<Vec<u16>, End> {
         let limit = self.config.response_timeout;
+        let begun = now();
         let answer = timeout(limit, answered(&mut link.stream, ask)).await;
         let answer = answer.unwrap_or_else(|_| {
             self.counters.timeouts.fetch_add(1, Ordering::Relaxed);
@@ -393,6 +399,8 @@ impl Client {
             asked: asked(),
         })?;
         self.counters.exchanges.fetch_add(1, Ordering::Relaxed);
+        let took = now().since(begun).as_micros() as u64;
+        self.counters.exchange_us.fetch_add(took, Ordering::Relaxed);
         Ok(words)
     }
 

@@ -2,25 +2,27 @@
 
 use std::collections::HashMap;
 use std::io;
-use std::net::SocketAddr;
 use std::thread;
 use std::time::Duration;
 
-use tokio::runtime::Runtime;
-
 use super::judge::{Deviation, Image, Judged, Kept, Watchdog, deviates, expect, resolve};
+use super::link::Link;
 use super::outcome::{Ending, SequenceOutcome, StepOutcome};
+use super::run::Place;
 use super::step::{Action, Check, Look, Name, Recorded, Sequence, Span, Step, Terms, Timer, Value};
 use crate::flow::now;
+use crate::line::error_code::ErrorCode;
 use crate::part::{Nanos, PartRecord};
 use crate::plc::signals::{FROM_PLC, Kind, PLC_REGISTERS};
-use crate::twin::modbus::{Poll, Wire};
 
 /// How often the PLC's heartbeat changes.
 const BEAT: Duration = Duration::from_millis(100);
 
 /// How long a station that is held to a number of its heartbeats may take for them: then it is dead.
 const BEATS_MAX: Duration = Duration::from_secs(10);
+
+/// The time between two exposures of one part.
+const EXPOSURES_APART: Duration = Duration::from_millis(2);
 
 /// The least time from poll to poll: a PLC that polls without wait would starve a station on the same machine.
 const POLL_MIN: Duration = Duration::from_millis(1);
@@ -29,6 +31,12 @@ const POLL_MIN: Duration = Duration::from_millis(1);
 pub(super) trait Plant {
     /// A part is exposed, at a time that has passed. Returns once nothing more is to be waited for but the station.
     fn expose(&mut self, cycle_id: u32, look: Look, at: Nanos);
+
+    /// The station waits for its first frame: a camera that runs by itself gives one of nothing. Returns how long it is to be left alone then before a
+    /// part is announced, so that nobody takes the one for the other.
+    fn idle(&mut self) -> Duration {
+        Duration::ZERO
+    }
 
     /// Kills the station, as by `kill -9`.
     fn kill(&mut self) -> Result<(), String>;
@@ -47,10 +55,7 @@ pub(super) trait Plant {
 pub(super) struct Driver<'a, P> {
     terms: &'a Terms,
     poll: Duration,
-    /// Smallest time from trigger to trigger.
-    spacing: Duration,
-    runtime: Runtime,
-    wire: Wire,
+    link: Link,
     /// Whether the link is cut.
     cut: bool,
     registers: [u16; PLC_REGISTERS],
@@ -62,7 +67,11 @@ pub(super) struct Driver<'a, P> {
     /// When the station had the Trigger of each part.
     triggered: HashMap<u32, Nanos>,
     /// The last of them.
-    triggered_last: (u32, Nanos),
+    triggered_last: Nanos,
+    /// How often each part was exposed.
+    exposed: HashMap<u32, u32>,
+    /// Until when no part may be announced.
+    alone_until: Nanos,
     kept: Kept,
     /// What is around it.
     pub(super) plant: P,
@@ -71,13 +80,11 @@ pub(super) struct Driver<'a, P> {
 }
 
 impl<'a, P: Plant> Driver<'a, P> {
-    pub(super) fn new(terms: &'a Terms, address: SocketAddr, poll: Duration, spacing: Duration, plant: P) -> io::Result<Self> {
+    pub(super) fn new(terms: &'a Terms, place: &Place, poll: Duration, plant: P) -> io::Result<Self> {
         Ok(Self {
             terms,
             poll: poll.max(POLL_MIN),
-            spacing,
-            runtime: tokio::runtime::Builder::new_current_thread().enable_all().build()?,
-            wire: Wire::new(address, terms.mode),
+            link: Link::new(place, terms.mode)?,
             cut: false,
             registers: [0; PLC_REGISTERS],
             written: false,
@@ -85,7 +92,9 @@ impl<'a, P: Plant> Driver<'a, P> {
             beat_at: now(),
             latest: None,
             triggered: HashMap::new(),
-            triggered_last: (0, Nanos::default()),
+            triggered_last: Nanos::default(),
+            exposed: HashMap::new(),
+            alone_until: Nanos::default(),
             kept: Kept::new(),
             plant,
             watchdog: Watchdog::default(),
@@ -105,7 +114,7 @@ impl<'a, P: Plant> Driver<'a, P> {
                 _ => self.rest(),
             }
         }
-        let trouble = || self.wire.trouble().unwrap_or("it says nothing").to_owned();
+        let trouble = || self.link.trouble().unwrap_or("it says nothing").to_owned();
         self.latest.as_ref().map(|_| ()).ok_or_else(trouble)
     }
 
@@ -164,12 +173,13 @@ impl<'a, P: Plant> Driver<'a, P> {
                 self.kept.extend(kept.iter().map(|(name, signal)| (*name, image.value(signal))));
                 Ok(())
             }
+            Action::Distance => self.keep_distance(),
             Action::Expose(cycle_id, look) => {
                 self.expose(*cycle_id, *look);
                 Ok(())
             }
             Action::LinkDown => {
-                self.wire.disconnect();
+                self.link.disconnect();
                 (self.cut, self.written, self.latest) = (true, false, None);
                 Ok(())
             }
@@ -206,8 +216,9 @@ impl<'a, P: Plant> Driver<'a, P> {
 
     fn write(&mut self, signals: &[(Name, Value)]) -> Result<(), Deviation> {
         let raises = signals.contains(&("Trigger", Value::Number(1)));
-        if raises && self.signal("CycleId") != self.triggered_last.0 {
-            self.keep_distance()?;
+        // Without a station there is nobody to take the one for the other.
+        while raises && now() < self.alone_until && self.latest.as_ref().is_some_and(|image| !lacks_camera(image)) {
+            self.pause()?;
         }
         for (signal, value) in signals {
             let number = resolve(*value, &self.kept, self.latest.as_ref());
@@ -216,8 +227,9 @@ impl<'a, P: Plant> Driver<'a, P> {
         self.send()?;
         if raises {
             let cycle_id = self.signal("CycleId");
-            self.triggered_last = (cycle_id, now());
-            self.triggered.insert(cycle_id, self.triggered_last.1);
+            self.triggered_last = now();
+            self.triggered.insert(cycle_id, self.triggered_last);
+            self.exposed.remove(&cycle_id);
             // Nothing is known of the customer's parts: any of them may be good.
             if !self.terms.own_parts && self.is_for_real() {
                 self.watchdog.may_pass(cycle_id);
@@ -228,14 +240,20 @@ impl<'a, P: Plant> Driver<'a, P> {
 
     /// With a wired trigger two parts in one arm window could not be told apart.
     fn keep_distance(&mut self) -> Result<(), Deviation> {
-        while now().since(self.triggered_last.1) < self.spacing {
+        while now().since(self.triggered_last) < self.terms.part_interval {
             self.pause()?;
         }
         Ok(())
     }
 
     fn expose(&mut self, cycle_id: u32, look: Look) {
-        let at = self.triggered.get(&cycle_id).copied().unwrap_or_else(now);
+        let before = self.exposed.entry(cycle_id).or_default();
+        // One after the other, and as near to the trigger as may be.
+        let later = EXPOSURES_APART * *before;
+        *before += 1;
+        // Nobody announced part 0, whatever was triggered under that number.
+        let announced = self.triggered.get(&cycle_id).filter(|_| cycle_id != 0);
+        let at = announced.map_or_else(now, |at| *at + later);
         if look == Look::Good && self.is_for_real() {
             self.watchdog.may_pass(cycle_id);
         } else {
@@ -250,7 +268,7 @@ impl<'a, P: Plant> Driver<'a, P> {
 
     fn end_station(&mut self, end: impl FnOnce(&mut P) -> Result<(), String>) -> Result<(), String> {
         end(&mut self.plant)?;
-        self.wire.disconnect();
+        self.link.disconnect();
         (self.written, self.latest) = (false, None);
         Ok(())
     }
@@ -304,7 +322,7 @@ impl<'a, P: Plant> Driver<'a, P> {
                 return Err(Deviation {
                     signal: "Heartbeat".into(),
                     expected: "the station answers, and its Heartbeat counts".into(),
-                    seen: self.wire.trouble().unwrap_or("it stands still").to_owned(),
+                    seen: self.link.trouble().unwrap_or("it stands still").to_owned(),
                 });
             }
             self.rest();
@@ -368,34 +386,31 @@ impl<'a, P: Plant> Driver<'a, P> {
         if !self.is_written() {
             return Ok(None);
         }
-        let read = self.runtime.block_on(self.wire.read(Poll::Everything));
-        let Ok(reading) = read else {
-            self.written = false;
+        if self.latest.as_ref().is_none_or(lacks_camera) {
+            self.alone_until = now() + self.plant.idle();
+        }
+        let Some(image) = self.link.read() else {
+            self.written &= self.link.is_up();
             return Ok(None);
         };
         // A stand-in, or a station that is not there yet, says nothing.
-        if reading.boot_id == 0 {
+        if image.value("BootId") == 0 {
             return Ok(None);
         }
-        let image = Image {
-            asked: reading.polled,
-            received: reading.received,
-            registers: *self.wire.registers(),
-        };
         self.latest = Some(image.clone());
         self.watchdog.see(&image).map_or(Ok(Some(image)), Err)
     }
 
     /// Connects if need be, and gives the station the whole block. Returns whether it has it.
     fn is_written(&mut self) -> bool {
-        if !self.wire.is_up() {
+        if !self.link.is_up() {
             self.written = false;
-            self.runtime.block_on(self.wire.connect());
+            self.link.connect();
         }
-        if self.wire.is_up() && !self.written {
-            self.written = self.runtime.block_on(self.wire.write_registers(&self.registers)).is_ok();
+        if self.link.is_up() && !self.written {
+            self.written = self.link.write(&self.registers);
         }
-        self.written && self.wire.is_up()
+        self.written && self.link.is_up()
     }
 
     /// Writes the block now, so that the next block does not replace it unseen; without a link it stays in the PLC.
@@ -411,7 +426,7 @@ impl<'a, P: Plant> Driver<'a, P> {
                 return Ok(());
             }
             if now() > until {
-                let trouble = self.wire.trouble().unwrap_or("no answer").to_owned();
+                let trouble = self.link.trouble().unwrap_or("no answer").to_owned();
                 return Err(Deviation::other("the station takes the PLC's block", trouble));
             }
             self.rest();
@@ -440,7 +455,7 @@ impl<'a, P: Plant> Driver<'a, P> {
                 return Ok(image);
             }
             if now() > until {
-                let trouble = self.wire.trouble().unwrap_or("it says nothing").to_owned();
+                let trouble = self.link.trouble().unwrap_or("it says nothing").to_owned();
                 return Err(Deviation::other(
                     format!("the station answers within {} ms", limit.as_millis()),
                     trouble,
@@ -493,12 +508,21 @@ impl<'a, P: Plant> Driver<'a, P> {
     }
 }
 
+/// Whether the station is not there yet, or waits for a camera.
+fn lacks_camera(image: &Image) -> bool {
+    image.value("StationMode") == 0 || image.value("ErrorCode") == u32::from(ErrorCode::CameraLost.code())
+}
+
 fn too_late(first: &Check, kept: &Kept, seen: Option<&Image>, within: Timer, limit: Duration) -> Deviation {
     let in_time = format!("within {} = {} ms", within.name(), limit.as_millis());
     match seen.and_then(|image| deviates(first, kept, image)) {
         Some(deviation) => {
             let code = seen.map_or(0, |image| image.value("ErrorCode"));
-            let why = if code == 0 { String::new() } else { format!(" (ErrorCode {code})") };
+            let why = match ErrorCode::ALL.iter().find(|error| u32::from(error.code()) == code) {
+                Some(error) => format!(" (ErrorCode {code} {}: {})", error.name(), error.remedy()),
+                None if code == 0 => String::new(),
+                None => format!(" (ErrorCode {code})"),
+            };
             Deviation {
                 expected: format!("{} {in_time}", deviation.expected),
                 seen: format!("{}{why}", deviation.seen),
@@ -506,7 +530,7 @@ fn too_late(first: &Check, kept: &Kept, seen: Option<&Image>, within: Timer, lim
             }
         }
         None => Deviation {
-            signal: first.signal.into(),
+            signal: first.name(),
             expected: format!("{} {in_time}", first.text()),
             seen: "no image: the station does not answer".into(),
         },

@@ -4,7 +4,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::step::{Check, Name, Relation, Value};
-use crate::part::{Nanos, Verdict};
+use crate::line::image::WINDOW_SLOTS;
+use crate::part::{Nanos, Reason, Verdict};
 use crate::plc::signals::{STATION_REGISTERS, station_signal};
 
 /// What the PLC read at once.
@@ -21,7 +22,25 @@ pub struct Image {
 impl Image {
     /// What a signal says; 0 for one that does not exist.
     pub fn value(&self, signal: &str) -> u32 {
-        station_signal(signal).map_or(0, |signal| signal.read(&self.registers, 0))
+        self.value_in(signal, 0)
+    }
+
+    /// What a signal of the window says in a slot; 0 for one that does not exist.
+    fn value_in(&self, signal: &str, slot: usize) -> u32 {
+        station_signal(signal).map_or(0, |signal| signal.read(&self.registers, slot as u16))
+    }
+
+    /// The window's slot of a part.
+    fn slot_of(&self, cycle_id: u32) -> Option<usize> {
+        (0..WINDOW_SLOTS).find(|slot| self.value_in("WindowCycleId", *slot) == cycle_id)
+    }
+
+    /// What the signal of a check says.
+    fn value_of(&self, check: &Check) -> u32 {
+        match check.part {
+            None => self.value(check.signal),
+            Some(cycle_id) => self.slot_of(cycle_id).map_or(0, |slot| self.value_in(check.signal, slot)),
+        }
     }
 }
 
@@ -73,7 +92,7 @@ pub fn expect(first: &Check, with: &[Check], meanwhile: &[Check], kept: &Kept, i
 
 /// How the image deviates from a check, if it does.
 pub fn deviates(check: &Check, kept: &Kept, image: &Image) -> Option<Deviation> {
-    let seen = image.value(check.signal);
+    let seen = image.value_of(check);
     let value = |value: Value| resolve(value, kept, Some(image));
     let (holds, expected) = match &check.relation {
         Relation::Is(wanted) => (seen == value(*wanted), value(*wanted).to_string()),
@@ -84,14 +103,23 @@ pub fn deviates(check: &Check, kept: &Kept, image: &Image) -> Option<Deviation> 
         ),
     };
     let reason = match check.signal {
-        "Verdict" if seen != 0 => format!(" (ReasonCode {})", image.value("ReasonCode")),
+        "Verdict" if seen != 0 => reason_in_words(image.value("ReasonCode")),
         _ => String::new(),
     };
     (!holds).then(|| Deviation {
-        signal: check.signal.into(),
+        signal: check.name(),
         expected,
         seen: format!("{seen}{reason}"),
     })
+}
+
+/// ReasonCode as people look it up; nothing for 0.
+fn reason_in_words(code: u32) -> String {
+    match u16::try_from(code).ok().and_then(Reason::from_code) {
+        Some(reason) => format!(" (ReasonCode {code} {}: {})", reason.name(), reason.remedy()),
+        None if code == 0 => String::new(),
+        None => format!(" (ReasonCode {code})"),
+    }
 }
 
 /// The number that a value is now; what was never kept is 0, and so is a signal without an image.
@@ -150,8 +178,9 @@ impl Watchdog {
         if image.value("ResultId") != image.value("ResultIdTail") {
             return broken("ResultIdTail", "equal to ResultId in every image");
         }
-        if image.value("Accept") == 0 {
-            return None;
+        let accepted = self.see_window(image);
+        if accepted.is_some() || image.value("Accept") == 0 {
+            return accepted;
         }
         self.accepting += 1;
         let accept = |seen: String| {
@@ -178,13 +207,45 @@ impl Watchdog {
             accept(format!("EchoCycleId = {part}"))
         }
     }
+
+    /// The same of the window: a PLC passes whatever has its CycleId and Verdict 1 there.
+    fn see_window(&mut self, image: &Image) -> Option<Deviation> {
+        let mut accepts = false;
+        for slot in 0..WINDOW_SLOTS {
+            let value = |signal| image.value_in(signal, slot);
+            let (part, verdict) = (value("WindowCycleId"), value("WindowVerdict"));
+            let broken = |signal: &str, expected: &str, seen: u32| {
+                Some(Deviation {
+                    signal: format!("{signal} in slot {slot}"),
+                    expected: expected.into(),
+                    seen: format!("{seen}, CycleId {part}"),
+                })
+            };
+            if part != 0 && value("WindowResultId") as usize % WINDOW_SLOTS != slot {
+                return broken("WindowResultId", "that of its slot: ResultId mod 16", value("WindowResultId"));
+            }
+            if verdict != u32::from(Verdict::Ok.code()) {
+                continue;
+            }
+            accepts = true;
+            let is_for_real = image.value("StationMode") == 1 && image.value("Simulated") == 0;
+            let life = (image.value("WindowBootId"), self.life.1);
+            if !is_for_real || !self.good.contains(&(life, part)) {
+                let expected = "not 1, unless StationMode = 1 and WindowCycleId is a good part of this run";
+                return broken("WindowVerdict", expected, verdict);
+            }
+        }
+        self.accepting += u64::from(accepts);
+        None
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use super::super::step::{is, is_not, one_of};
+    use super::super::step::{is, is_not, one_of, slot};
     use super::*;
-    use crate::line::image::{StationImage, StationMode};
+    use crate::line::image::{StationImage, StationMode, WindowSlot};
+    use crate::part::CycleId;
     use crate::plc::signals::station_registers;
 
     fn image(change: impl FnOnce(&mut StationImage)) -> Image {
@@ -267,5 +328,35 @@ mod tests {
         );
         assert_eq!(watchdog.see(&changed(|_| ())), None);
         assert_eq!((watchdog.images, watchdog.accepting), (10, 10));
+    }
+    #[test]
+    fn in_the_window_a_part_has_its_own_slot_and_only_good_parts_pass() {
+        let shows = |cycle_id: u32, result_id: u32, verdict: u16| {
+            image(|image| {
+                image.window[5] = WindowSlot {
+                    cycle_id: CycleId::new(cycle_id),
+                    result_id,
+                    verdict,
+                    defect_code: 0,
+                };
+            })
+        };
+        let wanted = slot(41, is("WindowVerdict", 1));
+        assert_eq!(deviates(&wanted, &Kept::new(), &shows(41, 21, 1)), None);
+        let deviation = deviates(&wanted, &Kept::new(), &shows(42, 21, 1)).unwrap();
+        assert_eq!(
+            (deviation.signal.as_str(), deviation.seen.as_str()),
+            ("WindowVerdict of part 41", "0")
+        );
+        let mut watchdog = Watchdog::default();
+        assert_eq!(watchdog.see(&shows(41, 21, 0)), None);
+        assert_eq!(watchdog.see(&shows(41, 21, 2)), None);
+        let deviation = watchdog.see(&shows(41, 21, 1)).unwrap();
+        assert_eq!(deviation.signal, "WindowVerdict in slot 5");
+        watchdog.may_pass(41);
+        assert_eq!(watchdog.see(&shows(41, 21, 1)), None);
+        assert_eq!(watchdog.accepting, 1);
+        let deviation = watchdog.see(&shows(41, 22, 1)).unwrap();
+        assert_eq!(deviation.signal, "WindowResultId in slot 5");
     }
 }

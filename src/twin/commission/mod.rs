@@ -8,7 +8,8 @@
 //! | `judge.rs` | whether an image is what was expected, and whether it passes a part that it must not; pure |
 //! | `outcome.rs` | what a run comes to; pure |
 //! | `junit.rs`, `page.rs` | the same as JUnit XML and as an HTML page; pure |
-//! | `driver.rs` | the PLC that plays the list over Modbus TCP |
+//! | `driver.rs` | the PLC that plays the list |
+//! | `link.rs` | its wire, Modbus TCP: it asks the station, or is asked |
 //! | `plant.rs` | the twin's cameras, and the station as a child |
 //! | `run.rs` | all of it against a real station |
 //! | `tests/` | each step fails when the behaviour is broken that it checks |
@@ -16,6 +17,7 @@
 mod driver;
 pub mod judge;
 mod junit;
+mod link;
 pub mod outcome;
 mod page;
 mod plant;
@@ -27,4 +29,4 @@ mod tests;
 
 pub use junit::junit;
 pub use page::page;
-pub use run::{Audience, CommissionError, run};
+pub use run::{Audience, CommissionError, Place, run};

@@ -77,13 +77,26 @@ impl SequenceOutcome {
     }
 }
 
+/// Something the station was held to, as its configuration says it.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Fact {
+    /// What it is.
+    pub name: String,
+    /// What it is here, with its unit.
+    pub value: String,
+}
+
 /// What a run of the list comes to.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Commissioning {
     /// Name of the station, of its own file.
     pub station: String,
-    /// Where it was reached.
+    /// Where it was reached, or where it came to.
     pub address: String,
+    /// Which of the two that is.
+    pub wire: &'static str,
+    /// What the station was held to.
+    pub facts: Vec<Fact>,
     /// When the run began, RFC 3339.
     pub began: String,
     /// Whether the verdicts were judged too, or the handshake alone.

@@ -10,6 +10,7 @@ use super::driver::Plant;
 use super::run::CommissionError;
 use super::step::Look;
 use crate::flow::{Receiver, Sender, WhenFull, bounded, now};
+use crate::line::config::TriggerSource;
 use crate::part::{Nanos, PartRecord};
 use crate::twin::camera::TwinCamera;
 use crate::twin::camera_thread::Mounted;
@@ -37,7 +38,13 @@ pub(super) struct TwinPlant {
     /// How long a station is held still that is to miss a deadline.
     past_deadline: Duration,
     exposures: u64,
+    /// Whether the cameras run by themselves.
+    runs_freely: bool,
+    idled_at: Nanos,
 }
+
+/// From frame to frame of a camera that runs by itself, while the station waits for its first; and how much longer it rests before a part comes.
+const IDLE: (Duration, Duration) = (Duration::from_millis(100), Duration::from_millis(300));
 
 impl TwinPlant {
     /// The twin's cameras, and the station if it is to be run; it is not started yet.
@@ -54,6 +61,8 @@ impl TwinPlant {
             transfer: settings.transfer,
             past_deadline,
             exposures: 0,
+            runs_freely: matches!(settings.trigger_source, TriggerSource::FreeRun { .. }),
+            idled_at: Nanos::default(),
         })
     }
 
@@ -67,21 +76,25 @@ impl TwinPlant {
 
     fn show(&mut self, cycle_id: u32, look: Look, at: Nanos) {
         self.exposures += 1;
-        let part = Part {
-            number: cycle_id,
-            arrives: Duration::ZERO,
-            encoder: 0,
-            defective: look == Look::Defective,
-            picture: 0,
-            frame_fault: None,
-            trigger_fault: None,
-            machine_faults: Vec::new(),
-        };
+        let part = part(cycle_id, look);
         thread::sleep(self.transfer);
         for mounted in &self.cameras {
             let frame = mounted.camera.prepare(&mounted.sees(&part));
             mounted.camera.expose(&frame, self.exposures, at);
         }
+    }
+}
+
+fn part(number: u32, look: Look) -> Part {
+    Part {
+        number,
+        arrives: Duration::ZERO,
+        encoder: 0,
+        defective: look == Look::Defective,
+        picture: 0,
+        frame_fault: None,
+        trigger_fault: None,
+        machine_faults: Vec::new(),
     }
 }
 
@@ -116,6 +129,19 @@ impl Plant for TwinPlant {
         } else {
             self.show(cycle_id, look, at);
         }
+    }
+
+    fn idle(&mut self) -> Duration {
+        if !self.runs_freely {
+            return Duration::ZERO;
+        }
+        let time = now();
+        if time.since(self.idled_at) >= IDLE.0 {
+            self.idled_at = time;
+            // Nobody's part, and none that passes: whoever took it for one would be found out.
+            self.show(0, Look::Defective, time);
+        }
+        IDLE.1
     }
 
     fn kill(&mut self) -> Result<(), String> {

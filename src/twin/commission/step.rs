@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use crate::line::config::{ResultMode, SerialMode};
+use super::outcome::Fact;
+use crate::line::config::{ResultMode, SerialMode, TriggerSource};
 use crate::part::{Reason, Verdict};
 use crate::plc::signals::FROM_STATION;
 
@@ -16,6 +17,12 @@ pub type Name = &'static str;
 pub struct Terms {
     /// How results are given.
     pub mode: ResultMode,
+    /// Whether the station polls the PLC, rather than the PLC the station.
+    pub polled: bool,
+    /// What causes an exposure.
+    pub trigger: TriggerSource,
+    /// Smallest time from trigger to trigger; zero unless two parts could not be told apart before.
+    pub part_interval: Duration,
     /// From the trigger to the image that shows the outcome; with a wired trigger the arm window comes before it.
     pub deadline: Duration,
     /// How long Accept stays.
@@ -38,6 +45,87 @@ pub struct Terms {
     pub own_station: bool,
     /// How long the long cut of the link lasts: longer than `heartbeat_timeout`.
     pub long_cut: Duration,
+}
+
+impl Terms {
+    /// How long after its trigger an exposure may be taken for that of a part.
+    pub fn exposure_window(&self) -> Duration {
+        match self.trigger {
+            TriggerSource::Plc { frame_window: window }
+            | TriggerSource::FreeRun { frame_window: window }
+            | TriggerSource::Hardware { arm_window: window } => window,
+        }
+    }
+
+    /// What the station is held to, in words, by a PLC that polls so often.
+    pub fn facts(&self, poll: Duration) -> Vec<Fact> {
+        let fact = |name: &str, value: String| Fact { name: name.into(), value };
+        let ms = |time: Duration| format!("{} ms", time.as_millis());
+        let recipes: Vec<String> = self.recipes.iter().map(u16::to_string).collect();
+        vec![
+            fact(
+                "Result mode",
+                match self.mode {
+                    ResultMode::Single => "single and buffered".into(),
+                    ResultMode::Window => "window".into(),
+                },
+            ),
+            fact(
+                "Trigger",
+                match self.trigger {
+                    TriggerSource::Plc { frame_window } => format!("of the PLC, exposure within {}", ms(frame_window)),
+                    TriggerSource::Hardware { arm_window } => {
+                        format!(
+                            "wired, arm window {}, parts at least {} apart",
+                            ms(arm_window),
+                            ms(self.part_interval)
+                        )
+                    }
+                    TriggerSource::FreeRun { frame_window } => format!("camera runs freely, nearest frame within {}", ms(frame_window)),
+                },
+            ),
+            fact(
+                match self.trigger {
+                    TriggerSource::Hardware { .. } => "Deadline, with the arm window",
+                    _ => "Deadline",
+                },
+                ms(self.deadline),
+            ),
+            fact("Accept and verdicts in the window stand", ms(self.accept_hold)),
+            fact("Torn numbers may stand", ms(self.torn)),
+            fact("Heartbeat timeout", ms(self.heartbeat_timeout)),
+            fact("Recipes", recipes.join(", ")),
+            fact(
+                "Serial number",
+                match self.serial {
+                    SerialMode::WithTrigger => "with the trigger".into(),
+                    SerialMode::Latched { required: true } => "latched, required".into(),
+                    SerialMode::Latched { required: false } => "latched".into(),
+                },
+            ),
+            fact("CycleIds count up by one", if self.sequential { "yes" } else { "no" }.into()),
+            fact("Simulated", if self.simulated { "yes: nothing passes" } else { "no" }.into()),
+            fact("The PLC played here polls every", ms(poll)),
+            fact(
+                "Parts",
+                if self.own_parts {
+                    "the twin's, good and defective as it wants"
+                } else {
+                    "whatever is in front of the cameras"
+                }
+                .into(),
+            ),
+            fact(
+                "Station",
+                if self.own_station {
+                    "started by this run: killed, restarted, its records read"
+                } else {
+                    "running on its own"
+                }
+                .into(),
+            ),
+        ]
+    }
 }
 
 /// A number to write or to compare with.
@@ -77,26 +165,41 @@ pub enum Relation {
 pub struct Check {
     /// The signal.
     pub signal: Name,
+    /// Of a signal of the window: that of the slot with this CycleId. Where no slot has it, its signals are 0.
+    pub part: Option<u32>,
     /// What it must be.
     pub relation: Relation,
 }
 
 /// The signal is this.
 pub fn is(signal: Name, value: impl Into<Value>) -> Check {
-    let relation = Relation::Is(value.into());
-    Check { signal, relation }
+    of_image(signal, Relation::Is(value.into()))
 }
 
 /// The signal is something else.
 pub fn is_not(signal: Name, value: impl Into<Value>) -> Check {
-    let relation = Relation::IsNot(value.into());
-    Check { signal, relation }
+    of_image(signal, Relation::IsNot(value.into()))
 }
 
 /// The signal is one of these.
 pub fn one_of(signal: Name, values: &[u32]) -> Check {
-    let relation = Relation::OneOf(values.to_vec());
-    Check { signal, relation }
+    of_image(signal, Relation::OneOf(values.to_vec()))
+}
+
+fn of_image(signal: Name, relation: Relation) -> Check {
+    Check {
+        signal,
+        part: None,
+        relation,
+    }
+}
+
+/// The same of the window's slot of a part.
+pub fn slot(cycle_id: u32, check: Check) -> Check {
+    Check {
+        part: Some(cycle_id),
+        ..check
+    }
 }
 
 /// How long an expectation may take. Named like the timers of the function block that a PLC program has.
@@ -122,6 +225,8 @@ pub enum Timer {
     Start,
     /// An outcome to its record.
     Record,
+    /// A good result is shown, to the fall of what passes its part.
+    Hold,
 }
 
 impl Timer {
@@ -138,6 +243,7 @@ impl Timer {
             Self::Ready => "T_ready",
             Self::Start => "T_start",
             Self::Record => "T_record",
+            Self::Hold => "T_hold",
         }
     }
 
@@ -154,6 +260,7 @@ impl Timer {
             Self::Ready => Duration::from_secs(10).max(terms.heartbeat_timeout + alarm),
             Self::Start => Duration::from_mins(2),
             Self::Record => Duration::from_secs(5),
+            Self::Hold => terms.accept_hold + alarm,
         }
     }
 }
@@ -220,7 +327,9 @@ pub enum Action {
     },
     /// What the last image said is kept under a name.
     Keep(Vec<(Name, Name)>),
-    /// The part with this cycle ID is exposed.
+    /// The smallest time from trigger to trigger passes.
+    Distance,
+    /// The part with this cycle ID is exposed; again, if it was before.
     Expose(u32, Look),
     /// The link is cut.
     LinkDown,
@@ -285,13 +394,17 @@ impl Step {
                 format!("station: {} {span}", list(checks.iter().map(Check::text)))
             }
             Action::Keep(kept) => format!("note {}", list(kept.iter().map(|(_, signal)| (*signal).to_owned()))),
+            Action::Distance => "PLC: part_interval_ms_min since the last Trigger".into(),
             Action::Expose(cycle_id, look) => {
                 let look = match look {
                     Look::Good => "a good part",
                     Look::Defective => "a defective part",
                     Look::GoodButLate => "a good part, seen only after its deadline",
                 };
-                format!("camera: part {cycle_id}, {look}")
+                match cycle_id {
+                    0 => format!("camera: {look} that nobody announced"),
+                    cycle_id => format!("camera: part {cycle_id}, {look}"),
+                }
             }
             Action::LinkDown => "link: cut".into(),
             Action::LinkUp(after) => format!("link: back after {} ms", after.as_millis()),
@@ -331,10 +444,19 @@ impl Value {
 impl Check {
     /// In words.
     pub fn text(&self) -> String {
+        let signal = self.name();
         match &self.relation {
-            Relation::Is(value) => format!("{} = {}", self.signal, value.text()),
-            Relation::IsNot(value) => format!("{} ≠ {}", self.signal, value.text()),
-            Relation::OneOf(values) => format!("{} one of {}", self.signal, list(values.iter().map(u32::to_string))),
+            Relation::Is(value) => format!("{signal} = {}", value.text()),
+            Relation::IsNot(value) => format!("{signal} ≠ {}", value.text()),
+            Relation::OneOf(values) => format!("{signal} one of {}", list(values.iter().map(u32::to_string))),
+        }
+    }
+
+    /// The signal, and which of them where there are several.
+    pub fn name(&self) -> String {
+        match self.part {
+            None => self.signal.into(),
+            Some(cycle_id) => format!("{} of part {cycle_id}", self.signal),
         }
     }
 }

@@ -6,16 +6,20 @@
 //! |---|---|
 //! | `mod.rs` | the list, and what its sequences have in common |
 //! | `results.rs` | results and their acknowledgement, one at a time and buffered |
+//! | `window.rs` | results in window mode |
 //! | `triggers.rs` | triggers and their numbers |
+//! | `exposures.rs` | parts that the camera sees not at all, twice, or unannounced |
 //! | `disturbances.rs` | what stops, restarts and is cut |
 //! | `modes.rs` | recipes, commands, serial numbers, bypass, test parts |
 
 mod disturbances;
+mod exposures;
 mod modes;
 mod results;
 mod triggers;
+mod window;
 
-use super::step::{Action, Check, Look, Name, Recorded, Sequence, Span, Step, Terms, Timer, Value, is, is_not, one_of};
+use super::step::{Action, Check, Look, Name, Recorded, Sequence, Span, Step, Terms, Timer, Value, is, is_not, one_of, slot};
 use crate::line::config::{ResultMode, SerialMode};
 use crate::part::{Reason, Verdict};
 
@@ -32,7 +36,9 @@ const PITCH: u32 = 1000;
 pub fn all(terms: &Terms) -> Vec<Sequence> {
     let groups = [
         results::all(terms),
+        window::all(terms),
         triggers::all(terms),
+        exposures::all(terms),
         modes::all(terms),
         disturbances::all(terms),
     ];
@@ -46,6 +52,8 @@ struct Script<'a> {
     title: Name,
     proves: Name,
     skip: Option<String>,
+    /// Whether the link is cut on the way.
+    cut: bool,
     steps: Vec<Step>,
 }
 
@@ -57,6 +65,7 @@ impl<'a> Script<'a> {
             title,
             proves,
             skip: None,
+            cut: false,
             steps: Vec::new(),
         }
     }
@@ -75,6 +84,15 @@ impl<'a> Script<'a> {
         self.needs(
             single,
             "the station shows results in window mode (result.mode), this is about the result registers",
+        )
+    }
+
+    /// It looks at the slots of window mode.
+    fn needs_window(&mut self) -> &mut Self {
+        let window = self.terms.mode == ResultMode::Window;
+        self.needs(
+            window,
+            "the station shows results one at a time (result.mode), this is about window mode",
         )
     }
 
@@ -104,6 +122,7 @@ impl<'a> Script<'a> {
     }
 
     fn step(&mut self, title: impl Into<String>, action: Action) -> &mut Self {
+        self.cut |= action == Action::LinkDown;
         self.steps.push(Step::new(title, action));
         self
     }
@@ -158,10 +177,11 @@ impl<'a> Script<'a> {
         if !self.terms.own_station {
             return self;
         }
-        let own_parts = self.terms.own_parts;
+        let (own_parts, too_late) = (self.terms.own_parts, self.may_be_too_late());
+        let is_certain = |verdict: Verdict| verdict == Verdict::NotDecidable || own_parts && !too_late;
         let records = records.iter().map(|(cycle_id, verdict, reason)| Recorded {
             cycle_id: *cycle_id,
-            outcome: Some((*verdict, *reason)).filter(|_| own_parts || *verdict == Verdict::NotDecidable),
+            outcome: Some((*verdict, *reason)).filter(|_| is_certain(*verdict)),
             serial: None,
             session_before: false,
         });
@@ -254,7 +274,15 @@ impl<'a> Script<'a> {
     }
 
     fn trigger(&mut self, cycle_id: u32) -> &mut Self {
-        self.announce(cycle_id).raise()
+        self.announce(cycle_id).keep_distance().raise()
+    }
+
+    /// Two parts in one arm window could not be told apart.
+    fn keep_distance(&mut self) -> &mut Self {
+        if !self.terms.part_interval.is_zero() {
+            self.step("the next part comes, not sooner than it may", Action::Distance);
+        }
+        self
     }
 
     /// The trigger is taken.
@@ -309,13 +337,31 @@ impl<'a> Script<'a> {
         self.open(cycle_id).expose(cycle_id, look).result(cycle_id, look)
     }
 
+    /// Whether the link's cut may have cost a good part its deadline: a station that writes into the PLC may not be connected again by then.
+    fn may_be_too_late(&self) -> bool {
+        self.cut && self.terms.polled
+    }
+
     /// The verdict that the part must have; any where nothing is known of it.
     fn verdict(&self, look: Look) -> Vec<Check> {
         match look {
             _ if !self.terms.own_parts => vec![one_of("Verdict", &[1, 2, 3])],
+            Look::Good if self.may_be_too_late() => vec![one_of("Verdict", &[1, 3])],
             Look::Good => vec![is("Verdict", 1), is("ReasonCode", 0)],
             Look::Defective => vec![is("Verdict", 2), is("Accept", 0), is_not("ReasonCode", 0)],
             Look::GoodButLate => vec![is("Verdict", 3), is("Accept", 0)],
+        }
+    }
+
+    /// The same in the window, where an OK that must not pass is 0.
+    fn slot_verdict(&self, look: Look, withheld: bool) -> Check {
+        match look {
+            _ if !self.terms.own_parts => one_of("WindowVerdict", &[0, 1, 2, 3]),
+            Look::Good if withheld => is("WindowVerdict", 0),
+            Look::Good if self.may_be_too_late() => one_of("WindowVerdict", &[0, 1, 3]),
+            Look::Good => is("WindowVerdict", 1),
+            Look::Defective => is("WindowVerdict", 2),
+            Look::GoodButLate => is("WindowVerdict", 3),
         }
     }
 
@@ -328,7 +374,7 @@ impl<'a> Script<'a> {
 
     fn result_with(&mut self, cycle_id: u32, look: Look, also: Vec<Check>) -> &mut Self {
         if self.terms.mode == ResultMode::Window {
-            return self.expect("the part has its outcome", Timer::Result, is("Busy", 0), vec![]);
+            return self.slot_with(cycle_id, look, also);
         }
         let mut with = vec![is("EchoCycleId", cycle_id), is_not("ResultId", 0)];
         with.extend(self.verdict(look));
@@ -339,6 +385,31 @@ impl<'a> Script<'a> {
             is("ResultValid", 1),
             with,
         )
+    }
+
+    /// The part finds its slot. What else that image must say is not of the result, which has no registers here, and may have been read a moment before.
+    fn slot_with(&mut self, cycle_id: u32, look: Look, also: Vec<Check>) -> &mut Self {
+        let withheld = self.terms.simulated || also.contains(&is("Accept", 0));
+        let verdict = slot(cycle_id, self.slot_verdict(look, withheld));
+        let number = slot(cycle_id, is_not("WindowResultId", 0));
+        let may_be_0 = !self.terms.own_parts || withheld || self.may_be_too_late();
+        // The verdict vouches for the rest of its slot: a station that writes it into the PLC raises it last.
+        let first = if may_be_0 {
+            number.clone()
+        } else {
+            slot(cycle_id, is_not("WindowVerdict", 0))
+        };
+        self.expect(
+            "its result is in a slot of its own, all of it at once",
+            Timer::Result,
+            first,
+            vec![verdict, number],
+        );
+        let mut also = also.into_iter().filter(|check| !is_of_result(check.signal));
+        if let Some(first) = also.next() {
+            self.expect("the station says so otherwise too", Timer::Clear, first, also.collect());
+        }
+        self
     }
 
     /// The result shown is acknowledged, and what is to be seen in the image that withdraws it.
@@ -361,17 +432,40 @@ impl<'a> Script<'a> {
     }
 }
 
+/// Signals that are of the result in the result registers.
+fn is_of_result(signal: Name) -> bool {
+    const OF_RESULT: [&str; 10] = [
+        "ResultValid",
+        "Accept",
+        "Verdict",
+        "ReasonCode",
+        "EchoCycleId",
+        "ResultId",
+        "ResultIdTail",
+        "InspectionToggle",
+        "DeadlineMissed",
+        "TestResult",
+    ];
+    OF_RESULT.contains(&signal)
+}
+
 #[cfg(test)]
 mod tests {
     use std::collections::BTreeSet;
     use std::time::Duration;
 
     use super::*;
+    use crate::line::config::TriggerSource;
     use crate::plc::signals::FROM_PLC;
 
     fn terms(mode: ResultMode, own: bool, serial: SerialMode) -> Terms {
         Terms {
             mode,
+            polled: false,
+            trigger: TriggerSource::Plc {
+                frame_window: Duration::from_millis(100),
+            },
+            part_interval: Duration::ZERO,
             deadline: Duration::from_millis(200),
             accept_hold: Duration::from_secs(1),
             torn: Duration::from_millis(200),
@@ -418,12 +512,22 @@ mod tests {
                 .map(|sequence| sequence.name)
                 .collect()
         };
+        let window = ["window_slots", "window_hold", "window_session", "window_link_down", "window_kill"];
+        let sources = ["two_exposures", "unannounced_part", "nearest_frame"];
         assert_eq!(
             skipped(&terms(ResultMode::Single, true, SerialMode::WithTrigger)),
-            ["serial_latched"]
+            [&window[..], &sources, &["serial_latched"]].concat()
         );
         let latched = SerialMode::Latched { required: false };
-        assert_eq!(skipped(&terms(ResultMode::Single, true, latched)), ["serial_with_trigger"]);
+        assert_eq!(
+            skipped(&terms(ResultMode::Single, true, latched)),
+            [&window[..], &sources, &["serial_with_trigger"]].concat()
+        );
         assert!(skipped(&terms(ResultMode::Single, false, latched)).contains(&"kill"));
+        let in_window = skipped(&terms(ResultMode::Window, true, SerialMode::WithTrigger));
+        assert!(
+            in_window.contains(&"normal") && !window.iter().any(|name| in_window.contains(name)),
+            "{in_window:?}"
+        );
     }
 }

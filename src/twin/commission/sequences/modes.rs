@@ -274,12 +274,17 @@ fn serial_latched(terms: &Terms) -> Sequence {
     let latched = matches!(terms.serial, SerialMode::Latched { .. });
     script.needs_station().needs(latched, "serial.mode is with_trigger").power_up();
     let numbers = [("CycleId", 201), ("Encoder", 201_000), ("CycleIdTail", 201)];
-    script.latch("SN-0201").set("the numbers of part 201", &numbers).raise();
+    script
+        .latch("SN-0201")
+        .set("the numbers of part 201", &numbers)
+        .keep_distance()
+        .raise();
     script.taken(201).release().expose(201, Look::Good).result(201, Look::Good);
     let numbers = [("CycleId", 202), ("Encoder", 202_000), ("CycleIdTail", 202)];
     script
         .ready()
         .set("the numbers of part 202, and no serial number", &numbers)
+        .keep_distance()
         .raise();
     if terms.serial == (SerialMode::Latched { required: true }) {
         script.missed(202, vec![]).release();

@@ -1,6 +1,7 @@
 //! Triggers and their numbers: repeated, bounced, torn, reused, missing, rolled over.
 
 use super::{Script, Sequence};
+use crate::line::config::TriggerSource;
 use crate::line::error_code::ErrorCode;
 use crate::part::{Reason, Verdict};
 use crate::twin::commission::step::{Look, Terms, Timer, Value, is, is_not};
@@ -93,8 +94,19 @@ fn busy(terms: &Terms) -> Sequence {
     script.needs_registers().needs_parts().power_up();
     script.keep(&[("missed", "CountMissed"), ("total", "CountTotal")]);
     script.open(121).keep(&[("acquisition", "AcquisitionId")]);
-    script.trigger(122).missed(122, vec![is("CountMissed", Value::After("missed", 1))]);
-    script.release().expose(121, Look::Good);
+    let wired = matches!(terms.trigger, TriggerSource::Hardware { .. });
+    if wired {
+        // A wired exposure has to come in its arm window; until that has passed the part is open all the same.
+        script.expose(121, Look::Good);
+    }
+    script
+        .announce(122)
+        .raise()
+        .missed(122, vec![is("CountMissed", Value::After("missed", 1))])
+        .release();
+    if !wired {
+        script.expose(121, Look::Good);
+    }
     script.result_with(
         121,
         Look::Good,
@@ -154,7 +166,7 @@ fn torn(terms: &Terms) -> Sequence {
     );
     script.power_up().part(131, Look::Good).ready();
     script.keep(&[("acquisition", "AcquisitionId")]);
-    script.set(
+    script.keep_distance().set(
         "half of the numbers, and Trigger",
         &[("CycleId", 132), ("Encoder", 132_000), ("CycleIdTail", 131), ("Trigger", 1)],
     );
@@ -181,7 +193,7 @@ fn torn_heals(terms: &Terms) -> Sequence {
         "A Trigger whose numbers become whole within torn_ms is the trigger of the whole numbers.",
     );
     script.power_up();
-    script.announce(136);
+    script.announce(136).keep_distance();
     script.set(
         "half of the next numbers, and Trigger",
         &[("CycleId", 137), ("Encoder", 137_000), ("Trigger", 1)],

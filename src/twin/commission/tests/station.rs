@@ -13,18 +13,29 @@ use arc_swap::ArcSwap;
 use super::mutations::{Broken, Mutation};
 use crate::flow::now;
 use crate::journal::black_box::{Decided, Kept};
-use crate::line::config::{LineConfig, RecipePlan, TriggerSource};
+use crate::line::config::{LineConfig, RecipePlan, ResultMode, TriggerSource};
 use crate::line::event::{Event, FrameId, Inspected};
 use crate::line::image::{Counts, StationImage};
 use crate::line::{Line, Memory};
 use crate::part::{Nanos, Outcome, PartRecord, Reason, Verdict, View};
-use crate::plc::modbus::{ModbusConfig, ModbusServer, SILENCE_MAX};
+use crate::plc::delivery::Offer;
+use crate::plc::modbus::client::{ClientConfig, ModbusClient, ResultPort};
+use crate::plc::modbus::{Layout, ModbusConfig, ModbusServer, SILENCE_MAX};
 use crate::plc::{PlcEvent, Shown};
 use crate::twin::commission::driver::Plant;
+use crate::twin::commission::run::Place;
 use crate::twin::commission::step::{Look, Terms};
 
 /// How much later than its deadline a late engine says its word.
 const LATE: Duration = Duration::from_millis(60);
+
+/// Where the registers are of a PLC that is polled.
+const LAYOUT: Layout = Layout {
+    read_base: 0,
+    write_base: 1000,
+    has_window: false,
+    has_tags: false,
+};
 
 /// Longest wait for anything: the line ticks by then.
 const TICK: Duration = Duration::from_millis(20);
@@ -44,12 +55,18 @@ struct Memories {
     session: u16,
 }
 
+/// Its end of the wire; dropped last of all it has.
+enum PlayedWire {
+    Server { _server: ModbusServer },
+    Client { _client: ModbusClient },
+}
+
 /// The station, and the parts in front of it.
 pub(super) struct PlayedStation {
     terms: Terms,
     mutation: Option<&'static Mutation>,
     address: SocketAddr,
-    server: Option<ModbusServer>,
+    wire: Option<PlayedWire>,
     inputs: Option<Sender<Input>>,
     line: Option<JoinHandle<Memories>>,
     memories: Option<Memories>,
@@ -68,8 +85,8 @@ impl PlayedStation {
         Self {
             terms: terms.clone(),
             mutation,
-            address: SocketAddr::from((own, 0)),
-            server: None,
+            address: SocketAddr::from((own, if terms.polled { 15_020 } else { 0 })),
+            wire: None,
             inputs: None,
             line: None,
             memories: None,
@@ -83,21 +100,61 @@ impl PlayedStation {
         self.own_parts = true;
     }
 
-    /// Starts it, and says where it listens.
-    pub(super) fn begin(&mut self) -> SocketAddr {
+    /// Starts it, and says where it meets its PLC.
+    pub(super) fn begin(&mut self) -> Place {
         self.start().unwrap();
-        self.address
+        if !self.terms.polled {
+            return Place::Server(self.address);
+        }
+        Place::Client {
+            listen: self.address,
+            read_base: LAYOUT.read_base,
+            write_base: LAYOUT.write_base,
+            silence_max: self.terms.heartbeat_timeout,
+        }
+    }
+
+    /// The wire, and where results are offered that the station writes.
+    fn connect(&self, shown: Shown, inputs: &Sender<Input>) -> Result<(PlayedWire, Option<ResultPort>, SocketAddr), String> {
+        let told = inputs.clone();
+        let events = move |event| drop(told.send(Input::Plc(event)));
+        if self.terms.polled {
+            let config = ClientConfig {
+                connect: self.address,
+                unit_id: 1,
+                layout: Layout {
+                    has_window: self.terms.mode == ResultMode::Window,
+                    ..LAYOUT
+                },
+                poll: Duration::from_millis(5),
+                response_timeout: Duration::from_millis(300),
+                write_max: Duration::from_millis(20),
+            };
+            let (client, port) = ModbusClient::start(config, shown, events, |_| ()).map_err(|error| error.to_string())?;
+            return Ok((PlayedWire::Client { _client: client }, Some(port), self.address));
+        }
+        let modbus = ModbusConfig {
+            listen: self.address,
+            writers: vec![IpAddr::from([127, 0, 0, 1]), self.address.ip()],
+            tags: false,
+            silence_max: SILENCE_MAX,
+        };
+        let server = ModbusServer::start(&modbus, shown, events).map_err(|error| error.to_string())?;
+        let address = server.address();
+        Ok((PlayedWire::Server { _server: server }, None, address))
     }
 
     fn config(&self) -> LineConfig {
+        let arm_window = match self.terms.trigger {
+            TriggerSource::Hardware { arm_window } => arm_window,
+            _ => Duration::ZERO,
+        };
         let mut config = LineConfig {
             gate_sees_parts: true,
             station: "played".into(),
-            trigger_source: TriggerSource::Plc {
-                frame_window: Duration::from_secs(2),
-            },
+            trigger_source: self.terms.trigger,
             result_mode: self.terms.mode,
-            deadline: self.terms.deadline,
+            deadline: self.terms.deadline.saturating_sub(arm_window),
             accept_hold: self.terms.accept_hold,
             torn: self.terms.torn,
             trigger_grace: Duration::from_millis(20),
@@ -163,7 +220,7 @@ impl PlayedStation {
     }
 
     fn end(&mut self) -> Result<(), String> {
-        self.server = None;
+        self.wire = None;
         let inputs = self.inputs.take().ok_or("it does not run")?;
         let _ = inputs.send(Input::Killed);
         let line = self.line.take().ok_or("it does not run")?;
@@ -226,11 +283,13 @@ impl Plant for PlayedStation {
         let mut broken = Broken::default();
         let shown: Shown = Arc::new(ArcSwap::from_pointee(show(&line, self.mutation, &mut broken)));
         let (inputs, events) = channel();
+        let (wire, results, address) = self.connect(Arc::clone(&shown), &inputs)?;
         let played = Played {
             line,
             mutation: self.mutation,
             broken,
-            shown: Arc::clone(&shown),
+            shown,
+            results,
             memories,
             records: Arc::clone(&self.records),
             looks: HashMap::new(),
@@ -239,17 +298,7 @@ impl Plant for PlayedStation {
             own_parts: self.own_parts,
         };
         self.line = Some(thread::spawn(move || played.live(&events)));
-        let modbus = ModbusConfig {
-            listen: self.address,
-            writers: vec![IpAddr::from([127, 0, 0, 1]), self.address.ip()],
-            tags: false,
-            silence_max: SILENCE_MAX,
-        };
-        let told = inputs.clone();
-        let server =
-            ModbusServer::start(&modbus, shown, move |event| drop(told.send(Input::Plc(event)))).map_err(|error| error.to_string())?;
-        self.address = server.address();
-        (self.server, self.inputs) = (Some(server), Some(inputs));
+        (self.wire, self.inputs, self.address) = (Some(wire), Some(inputs), address);
         Ok(())
     }
 
@@ -281,6 +330,8 @@ struct Played {
     mutation: Option<&'static Mutation>,
     broken: Broken,
     shown: Shown,
+    /// Where results are offered, if the station writes them.
+    results: Option<ResultPort>,
     memories: Memories,
     records: Arc<Mutex<Vec<PartRecord>>>,
     looks: HashMap<FrameId, Look>,
@@ -351,10 +402,27 @@ impl Played {
         });
     }
 
+    /// Before the image that shows them.
+    fn offer(&self, decided: &[PartRecord]) {
+        let Some(results) = &self.results else { return };
+        for record in decided.iter().filter(|record| record.result_id != 0 && !record.late_findings) {
+            results.offer(Offer {
+                result_id: record.result_id,
+                passes: record.verdict == Verdict::Ok && !record.test_part,
+                deadline: record.deadline_ns,
+                offered_at: now(),
+            });
+        }
+    }
+
     fn happen(&mut self, event: Event) {
         self.line.advance(now(), event);
         let commit = self.line.commit(now());
+        self.offer(&commit.decided);
         self.shown.store(Arc::new(show(&self.line, self.mutation, &mut self.broken)));
+        if let Some(results) = &self.results {
+            results.swapped();
+        }
         for opened in commit.opened {
             let kept = Kept {
                 opened,
