@@ -112,8 +112,10 @@ fn a_test_run_finds_a_package_that_was_damaged_while_the_station_ran() {
 
     fs::write(&graph, whole).unwrap();
     plc.image.control |= control::CLEAR_ERROR;
+    assert!(plc.execute(Command::TestRun), "clearing the error makes no model better, proving it does");
     plc.wait(|image| image.trigger_ready);
-    assert!(plc.execute(Command::TestRun));
+    plc.image.control &= !control::CLEAR_ERROR;
+    assert!(plc.inspect(3).accept);
     let (code, _, log) = running.stop();
     assert_eq!(code, Some(0));
     assert!(log.contains("test run: the model is not what was proven"), "{log}");
