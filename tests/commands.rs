@@ -112,7 +112,10 @@ fn a_test_run_finds_a_package_that_was_damaged_while_the_station_ran() {
 
     fs::write(&graph, whole).unwrap();
     plc.image.control |= control::CLEAR_ERROR;
-    assert!(plc.execute(Command::TestRun), "clearing the error makes no model better, proving it does");
+    assert!(
+        plc.execute(Command::TestRun),
+        "clearing the error makes no model better, proving it does"
+    );
     plc.wait(|image| image.trigger_ready);
     plc.image.control &= !control::CLEAR_ERROR;
     assert!(plc.inspect(3).accept);
