@@ -166,7 +166,12 @@ impl Line {
         match command {
             Command::TestRun => {
                 self.mode = Mode::Inspecting;
-                self.is_disproven = !succeeded;
+                // It stands, whoever clears errors: the models are not what was proven.
+                if succeeded {
+                    self.errors.remove(&ErrorCode::TestRunFailed);
+                } else {
+                    self.errors.insert(ErrorCode::TestRunFailed);
+                }
             }
             // Nothing is kept of what follows: better to inspect it.
             Command::StartTeach if !succeeded => self.mode = Mode::Inspecting,

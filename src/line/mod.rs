@@ -188,8 +188,6 @@ pub struct Line {
     latest_acquisition: u32,
     /// Since when TriggerReady is held back, and why.
     withheld: Option<(Nanos, Withheld)>,
-    /// The last test run failed: the models are not what was proven, whoever clears errors.
-    is_disproven: bool,
     heartbeat: u16,
     heartbeat_at: Nanos,
     image: StationImage,
@@ -243,7 +241,6 @@ impl Line {
             latest: None,
             latest_acquisition: 0,
             withheld: None,
-            is_disproven: false,
             heartbeat: 0,
             heartbeat_at: now,
             image: StationImage::default(),

@@ -84,7 +84,6 @@ impl Line {
                 // Which provider is missing tells more.
                 !self.models_ready && self.surroundings.provider != ProviderStanding::Missing,
             ),
-            (ErrorCode::TestRunFailed, self.is_disproven),
             (ErrorCode::CameraLost, !self.cameras_down.is_empty()),
             (
                 ErrorCode::BufferedUnavailable,
