@@ -9,9 +9,11 @@ use super::judge::{Deviation, Image, Judged, Kept, Watchdog, deviates, expect, r
 use super::link::Link;
 use super::outcome::{Ending, SequenceOutcome, StepOutcome};
 use super::run::Place;
-use super::step::{Action, Check, Look, Name, Recorded, Sequence, Span, Step, Terms, Timer, Value};
+use super::step::{Action, Check, Look, Name, Recorded, Sequence, Span, Step, Terms, Timer, Value, is, is_not};
 use crate::flow::now;
+use crate::line::commands::Command;
 use crate::line::error_code::ErrorCode;
+use crate::line::image::StationMode;
 use crate::part::{Nanos, PartRecord};
 use crate::plc::signals::{FROM_PLC, Kind, PLC_REGISTERS};
 
@@ -149,7 +151,21 @@ impl<'a, P: Plant> Driver<'a, P> {
             }
             outcome.steps.push(taken);
         }
+        if outcome.ending == Ending::Failed && self.latest.as_ref().is_some_and(is_teaching) {
+            // What keeps it from ending is what the next sequence finds first.
+            let _ = self.end_lesson();
+        }
         outcome
+    }
+
+    /// A sequence that failed in the middle of a lesson must not leave the station in it: it passes nothing, and every sequence after that fails for it.
+    fn end_lesson(&mut self) -> Result<(), Deviation> {
+        self.write(&[("Trigger", 0.into()), ("ExecuteCommand", 0.into())])?;
+        self.expect(Timer::Result, &is("Busy", 0), &[is("CommandExecuting", 0)], &[])?;
+        let stop = u32::from(Command::StopTeach.code()).into();
+        self.write(&[("Command", stop), ("ExecuteCommand", 1.into())])?;
+        self.expect(Timer::Command, &is_not("StationMode", StationMode::Teach as u32), &[], &[])?;
+        self.write(&[("ExecuteCommand", 0.into())])
     }
 
     fn act(&mut self, step: &Step) -> Result<(), Deviation> {
@@ -509,6 +525,10 @@ impl<'a, P: Plant> Driver<'a, P> {
 }
 
 /// Whether the station is not there yet, or waits for a camera.
+fn is_teaching(image: &Image) -> bool {
+    image.value("StationMode") == StationMode::Teach as u32
+}
+
 fn lacks_camera(image: &Image) -> bool {
     image.value("StationMode") == 0 || image.value("ErrorCode") == u32::from(ErrorCode::CameraLost.code())
 }

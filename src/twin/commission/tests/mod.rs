@@ -176,6 +176,22 @@ fn a_sound_line_with_latched_serial_numbers_passes() {
 }
 
 #[test]
+fn a_lesson_that_a_failure_leaves_open_is_ended() {
+    let terms = terms(SerialMode::WithTrigger);
+    let passes_what_it_learns = mutations::all()
+        .into_iter()
+        .find(|mutation| mutation.name == "passes parts while it is taught");
+    let mut station = PlayedStation::new(&terms, passes_what_it_learns);
+    let place = station.begin();
+    let mut driver = Driver::new(&terms, &place, Duration::from_millis(1), station).unwrap();
+    let list = sequences::all(&terms);
+    let mut run = |name| driver.run(list.iter().find(|sequence| sequence.name == name).unwrap());
+    assert_eq!(run("command_teach").ending, Ending::Failed);
+    // Were the station still being taught, it would not be ready for this.
+    assert_eq!(run("command_refused").failure(), None);
+}
+
+#[test]
 fn of_parts_of_others_only_the_handshake_is_judged() {
     // The parts come all the same, and are good ones: by whom is nothing the list knows.
     let terms = Terms {
