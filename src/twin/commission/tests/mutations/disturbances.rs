@@ -127,6 +127,8 @@ pub(super) static MUTATIONS: &[Mutation] = &[
         sequence: "kill",
         step: "nor later",
         signal: "TriggerAck",
+        // The image between Trigger that it believes to have fallen and its edge.
+        or: Some(("nor later", "TriggerReady")),
         hear: |event, broken| {
             if event == PlcEvent::Connected {
                 (broken.seen, broken.since) = (true, None);

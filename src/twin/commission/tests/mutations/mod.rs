@@ -69,7 +69,7 @@ impl Mutation {
 }
 
 /// A station that is not broken.
-const SOUND: Mutation = Mutation {
+pub(super) const SOUND: Mutation = Mutation {
     name: "",
     sequence: "",
     step: "",
