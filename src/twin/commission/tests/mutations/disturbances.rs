@@ -82,6 +82,8 @@ pub(super) static MUTATIONS: &[Mutation] = &[
         sequence: "stale_data",
         step: "neither is an edge",
         signal: "AcquisitionId",
+        // The image between what it believes to have fallen and its edges.
+        or: Some(("neither is an edge", "TriggerReady")),
         hear: |event, broken| {
             if event == PlcEvent::Connected {
                 broken.seen = true;
