@@ -60,6 +60,8 @@ enum GateInput {
     Back { levels: Levels, outputs: Box<dyn Outputs> },
     /// A part was triggered.
     Triggered(PartId, Nanos),
+    /// A part was triggered, and nobody can say where.
+    Unplaced(PartId),
     /// A part was triggered while the PLC's encoder said this.
     TriggeredAt(PartId, u32),
     /// What the PLC counts at the gate, and whether it does so anew, in another session.
@@ -211,6 +213,7 @@ impl GateThread {
             GateInput::Failed(error) => self.fail(error.as_ref(), now),
             GateInput::Back { levels, outputs } => self.begin_anew(&levels, outputs, now),
             GateInput::Triggered(id, at) => self.trigger(id, at, now),
+            GateInput::Unplaced(id) => self.refuse(id, RejectCause::NoPosition),
             GateInput::Decided(id, grade) => self.tell(now, Event::Decided { id, grade }),
             GateInput::TriggeredAt(id, reading) => {
                 let reading = Some(reading);

@@ -83,10 +83,13 @@ impl GateLink {
                 let plc_session = part.plc_session;
                 let id = PartId { plc_session, cycle_id };
                 match self.counted {
-                    None if self.is_too_old(part.triggered_at, flow::now()) => warn!(
-                        cycle_id = cycle_id.get(),
-                        "the PLC took too long to tell of this part; the gate does not know where it is"
-                    ),
+                    None if self.is_too_old(part.triggered_at, flow::now()) => {
+                        warn!(
+                            cycle_id = cycle_id.get(),
+                            "the PLC took longer than plc_write_ms_max to tell of this part; the gate does not know where it is, and rejects it"
+                        );
+                        self.send(GateInput::Unplaced(id));
+                    }
                     None => self.triggered(id, part.triggered_at),
                     Some(_) => self.send(GateInput::TriggeredAt(id, part.encoder)),
                 }

@@ -8,6 +8,7 @@ use super::*;
 use crate::gate::board::Inputs;
 use crate::gate::config::{GateKind, GatePlan, Pitch, TrackerConfig, Travel};
 use crate::gate::wiring::{GateWires, Wire};
+use crate::line::event::Sequence;
 use crate::line::image::{PlcImage, StationImage};
 use crate::part::{PartRecord, Verdict};
 
@@ -499,6 +500,40 @@ fn an_ok_that_is_written_to_the_plc_counts_once_the_plc_has_it() {
     assert!(!passes(true, None), "nothing is known of it");
     assert!(!passes(true, Some(false)), "late, or not confirmed");
     assert!(passes(true, Some(true)), "confirmed");
+}
+
+#[test]
+fn a_trigger_that_the_plc_took_too_long_to_tell_of_has_no_place_and_its_part_is_rejected() {
+    let mut bench = Bench::new(GateKind::EnergiseToPass);
+    let (into, told) = bounded("gate", 10, WhenFull::DropNewest);
+    let link = GateLink::new(into, Arc::default(), false).with_trigger_age_max(Some(Duration::ZERO));
+    let opened = |cycle_id, triggered_at| crate::line::event::Opened {
+        part: Sequence(u64::from(cycle_id)),
+        cycle_id: CycleId::new(cycle_id),
+        plc_session: 3,
+        boot_id: 1,
+        acquisition_id: cycle_id,
+        encoder: 0,
+        serial: [0; 32],
+        recipe: 1,
+        recipe_asked: 0,
+        tags: Vec::new(),
+        test_part: false,
+        owns_id: true,
+        triggered_at,
+        config_checksum: 0,
+    };
+    // At the start of the clock, and at its end.
+    link.opened(&[opened(1, Nanos(0)), opened(2, Nanos(u64::MAX))]);
+    assert!(matches!(told.try_receive(), Some(GateInput::Unplaced(part)) if part == id(1)));
+    assert!(matches!(told.try_receive(), Some(GateInput::Triggered(part, _)) if part == id(2)));
+    bench.hear(GateInput::Unplaced(id(1)));
+    let nobody_knows = Report::Fate {
+        id: id(1),
+        fate: Fate::Rejected(RejectCause::NoPosition),
+        gate: None,
+    };
+    assert_eq!(bench.events(), [GateEvent::Report(nobody_knows)]);
 }
 
 /// What a gate over the PLC's registers says of a good part, if the PLC writes every `step` counts and counts so many parts when it comes.
